@@ -1,0 +1,55 @@
+# Targets of the project; bare `make` lists them. CI runs the same ones.
+GO       ?= go
+GOFLAGS  ?=
+FUZZTIME ?= 10s
+DATA     ?= .cache/dev
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install the Debian packages that the tests need (root)
+	tools/setup
+
+.PHONY: build
+build: ## build bin/manifold
+	$(GO) build -o bin/manifold ./cmd/manifold
+
+.PHONY: check
+check: ## gofmt, vet, house rules and every unit test
+	tools/gofmt-check
+	$(GO) vet ./...
+	$(GO) test $$($(GO) list ./... | grep -v '/e2e/')
+
+.PHONY: test
+test: ## unit tests only
+	$(GO) test $$($(GO) list ./... | grep -v '/e2e/')
+
+.PHONY: race
+race: ## unit tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v '/e2e/')
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	tools/fuzz $(FUZZTIME)
+
+.PHONY: e2e
+e2e: ## black-box tests: real server, kernel NFS client, crash checker (root)
+	$(GO) test -count=1 -timeout 35m ./e2e/...
+
+.PHONY: gen
+gen: ## regenerate documents and golden files that are derived from code
+	$(GO) generate ./...
+	$(GO) test ./internal/ports -update
+
+.PHONY: dev
+dev: build ## a throw-away node on high ports
+	mkdir -p $(DATA)
+	bin/manifold serve --data $(DATA) --port-offset 20000
+
+.PHONY: bench
+bench: ## throughput and CPU per operation through the kernel client (root)
+	$(GO) run ./tools/nfsbench
