@@ -1,0 +1,77 @@
+// Package harness drives the product from outside: today the Linux kernel NFS
+// client as a user-mode Linux guest.
+//
+// Invariants: everything started here ends with its test; no packet leaves the
+// machine, since guests live in a namespace without a route. The package must
+// not know the product's internals.
+package harness
+
+import (
+	"context"
+	_ "embed"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+//go:embed guest.sh
+var guestScript []byte
+
+// Guest is a kernel client; one at a time per namespace.
+type Guest struct {
+	Netns    string        // where the server listens on 0.0.0.0 or 198.51.100.1
+	MemoryMB int           // default 512
+	CPU      int           // host CPU that the guest is pinned to
+	Realtime bool          // faster on a busy machine; not for benchmarks
+	Timeout  time.Duration // default 5 minutes
+}
+
+// Result is what a script in the guest left.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Run boots the guest and runs a bash script in it as root; $SERVER and $CLIENT
+// are addresses, /mnt is free. A guest that fails to boot fails the test.
+func (g Guest) Run(tb testing.TB, script string) Result {
+	tb.Helper()
+	require(tb, "linux.uml", "ip", "setpriv", "taskset", "mount.nfs", "rpcbind")
+	if g.MemoryMB == 0 {
+		g.MemoryMB = 512
+	}
+	if g.Timeout == 0 {
+		g.Timeout = 5 * time.Minute
+	}
+	ctl := tb.TempDir()
+	launcher := filepath.Join(ctl, "guest.sh")
+	for name, b := range map[string][]byte{launcher: guestScript, filepath.Join(ctl, "script"): []byte(script)} {
+		if err := os.WriteFile(name, b, 0o700); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), g.Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", g.Netns, "bash", launcher, ctl, strconv.Itoa(g.CPU), strconv.Itoa(g.MemoryMB))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	if g.Realtime {
+		cmd.Env = append(os.Environ(), "GUEST_REALTIME=1")
+	}
+	out, err := cmd.CombinedOutput()
+	read := func(name string) string {
+		b, _ := os.ReadFile(filepath.Join(ctl, name))
+		return string(b)
+	}
+	code, convErr := strconv.Atoi(strings.TrimSpace(read("io/rc")))
+	if convErr != nil {
+		tb.Fatalf("the guest left no exit code (%v): %s\nconsole:\n%s\nstderr:\n%s", err, out, read("console"), read("err"))
+	}
+	return Result{read("out"), read("err"), code}
+}
