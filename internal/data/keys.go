@@ -1,0 +1,28 @@
+package data
+
+import "encoding/binary"
+
+// The key space of extents, tags 0x80 to 0x9f. Every key is a tag, an 8-byte
+// big-endian extent id and a suffix; integers are big-endian.
+//
+//	tag   suffix      value
+//	0x80  -           extent record, see Record.encode
+//	0x81  -           inline payload, the plain bytes; checksums in the record
+//	0x82  stream u64  reference row: one format byte, 1
+//	0x83  -           queued to be freed: one format byte, 1
+const (
+	tagExtent byte = 0x80
+	tagInline byte = 0x81
+	tagRef    byte = 0x82
+	tagFree   byte = 0x83
+)
+
+const rowFormat byte = 1
+
+func key(tag byte, id ExtentID) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 17), tag), uint64(id))
+}
+
+func refKey(id ExtentID, stream uint64) []byte {
+	return binary.BigEndian.AppendUint64(key(tagRef, id), stream)
+}
