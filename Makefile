@@ -37,7 +37,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
 
 .PHONY: e2e
-e2e: ## black-box tests: real server, kernel NFS client, crash checker (root)
+e2e: ## end-to-end tests through real NFS clients (root)
 	$(GO) test -count=1 -timeout 35m ./e2e/...
 
 .PHONY: gen
@@ -50,6 +50,3 @@ dev: build ## a throw-away node on high ports
 	mkdir -p $(DATA)
 	bin/manifold serve --data $(DATA) --port-offset 20000
 
-.PHONY: bench
-bench: ## throughput and CPU per operation through the kernel client (root)
-	$(GO) run ./tools/nfsbench
