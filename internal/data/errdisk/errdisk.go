@@ -1,0 +1,148 @@
+// Package errdisk is a disk in memory for tests of data/segment: it forgets
+// unsynced writes on demand and fails as told.
+package errdisk
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"sync"
+
+	"manifold/internal/data/segment"
+)
+
+// Disk implements segment.Disk.
+type Disk struct {
+	mu struct {
+		sync.Mutex
+		files map[string]*file
+		f     Faults
+	}
+}
+
+// Faults are what goes wrong; the zero value is a good disk.
+type Faults struct {
+	// Write and Sync and Read are returned by every such call when not nil; a
+	// failed Write has written half.
+	Write, Sync, Read error
+	// Free is what Space answers; 0 means plenty.
+	Free uint64
+}
+
+type file struct {
+	d      *Disk
+	now    []byte
+	synced []byte
+}
+
+// New returns an empty disk.
+func New() *Disk {
+	d := &Disk{}
+	d.mu.files = map[string]*file{}
+	return d
+}
+
+// SetFaults replaces the faults.
+func (d *Disk) SetFaults(f Faults) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.f = f
+}
+
+// Crash returns what a power loss now would leave: the synced bytes only.
+func (d *Disk) Crash() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := New()
+	for n, f := range d.mu.files {
+		c.mu.files[n] = &file{d: c, now: bytes.Clone(f.synced), synced: bytes.Clone(f.synced)}
+	}
+	return c
+}
+
+// Flip inverts one bit of a file.
+func (d *Disk) Flip(name string, off int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.files[name].now[off] ^= 1
+}
+
+// List implements segment.Disk.
+func (d *Disk) List() ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for n := range d.mu.files {
+		names = append(names, n)
+	}
+	return names, nil
+}
+
+// Create implements segment.Disk.
+func (d *Disk) Create(name string, sizeBytes int64) (segment.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.files[name] != nil {
+		return nil, fs.ErrExist
+	}
+	f := &file{d: d, now: make([]byte, sizeBytes), synced: make([]byte, sizeBytes)}
+	d.mu.files[name] = f
+	return f, nil
+}
+
+// Open implements segment.Disk.
+func (d *Disk) Open(name string) (segment.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.mu.files[name]; f != nil {
+		return f, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+// Space implements segment.Disk.
+func (d *Disk) Space() (total, free uint64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.f.Free != 0 {
+		return 1 << 50, d.mu.f.Free, nil
+	}
+	return 1 << 50, 1 << 49, nil
+}
+
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if err := f.d.mu.f.Read; err != nil {
+		return 0, err
+	}
+	if off >= int64(len(f.now)) {
+		return 0, io.EOF
+	}
+	n := copy(p, f.now[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if err := f.d.mu.f.Write; err != nil {
+		return copy(f.now[off:], p[:len(p)/2]), err
+	}
+	return copy(f.now[off:], p), nil
+}
+
+func (f *file) Sync() error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if err := f.d.mu.f.Sync; err != nil {
+		return err
+	}
+	copy(f.synced, f.now)
+	return nil
+}
+
+func (f *file) Close() error { return nil }
