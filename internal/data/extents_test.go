@@ -1,0 +1,113 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"manifold/internal/kv"
+)
+
+// mapTxn is a kv.Txn on a map, enough for one transaction at a time.
+type mapTxn map[string][]byte
+
+func (m mapTxn) Get(_ context.Context, k []byte) ([]byte, error) {
+	if v, ok := m[string(k)]; ok {
+		return v, nil
+	}
+	return nil, kv.ErrNotFound
+}
+
+func (m mapTxn) GetMany(_ context.Context, ks [][]byte) ([][]byte, error) {
+	vs := make([][]byte, len(ks))
+	for i, k := range ks {
+		vs[i] = m[string(k)]
+	}
+	return vs, nil
+}
+
+func (m mapTxn) Scan(_ context.Context, r kv.Range, _ kv.ScanOptions) iter.Seq2[kv.KV, error] {
+	return func(yield func(kv.KV, error) bool) {
+		if !r.WithinPrefix() {
+			yield(kv.KV{}, kv.ErrOutsidePrefix)
+			return
+		}
+		for k, v := range m {
+			if r.Contains([]byte(k)) && !yield(kv.KV{Key: []byte(k), Value: v}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m mapTxn) Put(k, v []byte)         { m[string(k)] = slices.Clone(v) }
+func (m mapTxn) Delete(k []byte)         { delete(m, string(k)) }
+func (m mapTxn) Guard(kv.Range)          {}
+func (m mapTxn) Unvalidated() kv.Reader  { return m }
+func (m mapTxn) Fence(kv.Session)        {}
+func (m mapTxn) queued(id ExtentID) bool { return m[string(key(tagFree, id))] != nil }
+
+func TestRecordsRoundTrip(t *testing.T) {
+	ctx, tx := t.Context(), mapTxn{}
+	p := bytes.Repeat([]byte("x"), 3*BlockBytes+1)
+	rec := Record{ID: 7, Length: uint32(len(p)), Segment: 3, Offset: 24, Sums: Sums(7, p)}
+	if err := PutExtent(tx, 9, rec); err != nil {
+		t.Fatal(err)
+	}
+	if err := PutInline(tx, 8, 9, [][]byte{[]byte("ab"), []byte("c")}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := GetExtents(ctx, tx, []ExtentID{8, 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Owner = 9
+	if d := cmp.Diff(rec, got[1]); d != "" {
+		t.Fatal(d)
+	}
+	if string(got[0].Inline) != "abc" {
+		t.Fatalf("inline payload %q", got[0].Inline)
+	}
+	if _, err := GetExtents(ctx, tx, []ExtentID{1}); !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+}
+
+func TestExtentGoesWithItsLastHolder(t *testing.T) {
+	ctx, tx := t.Context(), mapTxn{}
+	if err := PutInline(tx, 1, 10, [][]byte{{1}}); err != nil {
+		t.Fatal(err)
+	}
+	step := func(what string, err error, queued bool) {
+		t.Helper()
+		if err != nil || tx.queued(1) != queued {
+			t.Fatalf("%s: err %v, queued %v", what, err, tx.queued(1))
+		}
+	}
+	step("add", AddRef(ctx, tx, 1, 11), false)
+	step("add again", AddRef(ctx, tx, 1, 11), false)
+	step("owner holds already", AddRef(ctx, tx, 1, 10), false)
+	step("stranger", DropRef(ctx, tx, 1, 99), false)
+	step("owner leaves", DropRef(ctx, tx, 1, 10), false)
+	step("last leaves", DropRef(ctx, tx, 1, 11), true)
+	step("held again", AddRef(ctx, tx, 1, 12), false)
+	step("and left", DropRef(ctx, tx, 1, 12), true)
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	good := Record{ID: 1, Owner: 2, Length: 5, Sums: []uint32{4}}.encode()
+	f.Add(good)
+	f.Add([]byte{})
+	f.Add(good[:len(good)-1])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeRecord(1, b)
+		if err == nil && !bytes.Equal(r.encode(), b) {
+			t.Fatalf("decoded record encodes differently: %x", b)
+		}
+	})
+}
