@@ -111,3 +111,45 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestFree(t *testing.T) {
+	ctx, tx := t.Context(), mapTxn{}
+	for id := ExtentID(1); id <= 2; id++ {
+		if err := PutInline(tx, id, 10, [][]byte{{1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := DropRef(ctx, tx, 2, 10); err != nil {
+		t.Fatal(err)
+	}
+	for id := ExtentID(1); id <= 2; id++ {
+		if err := Free(ctx, tx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(tx) != 2 {
+		t.Fatalf("%d keys left, want record and payload of the extent still held", len(tx))
+	}
+	if ids, err := Queued(ctx, snapshot{tx}, 0, 10); err != nil || len(ids) != 0 {
+		t.Fatalf("queue %v, %v", ids, err)
+	}
+	if err := DropRef(ctx, tx, 1, 10); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := Queued(ctx, snapshot{tx}, 0, 10); err != nil || !slices.Equal(ids, []ExtentID{1}) {
+		t.Fatalf("queue %v, %v", ids, err)
+	}
+}
+
+// snapshot is the Reader of a View, which may scan anything.
+type snapshot struct{ mapTxn }
+
+func (s snapshot) Scan(_ context.Context, r kv.Range, _ kv.ScanOptions) iter.Seq2[kv.KV, error] {
+	return func(yield func(kv.KV, error) bool) {
+		for k, v := range s.mapTxn {
+			if r.Contains([]byte(k)) && !yield(kv.KV{Key: []byte(k), Value: v}, nil) {
+				return
+			}
+		}
+	}
+}
