@@ -1,0 +1,69 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRendering(t *testing.T) {
+	r := New()
+	r.Info("qumulo", "The cluster.", "name", "tin\"y", "version", "1")
+	r.Gauge("qumulo_fs_free_bytes", "Free space.", func() float64 { return 1 << 40 })
+	op := r.Op("nfs", "nfs3_write", Data, Write)
+	op.Done(250*time.Millisecond, 4096, false)
+	op.Done(250*time.Millisecond, 0, true)
+	left := r.Connected("nfs")
+	left()
+	left()
+	var b bytes.Buffer
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	l := `{data_type="data",io_type="write",op_name="nfs3_write",protocol="nfs"`
+	for _, want := range []string{
+		"# TYPE qumulo info\n", `qumulo_info{name="tin\"y",version="1"} 1`,
+		"qumulo_fs_free_bytes 1099511627776\n",
+		"qumulo_protocol_operations_count" + l + "} 2\n",
+		"qumulo_protocol_operation_errors_count" + l + "} 1\n",
+		"qumulo_protocol_operation_bytes_count" + l + "} 4096\n",
+		"qumulo_protocol_operation_latency_seconds_bucket" + l + `,le="+Inf"} 2`,
+		"qumulo_protocol_operation_latency_seconds_sum" + l + "} 0.5\n",
+		`qumulo_protocol_client_disconnections_count{protocol="nfs"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q in\n%s", want, text)
+		}
+	}
+	if !strings.HasSuffix(text, "\n# EOF\n") {
+		t.Error("no end mark")
+	}
+}
+
+func TestDoneDoesNotAllocate(t *testing.T) {
+	op := New().Op("nfs", "nfs3_read", Data, Read)
+	if n := testing.AllocsPerRun(100, func() { op.Done(time.Millisecond, 1, false) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+type started struct{ port string }
+
+func (started) EventName() string    { return "started" }
+func (e started) Attrs() []slog.Attr { return []slog.Attr{slog.String("port", e.port)} }
+
+func TestEvents(t *testing.T) {
+	var b bytes.Buffer
+	var got []Event
+	v := &Events{Logger: slog.New(slog.NewTextHandler(&b, nil)), Sinks: []func(Event){func(e Event) { got = append(got, e) }}}
+	v.Emit(context.Background(), started{"rest"})
+	if !strings.Contains(b.String(), "msg=started port=rest") || len(got) != 1 {
+		t.Errorf("log %q, sinks %v", b.String(), got)
+	}
+	var none *Events
+	none.Emit(context.Background(), started{})
+}
