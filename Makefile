@@ -3,6 +3,7 @@ GO       ?= go
 GOFLAGS  ?=
 FUZZTIME ?= 10s
 DATA     ?= .cache/dev
+UNIT      = $(shell $(GO) list ./... | grep -v '/e2e')
 
 export CGO_ENABLED ?= 0
 
@@ -19,18 +20,19 @@ build: ## build bin/manifold
 	$(GO) build -o bin/manifold ./cmd/manifold
 
 .PHONY: check
-check: ## gofmt, vet, house rules and every unit test
+check: ## gofmt, vet, house rules, unit tests, race detector, short fuzz
 	tools/gofmt-check
 	$(GO) vet ./...
-	$(GO) test $$($(GO) list ./... | grep -v '/e2e/')
+	$(MAKE) --no-print-directory test race
+	tools/fuzz 3s
 
 .PHONY: test
 test: ## unit tests only
-	$(GO) test $$($(GO) list ./... | grep -v '/e2e/')
+	$(GO) test -timeout 10m $(UNIT)
 
 .PHONY: race
-race: ## unit tests under the race detector
-	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v '/e2e/')
+race: ## unit tests under the race detector; needs a C compiler, which CI must have
+	tools/race $(UNIT)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
@@ -38,12 +40,16 @@ fuzz: ## every fuzz target for FUZZTIME
 
 .PHONY: e2e
 e2e: ## end-to-end tests through real NFS clients (root)
-	$(GO) test -count=1 -timeout 35m ./e2e/...
+	$(GO) test -count=1 -timeout 20m -p 1 ./e2e/...
 
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...
 	$(GO) test ./internal/ports -update
+
+.PHONY: bench
+bench: build ## compare with NFS-Ganesha through the kernel client (root, 20 min)
+	$(GO) run ./tools/nfsbench
 
 .PHONY: dev
 dev: build ## a throw-away node on high ports
