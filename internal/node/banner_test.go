@@ -1,0 +1,47 @@
+package node
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"manifold/internal/ports"
+)
+
+func TestBanner(t *testing.T) {
+	addrs := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("fe80::1"), netip.MustParseAddr("2001:db8::7"), netip.MustParseAddr("192.0.2.9")}
+	for _, c := range []struct {
+		name string
+		o    ports.Options
+		want []string
+		not  []string
+	}{
+		{"standard", ports.Options{}, []string{"https://192.0.2.9:8000/", "https://[2001:db8::7]:8000/", "mount -t nfs -o vers=3,proto=tcp,nolock 192.0.2.9:/ /mnt", "Xy9-secret"}, []string{"fe80", "mountport"}},
+		{"moved", ports.Options{Offset: 20000}, []string{":28000/", "port=22049,mountport=22049,mountproto=tcp,nolock 192.0.2.9:/ /mnt"}, nil},
+		{"no rpcbind", ports.Options{Disable: []ports.ID{ports.RPCBind}}, []string{"port=2049,mountport=2049"}, nil},
+		{"one address", ports.Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, []string{"https://127.0.0.1:8000/"}, []string{"192.0.2.9"}},
+		{"no nfs", ports.Options{Disable: []ports.ID{ports.NFS}}, nil, []string{"mount -t nfs"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := ports.New(c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s strings.Builder
+			b := banner{build: BuildInfo(), dataDir: "/srv/m", ledger: l, addrs: addrs, exports: []string{"/"}, password: "Xy9-secret"}
+			if err := b.write(&s); err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range c.want {
+				if !strings.Contains(s.String(), w) {
+					t.Errorf("lacks %q:\n%s", w, &s)
+				}
+			}
+			for _, w := range c.not {
+				if strings.Contains(s.String(), w) {
+					t.Errorf("has %q:\n%s", w, &s)
+				}
+			}
+		})
+	}
+}
