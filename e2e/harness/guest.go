@@ -7,6 +7,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"os"
@@ -14,9 +15,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"manifold/e2e/netns"
 )
 
 //go:embed guest.sh
@@ -24,11 +26,11 @@ var guestScript []byte
 
 // Guest is a kernel client; one at a time per namespace.
 type Guest struct {
-	Netns    string        // where the server listens on 0.0.0.0 or 198.51.100.1
-	MemoryMB int           // default 512
-	CPU      int           // host CPU that the guest is pinned to
-	Realtime bool          // faster on a busy machine; not for benchmarks
-	Timeout  time.Duration // default 5 minutes
+	Net      *netns.Namespace // where the server listens on 0.0.0.0 or 198.51.100.1
+	MemoryMB int              // default 512
+	CPU      int              // host CPU that the guest is pinned to
+	Realtime bool             // faster on a busy machine; not for benchmarks
+	Timeout  time.Duration    // default 5 minutes
 }
 
 // Result is what a script in the guest left.
@@ -57,21 +59,31 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 	}
 	ctx, cancel := context.WithTimeout(tb.Context(), g.Timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", g.Netns, "bash", launcher, ctl, strconv.Itoa(g.CPU), strconv.Itoa(g.MemoryMB))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var out bytes.Buffer
+	cmd := exec.Command("bash", launcher, ctl, strconv.Itoa(g.CPU), strconv.Itoa(g.MemoryMB))
+	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 5 * time.Second
 	if g.Realtime {
 		cmd.Env = append(os.Environ(), "GUEST_REALTIME=1")
 	}
-	out, err := cmd.CombinedOutput()
+	p, err := g.Net.Start(cmd)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	select {
+	case <-p.Done():
+		err = p.Err()
+	case <-ctx.Done():
+		p.Kill()
+		err = ctx.Err()
+	}
 	read := func(name string) string {
 		b, _ := os.ReadFile(filepath.Join(ctl, name))
 		return string(b)
 	}
 	code, convErr := strconv.Atoi(strings.TrimSpace(read("io/rc")))
 	if convErr != nil {
-		tb.Fatalf("the guest left no exit code (%v): %s\nconsole:\n%s\nstderr:\n%s", err, out, read("console"), read("err"))
+		tb.Fatalf("the guest left no exit code (%v): %s\nconsole:\n%s\nstderr:\n%s", err, out.String(), read("console"), read("err"))
 	}
 	return Result{read("out"), read("err"), code}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 func TestGuestMountsOverNFSv3(t *testing.T) {
-	g := peers.StartGanesha(t)
-	guest := harness.Guest{Netns: g.Netns, Realtime: true, Timeout: time.Minute}
+	g := peers.StartGanesha(t, t.TempDir())
+	guest := harness.Guest{Net: g.Net, Realtime: true, Timeout: time.Minute}
 	res := guest.Run(t, `
 set -e
 mount -t nfs -o vers=3,proto=tcp,port=2049,mountport=20048,mountproto=tcp,nolock $SERVER:`+g.Dir+` /mnt

@@ -22,10 +22,10 @@ func must[T any](t *testing.T) func(T, error) T {
 
 // The client is judged by a server of others before it judges ours.
 func TestAllProceduresAgainstGanesha(t *testing.T) {
-	g := peers.StartGanesha(t)
+	g := peers.StartGanesha(t, t.TempDir())
 	ctx := t.Context()
 	connect := func(addr string) *nfsclient.Conn {
-		nc, err := g.Dial(ctx, addr)
+		nc, err := g.Net.Dial(ctx, "tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}

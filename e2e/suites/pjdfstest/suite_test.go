@@ -65,8 +65,8 @@ func TestGanesha(t *testing.T) {
 	if files == "" {
 		files = "*/*.t"
 	}
-	g := peers.StartGanesha(t)
-	guest := harness.Guest{Netns: g.Netns, Realtime: true, Timeout: 20 * time.Minute}
+	g := peers.StartGanesha(t, t.TempDir())
+	guest := harness.Guest{Net: g.Net, Realtime: true, Timeout: 20 * time.Minute}
 	res := guest.Run(t, fmt.Sprintf(guestScript, 20048, g.Dir, suite, files))
 	if res.Code != 0 {
 		t.Errorf("script ended with %d: %s", res.Code, res.Stderr)
