@@ -1,0 +1,92 @@
+// Package control is the contract of the operator's room: the small interfaces
+// through which the verbs of an administrator reach users, sessions, exports,
+// settings and metrics, and the privileges that guard them.
+//
+// Invariants: every interface has few methods and is satisfied by the
+// composition root; whoever calls one has checked the caller's privilege.
+//
+// The package holds no logic and must not know HTTP or any command line.
+package control
+
+import (
+	"context"
+	"io"
+
+	"manifold/internal/config"
+)
+
+// Authenticator proves who somebody is.
+type Authenticator interface {
+	// Authenticate answers the user of that name and password, or
+	// config.ErrCredentials, in the same time whether the user exists or not.
+	Authenticate(ctx context.Context, name, password string) (config.Record[config.User], error)
+	// ChangePassword sets a user's own password, given the present one.
+	ChangePassword(ctx context.Context, user uint64, old, new string) error
+	HasPassword(ctx context.Context, user uint64) (bool, error)
+}
+
+// Sessions gives out bearer tokens and recognises them.
+type Sessions interface {
+	// NewSession answers a token good for config.SessionLife. The privileges
+	// are those of this moment and stay with it.
+	NewSession(ctx context.Context, user uint64, privileges []string) (string, config.Session, error)
+	EndSession(ctx context.Context, token string) error
+	// Bearer answers who a session or access token stands for, or config.ErrCredentials.
+	Bearer(ctx context.Context, token string) (config.Bearer, error)
+}
+
+// Principals answers local users and groups.
+type Principals interface {
+	User(ctx context.Context, id uint64) (config.Record[config.User], error)
+	UserByName(ctx context.Context, name string) (config.Record[config.User], error)
+	Group(ctx context.Context, id uint64) (config.Record[config.Group], error)
+	GroupByName(ctx context.Context, name string) (config.Record[config.Group], error)
+	GroupsOf(ctx context.Context, user uint64) ([]config.Record[config.Group], error)
+	IsAdministrator(ctx context.Context, user uint64) (bool, error)
+}
+
+// Exports keeps the NFS exports. A change is in force when its call returns.
+type Exports interface {
+	Exports(ctx context.Context, after uint64, limit int) ([]config.Record[config.Export], error)
+	Export(ctx context.Context, id uint64) (config.Record[config.Export], error)
+	ExportByPath(ctx context.Context, path string) (config.Record[config.Export], error)
+	AddExport(ctx context.Context, e config.Export) (config.Record[config.Export], error)
+	// ModifyExport and DeleteExport want the revision last seen, 0 for any.
+	ModifyExport(ctx context.Context, id, revision uint64, e config.Export) (config.Record[config.Export], error)
+	DeleteExport(ctx context.Context, id, revision uint64) error
+}
+
+// NFSSettings keeps the switches of the NFS protocols.
+type NFSSettings interface {
+	NFS(ctx context.Context) (config.Record[config.NFS], error)
+	SetNFS(ctx context.Context, revision uint64, v config.NFS) (config.Record[config.NFS], error)
+}
+
+// Members tells what the cluster and its nodes are.
+type Members interface {
+	Cluster(ctx context.Context) (config.Record[config.Cluster], error)
+	Node(ctx context.Context, id uint64) (config.Record[config.Node], error)
+}
+
+// Metrics renders the metrics of this node.
+type Metrics interface {
+	// Write renders OpenMetrics text, "# EOF" included.
+	Write(w io.Writer) error
+}
+
+// MetricsReaders recognises the token that may read metrics and nothing else.
+type MetricsReaders interface {
+	MetricsToken(ctx context.Context, token string) (bool, error)
+}
+
+// Release is what a version request answers beyond the constant name of the
+// interface that clients test for.
+type Release struct {
+	// BuildID names our own version and source revision.
+	BuildID string
+	// Date of the source revision, RFC 3339, "" if unknown.
+	Date string
+}
+
+// NodeID of the node that answers; a single server is node 1.
+type NodeID uint64

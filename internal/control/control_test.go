@@ -1,0 +1,37 @@
+package control
+
+import (
+	"slices"
+	"testing"
+
+	"manifold/internal/config"
+	"manifold/internal/telemetry"
+)
+
+// The composition root hands these over as they are.
+var (
+	_ Authenticator  = (*config.Store)(nil)
+	_ Sessions       = (*config.Store)(nil)
+	_ Principals     = (*config.Store)(nil)
+	_ Exports        = (*config.Store)(nil)
+	_ NFSSettings    = (*config.Store)(nil)
+	_ Members        = (*config.Store)(nil)
+	_ MetricsReaders = (*config.Store)(nil)
+	_ Metrics        = (*telemetry.Registry)(nil)
+)
+
+func TestAllPrivileges(t *testing.T) {
+	all := AllPrivileges()
+	if !slices.IsSorted(all) || len(slices.Compact(slices.Clone(all))) != len(all) {
+		t.Error("not sorted, or not unique")
+	}
+	for _, p := range []Privilege{
+		ClusterRead, FileFullAccess, FileReadAccess, FSAttributesRead, FSFileLockWrite, MetricsRead, NetworkRead,
+		NFSExportRead, NFSExportWrite, NFSSettingsRead, NFSSettingsWrite, QuotaRead, QuotaWrite,
+		SnapshotRead, SnapshotWrite, SnapshotDiffRead, TreeDeleteRead, TreeDeleteWrite,
+	} {
+		if !slices.Contains(all, p) {
+			t.Errorf("%s is no privilege", p)
+		}
+	}
+}
