@@ -98,8 +98,9 @@ type Store struct {
 	hashing chan struct{} // a slot for each password that is hashed at a time: it costs memory
 	dummy   func() string // a hash to compare with when there is no user
 
-	exports atomic.Pointer[ExportTable]
-	reload  sync.Mutex // one reload of exports at a time
+	exports   atomic.Pointer[ExportTable]
+	directory atomic.Pointer[Directory]
+	reload    sync.Mutex // one reload at a time, so that an older one never wins
 
 	stop    context.CancelFunc
 	watcher sync.WaitGroup
@@ -128,17 +129,22 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	// The store outlives the call that opened it, hence not ctx.
 	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	changes, err := s.kv.Watch(wctx, kv.Prefix(kindPrefix(kindExport)))
+	changes, err := s.kv.Watch(wctx, watched)
 	if err != nil {
 		stop()
-		return nil, fmt.Errorf("config: watch exports: %w", err)
+		return nil, fmt.Errorf("config: watch: %w", err)
 	}
-	if err := s.loadExports(ctx); err != nil {
+	if err := s.load(ctx); err != nil {
 		stop()
 		return nil, err
 	}
-	s.watcher.Go(func() { s.followExports(wctx, changes) })
+	s.watcher.Go(func() { s.follow(wctx, changes) })
 	return s, nil
+}
+
+// load makes everything stored what is in force.
+func (s *Store) load(ctx context.Context) error {
+	return errors.Join(s.loadExports(ctx), s.loadDirectory(ctx))
 }
 
 // Close stops the background work. The engine stays open.

@@ -72,7 +72,12 @@ type ExportTable struct {
 	sorted []Record[Export]
 	// Version grows with every change.
 	Version uint64
+
+	superseded chan struct{}
 }
+
+// Superseded is closed when another table is in force.
+func (t *ExportTable) Superseded() <-chan struct{} { return t.superseded }
 
 // ByID finds an export.
 func (t *ExportTable) ByID(id uint64) (*Record[Export], bool) {
@@ -100,8 +105,9 @@ func (s *Store) loadExports(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("config: load exports: %w", err)
 	}
-	t := &ExportTable{byID: map[uint64]*Record[Export]{}, byPath: map[string]*Record[Export]{}, sorted: recs, Version: 1}
-	if old := s.exports.Load(); old != nil {
+	t := &ExportTable{byID: map[uint64]*Record[Export]{}, byPath: map[string]*Record[Export]{}, sorted: recs, Version: 1, superseded: make(chan struct{})}
+	old := s.exports.Load()
+	if old != nil {
 		t.Version = old.Version + 1
 	}
 	for i := range recs {
@@ -109,17 +115,10 @@ func (s *Store) loadExports(ctx context.Context) error {
 		t.byPath[recs[i].Value.Path] = &recs[i]
 	}
 	s.exports.Store(t)
-	return nil
-}
-
-// followExports reloads when another node has changed something; our own
-// changes have been loaded before their calls returned.
-func (s *Store) followExports(ctx context.Context, changes <-chan kv.Batch) {
-	for range changes {
-		if err := s.loadExports(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "exports not reloaded; the former ones stay in force", "error", err)
-		}
+	if old != nil {
+		close(old.superseded)
 	}
+	return nil
 }
 
 // Export answers one export.

@@ -99,7 +99,7 @@ func (s *Store) FirstRun(ctx context.Context, o FirstRunOptions) (metricsToken s
 	if err != nil {
 		return "", err
 	}
-	return token, s.loadExports(ctx)
+	return token, s.load(ctx)
 }
 
 func (s *Store) putBuiltIns(ctx context.Context, tx kv.Txn, adminHash string) error {
