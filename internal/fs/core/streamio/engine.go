@@ -13,7 +13,7 @@
 //     then the write verifier has changed.
 //   - Extents never cross a chunk; a stream maps an extent in one chunk only.
 //
-// Lock order: file.flushMu, then file.mu, then a shard's mu. No I/O under
+// Lock order: file.gate, then file.flushMu, then file.mu, then a shard's mu. No I/O under
 // file.mu held for writing.
 //
 // It must not know permissions, names or protocols; callers pass a check that
@@ -97,6 +97,9 @@ type file struct {
 	id   fs.FileID
 	refs int // guarded by the shard's mu
 
+	// gate is held shared while a write is accepted and exclusively while an
+	// operation needs the inode without buffered bytes.
+	gate sync.RWMutex
 	// flushMu serialises what commits data of this inode.
 	flushMu sync.Mutex
 
@@ -120,8 +123,8 @@ type stream struct {
 	revs uint64 // buffered writes not yet counted in the data revision
 }
 
-// New starts an Engine. Close stops it.
-func New(db *meta.DB, store data.Store, o Options) *Engine {
+// New starts an Engine. Close stops it, as does the end of ctx.
+func New(ctx context.Context, db *meta.DB, store data.Store, o Options) *Engine {
 	if o.DirtyBytes == 0 {
 		o.DirtyBytes = 256 << 20
 	}
@@ -138,7 +141,7 @@ func New(db *meta.DB, store data.Store, o Options) *Engine {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{db: db, store: store, o: o, kick: make(chan *file, 1024)}
-	e.ctx, e.stop = context.WithCancel(context.Background())
+	e.ctx, e.stop = context.WithCancel(ctx)
 	for i := range e.shards {
 		e.shards[i].files = map[fs.FileID]*file{}
 	}

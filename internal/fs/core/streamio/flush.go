@@ -237,19 +237,18 @@ func (e *Engine) install(ctx context.Context, c *commit, exts []extent) error {
 		if err != nil {
 			return err
 		}
-		st, err := streamOf(ctx, tx, ino, c.sid)
+		st, err := targetOf(ctx, tx, ino, c.sid)
 		if err != nil {
 			return err
 		}
-		grown := int64(0)
 		for i := 0; i < len(exts); {
 			idx, _ := chunkOf(exts[i].off)
-			ch, err := loadChunk(ctx, tx.Reader(), st, idx)
+			ch, err := loadChunk(ctx, tx.View(), st.Stream, idx)
 			if err != nil {
 				return err
 			}
 			before := blocksOf(ch.Frags)
-			applyMasks(st, idx, ch)
+			applyMasks(st.Stream, idx, ch)
 			for ; i < len(exts); i++ {
 				x := &exts[i]
 				k, in := chunkOf(x.off)
@@ -269,15 +268,13 @@ func (e *Engine) install(ctx context.Context, c *commit, exts []extent) error {
 			if len(ch.Frags) > mergeAbove {
 				crowded = append(crowded, idx)
 			}
-			grown += int64(blocksOf(ch.Frags)) - int64(before)
+			st.grow(int64(blocksOf(ch.Frags)) - int64(before))
 			if err := tx.PutChunk(ctx, c.f.id, st.ID, idx, ch); err != nil {
 				return err
 			}
 		}
-		size := st.Size
 		st.Size = max(st.Size, end)
 		st.Rev += c.revs
-		st.AllocBytes = uint64(int64(st.AllocBytes) + grown*fs.BlockSize)
 		if c.mtime.Compare(ino.Mtime) > 0 {
 			ino.Mtime = c.mtime
 		}
@@ -288,7 +285,10 @@ func (e *Engine) install(ctx context.Context, c *commit, exts []extent) error {
 		if c.kill {
 			ino.Mode &^= fs.ModeSetuid | fs.ModeSetgid
 		}
-		return e.putStream(ctx, tx, ino, c.sid, st, grown*fs.BlockSize, int64(st.Size)-int64(size))
+		if err := st.put(ctx, tx); err != nil {
+			return err
+		}
+		return tx.PutInode(ctx, ino)
 	})
 	if err != nil {
 		return err
@@ -302,39 +302,55 @@ func (e *Engine) install(ctx context.Context, c *commit, exts []extent) error {
 	return nil
 }
 
-// streamOf loads the record of a stream: the inode's own for 0.
-func streamOf(ctx context.Context, tx *meta.Txn, ino *meta.Inode, sid fs.StreamID) (*meta.Stream, error) {
-	if sid == 0 {
-		return &ino.Data, nil
-	}
-	named, err := tx.Stream(ctx, ino.ID, sid)
-	if err != nil {
-		return nil, err
-	}
-	return &named.Stream, nil
+// target is a stream of an inode being changed in a transaction.
+type target struct {
+	*meta.Stream
+	ino   *meta.Inode
+	sid   fs.StreamID
+	named *meta.NamedStream // nil for the default stream
+	alloc uint64            // as loaded
+	size  uint64
 }
 
-// putStream stores the inode (and a named stream's record) and posts what the
-// change does to the totals.
-func (e *Engine) putStream(ctx context.Context, tx *meta.Txn, ino *meta.Inode, sid fs.StreamID, st *meta.Stream, allocDelta, sizeDelta int64) error {
+// targetOf loads the record of a stream: the inode's own for 0.
+func targetOf(ctx context.Context, tx *meta.Txn, ino *meta.Inode, sid fs.StreamID) (*target, error) {
+	t := &target{Stream: &ino.Data, ino: ino, sid: sid}
+	if sid != 0 {
+		named, err := tx.Stream(ctx, ino.ID, sid)
+		if err != nil {
+			return nil, err
+		}
+		t.named, t.Stream = named, &named.Stream
+	}
+	t.alloc, t.size = t.AllocBytes, t.Size
+	return t, nil
+}
+
+// grow counts blocks that came or went.
+func (t *target) grow(blocks int64) {
+	t.AllocBytes = uint64(int64(t.AllocBytes) + blocks*fs.BlockSize)
+}
+
+// put stores a named stream's record and posts what changed to the totals. The
+// caller puts the inode.
+func (t *target) put(ctx context.Context, tx *meta.Txn) error {
 	d := meta.Delta{}
-	if sid == 0 {
-		d.DataBytes = allocDelta
-		if ino.Type == fs.File {
-			d.LogicalBytes = sizeDelta
+	if t.named == nil {
+		d.DataBytes = int64(t.AllocBytes) - int64(t.alloc)
+		if t.ino.Type == fs.File {
+			d.LogicalBytes = int64(t.Size) - int64(t.size)
 		}
 	} else {
-		d.StreamBytes = allocDelta
-		if err := tx.PutStream(ctx, ino.ID, sid, st); err != nil {
+		d.StreamBytes = int64(t.AllocBytes) - int64(t.alloc)
+		t.ino.StreamBytes = uint64(int64(t.ino.StreamBytes) + d.StreamBytes)
+		if err := tx.PutStream(ctx, t.ino.ID, t.sid, t.named); err != nil {
 			return err
 		}
 	}
-	if ino.Links > 0 {
-		if err := tx.AddDelta(ctx, ino.Parent, d); err != nil {
-			return err
-		}
+	if t.ino.Parent == 0 {
+		return nil // no name is left: nobody counts it
 	}
-	return tx.PutInode(ctx, ino)
+	return tx.AddDelta(ctx, t.ino.Parent, d)
 }
 
 // loadChunk reads a chunk, an empty one if absent.

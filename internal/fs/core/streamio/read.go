@@ -195,11 +195,10 @@ func (e *Engine) Regions(ctx context.Context, n fs.Node, sid fs.StreamID, off ui
 			}
 			idx, _ := chunkOf(pos)
 			pages := 0
-			for k, ch := range r.Chunks(ctx, st.ID, idx) {
-				if ch.Err != nil {
-					return ch.Err
+			for ch, err := range r.Chunks(ctx, st.ID, idx, 0) {
+				if err != nil {
+					return err
 				}
-				_ = k
 				if pages++; pages > 256 {
 					return nil
 				}

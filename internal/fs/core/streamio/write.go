@@ -65,6 +65,8 @@ func (e *Engine) Write(ctx context.Context, id fs.FileID, w *fs.WriteRequest, ch
 // dirty bytes grew.
 func (e *Engine) buffer(ctx context.Context, f *file, w *fs.WriteRequest, check func(*meta.Reader, *meta.Inode, uint64) (Effect, error), res *WriteResult) (grew int64, err error) {
 	n := uint64(len(w.Data))
+	f.gate.RLock()
+	defer f.gate.RUnlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 

@@ -1,0 +1,371 @@
+package meta
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"manifold/internal/fs"
+	"manifold/internal/kv"
+)
+
+// snapList is the list of live snapshots as of one epoch record.
+type snapList struct {
+	version uint64
+	ids     []uint64               // ascending
+	roots   map[fs.FileID][]uint64 // newest first
+}
+
+func (l *snapList) live(s fs.SnapshotID) bool {
+	_, ok := slices.BinarySearch(l.ids, uint64(s))
+	return ok
+}
+
+// older is the newest live snapshot in [since, before), 0 if none.
+func (l *snapList) older(since, before uint64) uint64 {
+	i, _ := slices.BinarySearch(l.ids, before)
+	if i == 0 || l.ids[i-1] < since {
+		return 0
+	}
+	return l.ids[i-1]
+}
+
+type snapCache struct {
+	mu   sync.RWMutex
+	list *snapList
+}
+
+// get returns the list that belongs to ep, which was read through the same snapshot as r.
+func (c *snapCache) get(ctx context.Context, r kv.Reader, ep epochRecord) (*snapList, error) {
+	c.mu.RLock()
+	l := c.list
+	c.mu.RUnlock()
+	if l != nil && l.version == ep.Version {
+		return l, nil
+	}
+	l = &snapList{version: ep.Version, roots: map[fs.FileID][]uint64{}}
+	for e, err := range r.Scan(ctx, table(tagSnapshot), kv.ScanOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		s, err := decodeSnapshot(e.Key, e.Value)
+		if err != nil {
+			return nil, err
+		}
+		if s.InDelete {
+			continue
+		}
+		l.ids = append(l.ids, uint64(s.ID))
+		l.roots[s.Root] = append(l.roots[s.Root], uint64(s.ID))
+	}
+	for _, ids := range l.roots {
+		slices.Reverse(ids)
+	}
+	c.mu.Lock()
+	if c.list == nil || c.list.version < l.version {
+		c.list = l
+	}
+	c.mu.Unlock()
+	return l, nil
+}
+
+func snapshotKey(id fs.SnapshotID) []byte { return plainKey(tagSnapshot, uint64(id), 0) }
+
+func decodeSnapshot(key, v []byte) (fs.Snapshot, error) {
+	var s fs.Snapshot
+	if len(key) != 9 || len(v) == 0 || v[0] != recordFormat {
+		return s, fmt.Errorf("%w: snapshot record", ErrCorrupt)
+	}
+	if err := json.Unmarshal(v[1:], &s); err != nil {
+		return s, fmt.Errorf("%w: snapshot %d: %w", ErrCorrupt, plainIDOf(key), err)
+	}
+	s.ID = fs.SnapshotID(plainIDOf(key))
+	return s, nil
+}
+
+func encodeJSON(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("meta: encode record: %w", err)
+	}
+	return append([]byte{recordFormat}, b...), nil
+}
+
+// TakeSnapshot records s and begins a new epoch. What was committed before the
+// call is in the snapshot; the caller has flushed buffered writes. name makes
+// the full name from the id.
+func (db *DB) TakeSnapshot(ctx context.Context, s fs.Snapshot, name func(fs.SnapshotID) string) (fs.Snapshot, error) {
+	err := db.Exclusive(ctx, func(tx *Txn) error {
+		if _, err := tx.Inode(ctx, s.Root); err != nil {
+			return err
+		}
+		s.ID = fs.SnapshotID(tx.epoch)
+		s.Name = name(s.ID)
+		s.Revision = 1
+		v, err := encodeJSON(s)
+		if err != nil {
+			return err
+		}
+		tx.kv.Put(snapshotKey(s.ID), v)
+		tx.kv.Put(epochKey, epochRecord{tx.epoch + 1, tx.epoch, tx.ep.Version + 1}.encode())
+		return nil
+	})
+	return s, err
+}
+
+// Snapshot returns one snapshot, those being deleted included. ErrNotFound.
+func (db *DB) Snapshot(ctx context.Context, id fs.SnapshotID) (fs.Snapshot, error) {
+	var s fs.Snapshot
+	err := db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+		v, err := r.Get(ctx, snapshotKey(id))
+		if errors.Is(err, kv.ErrNotFound) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		s, err = decodeSnapshot(snapshotKey(id), v)
+		return err
+	})
+	return s, err
+}
+
+// Snapshots returns all snapshots in order of their ids, those being deleted included.
+func (db *DB) Snapshots(ctx context.Context) ([]fs.Snapshot, error) {
+	var out []fs.Snapshot
+	err := db.View(ctx, func(r *Reader) error {
+		var err error
+		out, err = r.Snapshots(ctx)
+		return err
+	})
+	return out, err
+}
+
+// Snapshots returns all snapshots in order of their ids.
+func (r *Reader) Snapshots(ctx context.Context) ([]fs.Snapshot, error) {
+	var out []fs.Snapshot
+	for e, err := range r.r.Scan(ctx, table(tagSnapshot), kv.ScanOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		s, err := decodeSnapshot(e.Key, e.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// ChangeSnapshot lets fn alter a snapshot record; ErrNotFound if it is gone or
+// being deleted.
+func (db *DB) ChangeSnapshot(ctx context.Context, id fs.SnapshotID, fn func(*fs.Snapshot) error) (fs.Snapshot, error) {
+	var s fs.Snapshot
+	_, err := db.kv.Update(ctx, func(tx kv.Txn) error {
+		v, err := tx.Get(ctx, snapshotKey(id))
+		if errors.Is(err, kv.ErrNotFound) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if s, err = decodeSnapshot(snapshotKey(id), v); err != nil {
+			return err
+		}
+		if s.InDelete {
+			return ErrNotFound
+		}
+		if err := fn(&s); err != nil {
+			return err
+		}
+		s.Revision++
+		if v, err = encodeJSON(s); err != nil {
+			return err
+		}
+		tx.Put(snapshotKey(id), v)
+		if !s.InDelete {
+			return nil
+		}
+		ep, err := readEpoch(ctx, tx)
+		if err != nil {
+			return err
+		}
+		ep.Version++
+		if ep.Newest == uint64(id) {
+			ep.Newest = 0
+			rng := kv.Range{Start: []byte{tagSnapshot}, End: snapshotKey(id)}
+			for e, err := range tx.Unvalidated().Scan(ctx, rng, kv.ScanOptions{Reverse: true}) {
+				if err != nil {
+					return err
+				}
+				o, err := decodeSnapshot(e.Key, e.Value)
+				if err != nil {
+					return err
+				}
+				if !o.InDelete {
+					ep.Newest = uint64(o.ID)
+					break
+				}
+			}
+		}
+		// Every change of the list goes through the epoch record, so the
+		// unvalidated scan above is as of this record.
+		tx.Put(epochKey, ep.encode())
+		return nil
+	})
+	return s, err
+}
+
+// DeleteSnapshot marks a snapshot as being deleted: it is not live any more,
+// and StepSnapshotDelete reclaims what only it kept. check may refuse.
+func (db *DB) DeleteSnapshot(ctx context.Context, id fs.SnapshotID, check func(*fs.Snapshot) error) error {
+	_, err := db.ChangeSnapshot(ctx, id, func(s *fs.Snapshot) error {
+		if err := check(s); err != nil {
+			return err
+		}
+		s.InDelete = true
+		return nil
+	})
+	return err
+}
+
+// deathPerTxn bounds one step: each entry costs up to three reads and four writes.
+const deathPerTxn = 40
+
+// StepSnapshotDelete reclaims a bounded part of a snapshot being deleted. more
+// tells whether there is work left.
+func (db *DB) StepSnapshotDelete(ctx context.Context) (more bool, err error) {
+	var victim fs.SnapshotID
+	var entries [][]byte
+	err = db.View(ctx, func(r *Reader) error {
+		all, err := r.Snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.InDelete {
+				victim = s.ID
+				break
+			}
+		}
+		if victim == 0 {
+			return nil
+		}
+		for e, err := range r.r.Scan(ctx, kv.Prefix(plainKey(tagDeath, uint64(victim), 0)), kv.ScanOptions{Limit: deathPerTxn, KeysOnly: true}) {
+			if err != nil {
+				return err
+			}
+			entries = append(entries, bytes.Clone(e.Key))
+		}
+		return nil
+	})
+	if err != nil || victim == 0 {
+		return false, err
+	}
+	err = db.Update(ctx, func(tx *Txn) error {
+		if len(entries) == 0 {
+			tx.kv.Delete(snapshotKey(victim))
+			return nil
+		}
+		list, err := db.snaps.get(ctx, tx.kv.Unvalidated(), tx.ep)
+		if err != nil {
+			return err
+		}
+		for _, k := range entries {
+			if err := tx.bury(ctx, list, k, uint64(victim)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("meta: reclaim snapshot %d: %w", victim, err)
+	}
+	return true, nil
+}
+
+// bury handles one death list entry: the old version goes, or is filed under
+// the next older snapshot that may need it.
+func (tx *Txn) bury(ctx context.Context, list *snapList, death []byte, victim uint64) error {
+	h := death[9:]
+	key, end, ok := splitHistory(h)
+	if !ok {
+		return fmt.Errorf("%w: death list of snapshot %d", ErrCorrupt, victim)
+	}
+	tx.kv.Delete(death)
+	v, err := tx.kv.Get(ctx, h)
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	birth := birthOf(v)
+	if s := list.older(birth, victim); s != 0 {
+		tx.kv.Put(deathKey(fs.SnapshotID(s), h), []byte{recordFormat})
+		return nil
+	}
+	if key[0] == tagChunk {
+		if err := tx.buryChunk(ctx, key, end, v); err != nil {
+			return err
+		}
+	}
+	tx.kv.Delete(h)
+	return nil
+}
+
+// buryChunk queues for release the extents that neither the version before nor
+// the one after maps.
+func (tx *Txn) buryChunk(ctx context.Context, key []byte, end uint64, v []byte) error {
+	sid := fs.StreamID(idOf(key))
+	c, err := decodeChunk(uint64(sid), v)
+	if err != nil {
+		return err
+	}
+	gone := missing(c.Frags, nil)
+	p := historyPrefix(key)
+	// The neighbours in history; the scan also sees what this step deleted.
+	before := kv.Range{Start: p, End: binary.BigEndian.AppendUint64(bytes.Clone(p), end)}
+	for e, err := range tx.kv.Scan(ctx, before, kv.ScanOptions{Limit: 1, Reverse: true}) {
+		if err != nil {
+			return err
+		}
+		n, err := decodeChunk(uint64(sid), e.Value)
+		if err != nil {
+			return err
+		}
+		gone = subtract(gone, n.Frags)
+	}
+	after := kv.Range{Start: binary.BigEndian.AppendUint64(bytes.Clone(p), end+1), End: kv.Successor(p)}
+	later := false
+	for e, err := range tx.kv.Scan(ctx, after, kv.ScanOptions{Limit: 1}) {
+		if err != nil {
+			return err
+		}
+		n, err := decodeChunk(uint64(sid), e.Value)
+		if err != nil {
+			return err
+		}
+		later = true
+		gone = subtract(gone, n.Frags)
+	}
+	if !later {
+		cur, err := tx.kv.Get(ctx, key)
+		switch {
+		case err == nil:
+			n, err := decodeChunk(uint64(sid), cur)
+			if err != nil {
+				return err
+			}
+			gone = subtract(gone, n.Frags)
+		case !errors.Is(err, kv.ErrNotFound):
+			return err
+		}
+	}
+	return tx.queueRelease(ctx, sid, gone)
+}
