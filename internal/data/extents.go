@@ -9,13 +9,19 @@ import (
 	"manifold/internal/kv"
 )
 
-// PutExtent installs the record of an appended and synced extent, owned by stream.
+// PutExtent installs the record of an appended and synced extent, owned by
+// stream. It costs two writes and a guard. ErrMoved means that the transaction
+// came so late that the bytes were collected: append them again.
 func PutExtent(tx kv.Txn, stream uint64, rec Record) error {
-	if rec.ID == 0 || stream == 0 || rec.IsInline || rec.Length == 0 || len(rec.Sums) != blocksOf(int(rec.Length)) {
+	if rec.ID == 0 || stream == 0 || rec.IsInline || rec.Check() != nil {
 		return fmt.Errorf("%w: record of extent %d", ErrRange, rec.ID)
+	}
+	if err := fence(tx, rec); err != nil {
+		return err
 	}
 	rec.Owner = stream
 	tx.Put(key(tagExtent, rec.ID), rec.encode())
+	putIndex(tx, rec)
 	return nil
 }
 

@@ -3,7 +3,9 @@ package data
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"iter"
 	"slices"
 	"testing"
@@ -123,7 +125,7 @@ func TestFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id := ExtentID(1); id <= 2; id++ {
-		if err := Free(ctx, tx, id); err != nil {
+		if _, _, err := Free(ctx, tx, id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,5 +153,16 @@ func (s snapshot) Scan(_ context.Context, r kv.Range, _ kv.ScanOptions) iter.Seq
 				return
 			}
 		}
+	}
+}
+
+func TestSumIsCRC32COverIDAndBlock(t *testing.T) {
+	b := append(binary.BigEndian.AppendUint64(nil, 0x0102030405060708), "block"...)
+	if got, want := Sum(0x0102030405060708, []byte("block")), crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)); got != want {
+		t.Fatalf("%08x, want %08x", got, want)
+	}
+	p := bytes.Repeat([]byte("abc"), BlockBytes)
+	if diff := cmp.Diff(Sums(3, p), Sums(3, p[:1], nil, p[1:BlockBytes+5], p[BlockBytes+5:])); diff != "" {
+		t.Fatal(diff)
 	}
 }

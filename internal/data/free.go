@@ -3,7 +3,6 @@ package data
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"manifold/internal/kv"
@@ -25,19 +24,32 @@ func Queued(ctx context.Context, r kv.Reader, after ExtentID, limit int) ([]Exte
 	return ids, nil
 }
 
-// Free removes the record and inline payload of a queued extent. One that is
-// no longer queued is left alone, so it may be repeated and may race AddRef.
-// The bytes in a segment stay; they are dead from then on.
-func Free(ctx context.Context, tx kv.Txn, id ExtentID) error {
-	switch _, err := tx.Get(ctx, key(tagFree, id)); {
-	case errors.Is(err, kv.ErrNotFound):
-		return nil
-	case err != nil:
-		return fmt.Errorf("data: read free queue: %w", err)
+// Free removes the record and inline payload of a queued extent and returns
+// the record. One that is no longer queued is left alone (ok is false), so it
+// may be repeated and may race AddRef. The bytes in a segment stay; they are
+// dead from then on. It costs two reads and up to five writes.
+func Free(ctx context.Context, tx kv.Txn, id ExtentID) (rec Record, ok bool, err error) {
+	vals, err := tx.GetMany(ctx, [][]byte{key(tagFree, id), key(tagExtent, id)})
+	if err != nil {
+		return rec, false, fmt.Errorf("data: read free queue: %w", err)
 	}
-	// AddRef reads the record, so the deletion makes a concurrent one fail or retry.
-	tx.Delete(key(tagExtent, id))
-	tx.Delete(key(tagInline, id))
+	if vals[0] == nil {
+		return rec, false, nil
+	}
+	if vals[1] != nil {
+		if rec, err = decodeRecord(id, vals[1]); err != nil {
+			// Its bytes cannot be found; a scrub says so. It stays queued.
+			return Record{}, false, err
+		}
+		// AddRef reads the record, so the deletion makes a concurrent one fail or retry.
+		tx.Delete(key(tagExtent, id))
+		if rec.IsInline {
+			tx.Delete(key(tagInline, id))
+		} else {
+			tx.Delete(indexKey(rec.Segment, rec.Offset))
+			tx.Delete(key(tagCorrupt, id))
+		}
+	}
 	tx.Delete(key(tagFree, id))
-	return nil
+	return rec, true, nil
 }

@@ -100,6 +100,45 @@ func (d *Disk) Open(name string) (segment.File, error) {
 	return nil, fs.ErrNotExist
 }
 
+// Stat implements segment.Disk.
+func (d *Disk) Stat(name string) (int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.mu.files[name]; f != nil {
+		return int64(len(f.now)), nil
+	}
+	return 0, fs.ErrNotExist
+}
+
+// Remove implements segment.Disk. It survives a crash at once.
+func (d *Disk) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.files[name] == nil {
+		return fs.ErrNotExist
+	}
+	delete(d.mu.files, name)
+	return nil
+}
+
+// Truncate implements segment.Disk. It survives a crash at once.
+func (d *Disk) Truncate(name string, sizeBytes int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.mu.files[name]
+	if f == nil {
+		return fs.ErrNotExist
+	}
+	for _, b := range []*[]byte{&f.now, &f.synced} {
+		if sizeBytes <= int64(len(*b)) {
+			*b = (*b)[:sizeBytes:sizeBytes]
+		} else {
+			*b = append(*b, make([]byte, sizeBytes-int64(len(*b)))...)
+		}
+	}
+	return nil
+}
+
 // Space implements segment.Disk.
 func (d *Disk) Space() (total, free uint64, err error) {
 	d.mu.Lock()

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +20,13 @@ type Disk interface {
 	Create(name string, sizeBytes int64) (File, error)
 	// Open opens a file for reading.
 	Open(name string) (File, error)
+	// Stat returns how many bytes a file takes.
+	Stat(name string) (int64, error)
+	// Remove deletes a file. One that does not exist is fs.ErrNotExist; open
+	// ones stay readable.
+	Remove(name string) error
+	// Truncate sets the length of a file.
+	Truncate(name string, sizeBytes int64) error
 	// Space returns the size of the disk and what may still be allocated, in bytes.
 	Space() (total, free uint64, err error)
 }
@@ -32,12 +40,67 @@ type File interface {
 	Close() error
 }
 
+// vectorWriter is a File that writes scattered buffers in one go.
+type vectorWriter interface {
+	WriteVec(bufs [][]byte, off int64) error
+}
+
+// evicter is a File that can forget cached pages, so that the next read comes
+// from the disk.
+type evicter interface {
+	Evict(off, n int64) error
+}
+
 // OSDisk is a directory of the operating system; it must exist.
 type OSDisk struct{ Dir string }
 
 type osFile struct{ *os.File }
 
-func (f osFile) Sync() error { return unix.Fdatasync(int(f.Fd())) }
+func (f osFile) Sync() error {
+	return retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+}
+
+// retry repeats a call that a signal interrupted before it did anything.
+func retry(fn func() error) error {
+	for {
+		if err := fn(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// maxVec is IOV_MAX of Linux.
+const maxVec = 1024
+
+// WriteVec implements vectorWriter.
+func (f osFile) WriteVec(bufs [][]byte, off int64) error {
+	for len(bufs) > 0 {
+		n, err := unix.Pwritev(int(f.Fd()), bufs[:min(len(bufs), maxVec)], off)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return &fs.PathError{Op: "pwritev", Path: f.Name(), Err: err}
+		}
+		if n <= 0 {
+			return &fs.PathError{Op: "pwritev", Path: f.Name(), Err: io.ErrShortWrite}
+		}
+		off += int64(n)
+		for len(bufs) > 0 && n >= len(bufs[0]) {
+			n -= len(bufs[0])
+			bufs = bufs[1:]
+		}
+		if n > 0 {
+			bufs = append([][]byte{bufs[0][n:]}, bufs[1:]...)
+		}
+	}
+	return nil
+}
+
+// Evict implements evicter.
+func (f osFile) Evict(off, n int64) error {
+	return unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED)
+}
 
 // List implements Disk.
 func (d OSDisk) List() ([]string, error) {
@@ -55,7 +118,7 @@ func (d OSDisk) Create(name string, sizeBytes int64) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, sizeBytes)
+	err = retry(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, sizeBytes) })
 	if errors.Is(err, syscall.EOPNOTSUPP) {
 		err = f.Truncate(sizeBytes)
 	}
@@ -66,7 +129,7 @@ func (d OSDisk) Create(name string, sizeBytes int64) (File, error) {
 		err = d.syncDir()
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return osFile{f}, nil
 }
@@ -86,6 +149,23 @@ func (d OSDisk) Open(name string) (File, error) {
 		return nil, err
 	}
 	return osFile{f}, nil
+}
+
+// Stat implements Disk.
+func (d OSDisk) Stat(name string) (int64, error) {
+	fi, err := os.Stat(filepath.Join(d.Dir, name))
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+// Remove implements Disk.
+func (d OSDisk) Remove(name string) error { return os.Remove(filepath.Join(d.Dir, name)) }
+
+// Truncate implements Disk.
+func (d OSDisk) Truncate(name string, sizeBytes int64) error {
+	return os.Truncate(filepath.Join(d.Dir, name), sizeBytes)
 }
 
 // Space implements Disk.

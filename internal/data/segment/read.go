@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"manifold/internal/data"
 )
 
-// ReadAt implements data.Store. Whole blocks are read straight into dst; a
-// block of which only a part is wanted is read whole into scratch, so that
-// every byte handed out was verified.
+// ReadAt implements data.Store. A run of whole blocks is read by one call
+// straight into dst. Of a block that is wanted in part all is read and
+// verified, so that every byte handed out was, and kept in the cache.
 func (s *Store) ReadAt(ctx context.Context, rec data.Record, off uint64, dst []byte) error {
 	s.calls.RLock()
 	defer s.calls.RUnlock()
@@ -22,96 +21,120 @@ func (s *Store) ReadAt(ctx context.Context, rec data.Record, off uint64, dst []b
 	if err := rec.CheckRange(off, len(dst)); err != nil {
 		return err
 	}
-	if len(rec.Sums) != (int(rec.Length)+data.BlockBytes-1)/data.BlockBytes {
+	if err := rec.Check(); err != nil {
+		return err
+	}
+	if rec.IsInline {
+		return readInline(rec, off, dst)
+	}
+	if rec.Stored != nil {
+		return fmt.Errorf("%w: compressed or encrypted extent %d", data.ErrFormat, rec.ID)
+	}
+	rd := reader{s: s, rec: rec}
+	defer rd.close()
+	for len(dst) > 0 {
+		n, err := rd.some(off, dst)
+		if err != nil {
+			return err
+		}
+		off, dst = off+uint64(n), dst[n:]
+	}
+	return nil
+}
+
+func readInline(rec data.Record, off uint64, dst []byte) error {
+	if len(rec.Inline) != int(rec.Length) {
 		return &data.CorruptError{Extent: rec.ID, Block: -1}
 	}
-	if len(dst) == 0 {
+	if data.Sum(rec.ID, rec.Inline) != rec.Sums[0] {
+		return &data.CorruptError{Extent: rec.ID}
+	}
+	copy(dst, rec.Inline[off:])
+	return nil
+}
+
+// reader reads one extent. It opens the segment only when the cache lacks a block.
+type reader struct {
+	s   *Store
+	rec data.Record
+	sg  *seg
+}
+
+func (r *reader) close() {
+	if r.sg != nil {
+		r.s.release(r.sg)
+	}
+}
+
+// some fills a front part of dst and returns its length.
+func (r *reader) some(off uint64, dst []byte) (int, error) {
+	block := off / data.BlockBytes
+	size := r.rec.BlockLength(int(block))
+	skip := int(off % data.BlockBytes)
+	n := min(size-skip, len(dst))
+	k := blockKey{r.rec.ID, block}
+	if n < size {
+		if b := r.s.cache.get(k); b != nil {
+			copy(dst[:n], b.b[skip:])
+			r.s.cache.put(b)
+			return n, nil
+		}
+		b := r.s.cache.fresh()
+		defer r.s.cache.put(b)
+		if err := r.blocks(block, 1, b.b[:size]); err != nil {
+			return 0, err
+		}
+		r.s.cache.add(k, b)
+		copy(dst[:n], b.b[skip:])
+		return n, nil
+	}
+	count := len(dst) / data.BlockBytes
+	if uint64(len(dst)) >= uint64(r.rec.Length)-off { // up to the end of the extent
+		n = int(uint64(r.rec.Length) - off)
+		count = data.Blocks(n)
+	} else {
+		n = count * data.BlockBytes
+	}
+	return n, r.blocks(block, count, dst[:n])
+}
+
+// blocks fills dst with count whole blocks, verified.
+func (r *reader) blocks(first uint64, count int, dst []byte) error {
+	if r.sg == nil {
+		sg, err := r.s.acquire(r.rec.Segment)
+		if err != nil {
+			return err
+		}
+		r.sg = sg
+	}
+	err := readBlocks(r.sg.file, r.rec, first, count, dst)
+	if err != nil {
+		clear(dst) // bad bytes must not leak to a caller that ignores the error
+	}
+	return err
+}
+
+func readBlocks(f File, rec data.Record, first uint64, count int, dst []byte) error {
+	if err := readFull(f, rec, first, dst, int64(rec.Offset)+int64(first*data.BlockBytes)); err != nil {
+		return err
+	}
+	for i := range count {
+		block := first + uint64(i)
+		b := dst[i*data.BlockBytes:]
+		if b = b[:min(len(b), data.BlockBytes)]; data.Sum(rec.ID, b) != rec.Sums[block] {
+			return &data.CorruptError{Extent: rec.ID, Block: int(block)}
+		}
+	}
+	return nil
+}
+
+func readFull(f File, rec data.Record, block uint64, b []byte, off int64) error {
+	n, err := f.ReadAt(b, off)
+	if n == len(b) {
 		return nil
 	}
-	var src io.ReaderAt = inline(rec.Inline)
-	base := int64(0)
-	if !rec.IsInline {
-		f, err := s.file(rec.Segment)
-		if errors.Is(err, fs.ErrNotExist) {
-			return &data.CorruptError{Extent: rec.ID, Block: int(off / data.BlockBytes), Cause: err}
-		}
-		if err != nil {
-			return err
-		}
-		src, base = f, int64(rec.Offset)
+	if errors.Is(err, io.EOF) || err == nil {
+		return &data.CorruptError{Extent: rec.ID, Block: int(block), Cause: io.ErrUnexpectedEOF}
 	}
-	for len(dst) > 0 {
-		block := off / data.BlockBytes
-		start := block * data.BlockBytes
-		size := min(uint64(rec.Length)-start, data.BlockBytes)
-		skip := off - start
-		n := min(size-skip, uint64(len(dst)))
-		var err error
-		if n == size {
-			err = readBlock(src, base, rec, block, dst[:n])
-		} else {
-			buf := s.scratch.Get().(*[data.BlockBytes]byte)
-			if err = readBlock(src, base, rec, block, buf[:size]); err == nil {
-				copy(dst[:n], buf[skip:])
-			}
-			s.scratch.Put(buf)
-		}
-		if err != nil {
-			return err
-		}
-		off, dst = off+n, dst[n:]
-	}
-	return nil
-}
-
-func readBlock(src io.ReaderAt, base int64, rec data.Record, block uint64, b []byte) error {
-	n, err := src.ReadAt(b, base+int64(block*data.BlockBytes))
-	if n < len(b) {
-		if errors.Is(err, io.EOF) || err == nil {
-			return &data.CorruptError{Extent: rec.ID, Block: int(block), Cause: io.ErrUnexpectedEOF}
-		}
-		return fmt.Errorf("segment: read extent %d: %w", rec.ID, err)
-	}
-	if data.Sum(rec.ID, b) != rec.Sums[block] {
-		clear(b) // bad bytes must not leak to a caller that ignores the error
-		return &data.CorruptError{Extent: rec.ID, Block: int(block)}
-	}
-	return nil
-}
-
-type inline []byte
-
-func (p inline) ReadAt(b []byte, off int64) (int, error) {
-	if off >= int64(len(p)) {
-		return 0, io.EOF
-	}
-	n := copy(b, p[off:])
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-// file returns the open segment num.
-func (s *Store) file(num uint64) (File, error) {
-	s.mu.Lock()
-	sg, closed := s.mu.open[num], s.mu.closed
-	s.mu.Unlock()
-	if closed {
-		return nil, data.ErrClosed
-	}
-	if sg != nil {
-		return sg.file, nil
-	}
-	f, err := s.disk.Open(nameOf(num))
-	if err != nil {
-		return nil, fmt.Errorf("segment: open %s: %w", nameOf(num), err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sg := s.mu.open[num]; sg != nil {
-		return sg.file, f.Close()
-	}
-	s.mu.open[num] = &seg{num: num, file: f}
-	return f, nil
+	return fmt.Errorf("segment: read extent %d: %w", rec.ID, err)
 }

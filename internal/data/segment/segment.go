@@ -5,23 +5,24 @@
 //   - A segment is written from front to end once; a file is never appended to
 //     after the store was closed. Opening starts a new segment with the first
 //     append, without replay; the old tail is dead space.
-//   - Segment numbers grow. No segment is ever removed by this package.
+//   - Segment numbers grow and are never used again, not even after a removal:
+//     the file of the highest number is emptied but stays.
 //   - A failed sync is never retried: the kernel may have dropped the pages and
 //     say success the next time. The store refuses all writes from then on,
 //     since Sync cannot know whose bytes were lost; reads go on.
+//   - Foreground appends never eat the reserve of the disk; relocation may.
 //
 // The package must not know the key store.
 package segment
 
 import (
-	"context"
-	"encoding/binary"
+	"container/list"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 
 	"manifold/internal/data"
 )
@@ -30,6 +31,10 @@ const (
 	magic       uint32 = 0x4d46_4558 // "MFEX"
 	headerBytes        = 24
 	suffix             = ".seg"
+	ballastName        = "ballast"
+
+	// smallestSegment is made when the disk has no room for a whole one.
+	smallestSegment = 8 << 20
 )
 
 // Options shape a store. The zero value works.
@@ -39,8 +44,16 @@ type Options struct {
 	// ReserveBytes must stay free on the disk: no segment is created that would
 	// eat them, so that the key store can go on deleting; default 1 GiB, negative none.
 	ReserveBytes int64
+	// BallastBytes of the reserve lie in a file that is given up when the disk
+	// fills all the same; default an eighth of the reserve, negative none.
+	BallastBytes int64
 	// InlineMax is the largest payload for the key store; default data.DefaultInlineMax.
 	InlineMax int
+	// CacheBytes bounds the cache of verified blocks that were read in part;
+	// default 32 MiB, negative none.
+	CacheBytes int64
+	// OpenFiles bounds idle open segments; default 512.
+	OpenFiles int
 }
 
 // Validate reports options that cannot work.
@@ -51,72 +64,120 @@ func (o Options) Validate() error {
 	if o.InlineMax < 0 || o.InlineMax > data.BlockBytes {
 		return fmt.Errorf("segment: InlineMax %d is not within 0 to %d", o.InlineMax, data.BlockBytes)
 	}
+	if o.OpenFiles < 0 {
+		return fmt.Errorf("segment: OpenFiles %d is negative", o.OpenFiles)
+	}
 	return nil
 }
 
-type seg struct {
-	num  uint64
-	file File
-	end  int64 // guarded by Store.mu
-}
-
-// Store is a data.Store.
-type Store struct {
-	disk    Disk
-	o       Options
-	calls   sync.RWMutex // held shared by running calls, exclusively by Close
-	scratch sync.Pool
-
-	// create serialises creation of segments; taken before mu.
-	create sync.Mutex
-
-	mu struct {
-		sync.Mutex
-		closed  bool
-		failed  error
-		next    uint64
-		active  *seg
-		open    map[uint64]*seg
-		dirty   map[*seg]struct{} // with finished writes that no sync covers
-		waiting *round            // the sync that has not begun
-		running *round            // the last that was begun
-	}
-}
-
-type round struct {
-	done chan struct{}
-	err  error // set before done is closed
-}
-
-var _ data.Store = (*Store)(nil)
-
-// Open opens the store on disk. It reads the list of names only.
-func Open(disk Disk, o Options) (*Store, error) {
-	if err := o.Validate(); err != nil {
-		return nil, err
-	}
+func (o Options) withDefaults() Options {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 256 << 20
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = 1 << 30
 	}
+	o.ReserveBytes = max(o.ReserveBytes, 0)
+	if o.BallastBytes == 0 {
+		o.BallastBytes = o.ReserveBytes / 8
+	}
+	o.BallastBytes = min(max(o.BallastBytes, 0), o.ReserveBytes)
 	if o.InlineMax == 0 {
 		o.InlineMax = data.DefaultInlineMax
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 32 << 20
+	}
+	if o.OpenFiles == 0 {
+		o.OpenFiles = 512
+	}
+	return o
+}
+
+// class separates appends that are young from those that have lasted.
+type class int
+
+const (
+	foreground class = iota
+	relocation
+	classes
+)
+
+// seg is one segment file. All but condemned is guarded by Store.mu.
+type seg struct {
+	num     uint64
+	bytes   int64 // on the disk
+	end     int64 // where the next append goes; only of mine
+	mine    bool
+	writers int
+	removed bool
+
+	file File          // nil while not open
+	refs int           // of file: active, dirty, writers, readers
+	idle *list.Element // in Store.mu.idle while refs is 0
+
+	condemned atomic.Bool
+}
+
+// Store is a data.Segmented.
+type Store struct {
+	disk    Disk
+	o       Options
+	calls   sync.RWMutex // held shared by running calls, exclusively by Close
+	scratch sync.Pool    // of *block
+	cache   *cache
+
+	// create serialises creation of segments; taken before mu.
+	create sync.Mutex
+	// ballast tells whether that file exists; guarded by create.
+	ballast bool
+
+	mu struct {
+		sync.Mutex
+		closed  bool
+		failed  error
+		next    uint64
+		active  [classes]*seg
+		segs    map[uint64]*seg
+		idle    *list.List        // open segments without refs, the longest unused in front
+		dirty   map[*seg]struct{} // with finished writes that no sync covers
+		waiting *round            // the sync that has not begun
+		running *round            // the last that was begun
+	}
+}
+
+var _ data.Segmented = (*Store)(nil)
+
+// Open opens the store on disk. It reads names and sizes only, and writes nothing.
+func Open(disk Disk, o Options) (*Store, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
 	}
 	names, err := disk.List()
 	if err != nil {
 		return nil, fmt.Errorf("segment: list: %w", err)
 	}
-	s := &Store{disk: disk, o: o}
-	s.scratch.New = func() any { return new([data.BlockBytes]byte) }
+	s := &Store{disk: disk, o: o.withDefaults()}
+	s.scratch.New = func() any { return new(block) }
+	s.cache = newCache(s.o.CacheBytes, &s.scratch)
 	s.mu.next = 1
-	s.mu.open = map[uint64]*seg{}
+	s.mu.segs = map[uint64]*seg{}
+	s.mu.idle = list.New()
 	s.mu.dirty = map[*seg]struct{}{}
 	for _, n := range names {
-		if num, ok := parseName(n); ok && num >= s.mu.next {
-			s.mu.next = num + 1
+		if n == ballastName {
+			s.ballast = true
 		}
+		num, ok := parseName(n)
+		if !ok {
+			continue
+		}
+		size, err := disk.Stat(n)
+		if err != nil {
+			return nil, fmt.Errorf("segment: size of %s: %w", n, err)
+		}
+		s.mu.segs[num] = &seg{num: num, bytes: size}
+		s.mu.next = max(s.mu.next, num+1)
 	}
 	return s, nil
 }
@@ -129,178 +190,11 @@ func parseName(n string) (uint64, bool) {
 		return 0, false
 	}
 	num, err := strconv.ParseUint(h, 16, 64)
-	return num, err == nil
+	return num, err == nil && n == nameOf(num)
 }
 
 // InlineMax implements data.Store.
 func (s *Store) InlineMax() int { return s.o.InlineMax }
-
-// Append implements data.Store.
-func (s *Store) Append(ctx context.Context, id data.ExtentID, parts [][]byte) (data.Record, error) {
-	s.calls.RLock()
-	defer s.calls.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return data.Record{}, err
-	}
-	n := 0
-	for _, p := range parts {
-		n += len(p)
-	}
-	if id == 0 || n == 0 || n > data.MaxExtentBytes {
-		return data.Record{}, fmt.Errorf("%w: append of %d bytes as extent %d", data.ErrRange, n, id)
-	}
-	// One buffer of header and payload makes one write of it.
-	buf := make([]byte, headerBytes, headerBytes+n)
-	for _, p := range parts {
-		buf = append(buf, p...)
-	}
-	binary.BigEndian.PutUint32(buf[0:], magic)
-	binary.BigEndian.PutUint32(buf[4:], 1)
-	binary.BigEndian.PutUint64(buf[8:], uint64(id))
-	binary.BigEndian.PutUint32(buf[16:], uint32(n))
-	binary.BigEndian.PutUint32(buf[20:], data.Sum(id, buf[:20]))
-	rec := data.Record{ID: id, Length: uint32(n), Sums: data.Sums(id, buf[headerBytes:])}
-
-	sg, off, err := s.reserve(int64(len(buf)))
-	if err != nil {
-		return data.Record{}, err
-	}
-	if _, err := sg.file.WriteAt(buf, off); err != nil {
-		return data.Record{}, fmt.Errorf("segment: write extent %d: %w", id, noSpace(err))
-	}
-	s.mu.Lock()
-	s.mu.dirty[sg] = struct{}{} // only now: a sync that began earlier does not cover it
-	s.mu.Unlock()
-	rec.Segment, rec.Offset = sg.num, uint64(off)+headerBytes
-	return rec, nil
-}
-
-func noSpace(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", data.ErrNoSpace, err)
-	}
-	return err
-}
-
-// take reserves n bytes in the active segment, nil if it has no room.
-func (s *Store) take(n int64) (*seg, int64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.closed {
-		return nil, 0, data.ErrClosed
-	}
-	if s.mu.failed != nil {
-		return nil, 0, s.mu.failed
-	}
-	sg := s.mu.active
-	if sg == nil || sg.end+n > s.o.SegmentBytes {
-		return nil, 0, nil
-	}
-	off := sg.end
-	sg.end += (n + 7) &^ 7
-	return sg, off, nil
-}
-
-func (s *Store) reserve(n int64) (*seg, int64, error) {
-	if sg, off, err := s.take(n); sg != nil || err != nil {
-		return sg, off, err
-	}
-	s.create.Lock()
-	defer s.create.Unlock()
-	if sg, off, err := s.take(n); sg != nil || err != nil {
-		return sg, off, err // another made it meanwhile
-	}
-	if s.o.ReserveBytes > 0 {
-		_, free, err := s.disk.Space()
-		if err != nil {
-			return nil, 0, fmt.Errorf("segment: space: %w", err)
-		}
-		if free < uint64(s.o.SegmentBytes)+uint64(s.o.ReserveBytes) {
-			return nil, 0, fmt.Errorf("%w: %d bytes free, %d in reserve", data.ErrNoSpace, free, s.o.ReserveBytes)
-		}
-	}
-	s.mu.Lock()
-	num := s.mu.next
-	s.mu.next++ // a number is spent even when creation fails
-	s.mu.Unlock()
-	f, err := s.disk.Create(nameOf(num), s.o.SegmentBytes)
-	if err != nil {
-		return nil, 0, fmt.Errorf("segment: create %s: %w", nameOf(num), noSpace(err))
-	}
-	sg := &seg{num: num, file: f}
-	s.mu.Lock()
-	s.mu.active, s.mu.open[num] = sg, sg
-	s.mu.Unlock()
-	return s.take(n)
-}
-
-// Sync implements data.Store. Waiters that come while a sync runs share the
-// next one; the first of them performs it, whatever becomes of its ctx.
-func (s *Store) Sync(ctx context.Context) error {
-	s.calls.RLock()
-	defer s.calls.RUnlock()
-	s.mu.Lock()
-	if err := s.mu.failed; err != nil || s.mu.closed {
-		closed := s.mu.closed
-		s.mu.Unlock()
-		if closed {
-			return data.ErrClosed
-		}
-		return err
-	}
-	if r := s.mu.waiting; r != nil {
-		s.mu.Unlock()
-		select {
-		case <-r.done:
-			return r.err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	r, before := &round{done: make(chan struct{})}, s.mu.running
-	s.mu.waiting = r
-	s.mu.Unlock()
-	if before != nil {
-		<-before.done
-	}
-	s.mu.Lock()
-	s.mu.waiting, s.mu.running = nil, r
-	dirty := s.mu.dirty
-	s.mu.dirty = map[*seg]struct{}{}
-	err := s.mu.failed
-	s.mu.Unlock()
-	for sg := range dirty {
-		if err != nil {
-			break
-		}
-		if e := sg.file.Sync(); e != nil {
-			err = fmt.Errorf("%w: sync of %s: %w", data.ErrFailed, nameOf(sg.num), e)
-		}
-	}
-	if err != nil {
-		s.mu.Lock()
-		s.mu.failed = err
-		s.mu.Unlock()
-	}
-	r.err = err
-	close(r.done)
-	return err
-}
-
-// Space implements data.Store.
-func (s *Store) Space(context.Context) (data.Space, error) {
-	total, free, err := s.disk.Space()
-	if err != nil {
-		return data.Space{}, fmt.Errorf("segment: space: %w", err)
-	}
-	free -= min(free, uint64(max(s.o.ReserveBytes, 0)))
-	s.mu.Lock()
-	if sg := s.mu.active; sg != nil {
-		free += uint64(s.o.SegmentBytes - min(sg.end, s.o.SegmentBytes))
-	}
-	s.mu.Unlock()
-	return data.Space{Total: total, Free: free}, nil
-}
 
 // Close implements data.Store. It does not sync.
 func (s *Store) Close() error {
@@ -313,8 +207,16 @@ func (s *Store) Close() error {
 	}
 	s.mu.closed = true
 	var errs []error
-	for _, sg := range s.mu.open {
-		errs = append(errs, sg.file.Close())
+	for _, sg := range s.mu.active {
+		if sg != nil && sg.end < sg.bytes { // what was preallocated and not needed
+			errs = append(errs, s.disk.Truncate(nameOf(sg.num), sg.end))
+		}
 	}
+	for _, sg := range s.mu.segs {
+		if sg.file != nil {
+			errs = append(errs, sg.file.Close())
+		}
+	}
+	s.cache.drop()
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package segment_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -182,20 +181,5 @@ func TestReserveStopsGrowth(t *testing.T) {
 	s := mustOpen(t, d, segment.Options{SegmentBytes: 5 << 20, ReserveBytes: 4 << 20})
 	if _, err := s.Append(t.Context(), 1, [][]byte{{1}}); !errors.Is(err, data.ErrNoSpace) {
 		t.Fatalf("below the watermark: %v", err)
-	}
-}
-
-func BenchmarkAppendSync1MiB(b *testing.B) {
-	s := mustOpen(b, segment.OSDisk{Dir: b.TempDir()}, segment.Options{ReserveBytes: -1})
-	p := payload(1, 1<<20)
-	b.SetBytes(1 << 20)
-	ctx := context.Background()
-	for i := 0; b.Loop(); i++ {
-		if _, err := s.Append(ctx, data.ExtentID(i+1), [][]byte{p}); err != nil {
-			b.Fatal(err)
-		}
-		if err := s.Sync(ctx); err != nil {
-			b.Fatal(err)
-		}
 	}
 }
