@@ -15,6 +15,8 @@ import (
 type FirstRunOptions struct {
 	// AdminPassword of the user admin; see [Store.NewPassword].
 	AdminPassword string
+	// ClusterUUID is the UUID of the file system; "" makes one.
+	ClusterUUID string
 	// ClusterName; "" is "manifold".
 	ClusterName string
 	// NodeName is the name of this machine.
@@ -60,9 +62,10 @@ func (s *Store) FirstRun(ctx context.Context, o FirstRunOptions) (metricsToken s
 	if err != nil {
 		return "", err
 	}
-	clusterID, err := s.uuid()
-	if err != nil {
-		return "", err
+	if o.ClusterUUID == "" {
+		if o.ClusterUUID, err = s.uuid(); err != nil {
+			return "", err
+		}
 	}
 	nodeID, err := s.uuid()
 	if err != nil {
@@ -76,7 +79,7 @@ func (s *Store) FirstRun(ctx context.Context, o FirstRunOptions) (metricsToken s
 			return err
 		}
 		setCounter(tx, counterFormat, format)
-		if _, err := put(ctx, tx, kindCluster, theOne, Cluster{Name: o.ClusterName, UUID: clusterID, Created: s.now().UTC()}); err != nil {
+		if _, err := put(ctx, tx, kindCluster, theOne, Cluster{Name: o.ClusterName, UUID: o.ClusterUUID, Created: s.now().UTC()}); err != nil {
 			return err
 		}
 		if _, err := put(ctx, tx, kindNode, theOne, Node{Name: o.NodeName, UUID: nodeID}); err != nil {
@@ -137,7 +140,12 @@ func (s *Store) uuid() (string, error) {
 	}
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16]), nil
+	return UUIDString(b), nil
+}
+
+// UUIDString renders a UUID in its text form.
+func UUIDString(b [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
 // NewPassword makes a password of about 95 random bits that passes

@@ -22,8 +22,9 @@ type secrets struct {
 // given password is used; else one is made, and shown when there is a terminal
 // to show it on, else left in a file. Files come before the commit: a crash in
 // between makes the next start overwrite them, never lose them.
-func firstRun(ctx context.Context, c *config.Store, d *dataDir, m machine, given settings.Secret, terminal bool) (secrets, error) {
+func firstRun(ctx context.Context, st *storage, m machine, given settings.Secret, terminal bool) (secrets, error) {
 	var out secrets
+	c, d := st.config, st.dir
 	done, err := c.Initialized(ctx)
 	if err != nil || done {
 		return out, err
@@ -44,6 +45,7 @@ func firstRun(ctx context.Context, c *config.Store, d *dataDir, m machine, given
 	}
 	token, err := c.FirstRun(ctx, config.FirstRunOptions{
 		AdminPassword: password,
+		ClusterUUID:   config.UUIDString(st.meta.Superblock().UUID),
 		NodeName:      m.name,
 		Subnets:       m.subnets,
 		Hosts:         m.hosts,

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"manifold/internal/config"
+	"manifold/internal/data"
+	"manifold/internal/data/segment"
+	"manifold/internal/fs"
+	"manifold/internal/identity"
+	"manifold/internal/kv"
+	"manifold/internal/meta"
+)
+
+// storageOptions say which data directory to open and how.
+type storageOptions struct {
+	dir string
+	// create makes and formats the directory where there is none.
+	create bool
+	log    *slog.Logger
+	// engine opens the key store in a folder.
+	engine func(ctx context.Context, dir string) (kv.Engine, error)
+	// segments shape the extent store; the zero value works.
+	segments segment.Options
+}
+
+// storage is an open data directory: both engines and what is kept on them.
+type storage struct {
+	closers
+	dir    *dataDir
+	kv     kv.Engine
+	config *config.Store
+	meta   *meta.DB
+	data   *segment.Store
+}
+
+// openStorage locks the directory and opens what lies in it, from the bottom up.
+func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) {
+	s := &storage{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.dir, err = openDataDir(o.dir, o.create); err != nil {
+		return nil, err
+	}
+	s.add("data directory", s.dir.Close)
+
+	kvPath, err := s.dir.subdir(kvDir)
+	if err != nil {
+		return nil, err
+	}
+	if s.kv, err = o.engine(ctx, kvPath); err != nil {
+		return nil, fmt.Errorf("key store: %w", err)
+	}
+	s.add("key store", s.kv.Close)
+
+	if o.create {
+		// Root belongs to uid 0 as on any POSIX system.
+		err := meta.Format(ctx, s.kv, meta.FormatOptions{Now: time.Now(), RootOwner: identity.UID(0), RootGroup: identity.GID(0)})
+		if err != nil && !errors.Is(err, meta.ErrExists) {
+			return nil, fmt.Errorf("format: %w", err)
+		}
+	}
+	if s.meta, err = meta.Open(ctx, s.kv, meta.Options{Release: release, Logger: o.log}); err != nil {
+		return nil, err
+	}
+	segPath, err := s.dir.subdir(segmentDir)
+	if err != nil {
+		return nil, err
+	}
+	if s.data, err = segment.Open(segment.OSDisk{Dir: segPath}, o.segments); err != nil {
+		return nil, fmt.Errorf("extent store: %w", err)
+	}
+	s.add("extent store", s.data.Close)
+
+	if s.config, err = config.Open(ctx, config.Options{KV: s.kv, Logger: o.log}); err != nil {
+		return nil, err
+	}
+	s.add("configuration", s.config.Close)
+	return s, nil
+}
+
+// release ends the hold of a stream on extents in the data engine, within the
+// transaction of the metadata engine's queue.
+func release(ctx context.Context, tx kv.Txn, stream fs.StreamID, extents []uint64) error {
+	for _, x := range extents {
+		// One that is gone is what was asked for.
+		if err := data.DropRef(ctx, tx, data.ExtentID(x), uint64(stream)); err != nil && !errors.Is(err, data.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
