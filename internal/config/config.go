@@ -142,9 +142,15 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// load makes everything stored what is in force.
+// load makes everything stored what is in force. Exports come second: they
+// name users.
 func (s *Store) load(ctx context.Context) error {
-	return errors.Join(s.loadExports(ctx), s.loadDirectory(ctx))
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	if err := s.loadDirectory(ctx); err != nil {
+		return err
+	}
+	return s.loadExports(ctx)
 }
 
 // Close stops the background work. The engine stays open.

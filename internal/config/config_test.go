@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"manifold/internal/fs/export"
 	"manifold/internal/identity"
 	"manifold/internal/kv"
 	"manifold/internal/kv/memkv"
@@ -564,6 +565,8 @@ func TestExports(t *testing.T) {
 		"relative target": {Path: "/x", FSPath: "a"},
 		"uid without gid": {Path: "/x", FSPath: "/", Restrictions: []Restriction{{Mapping: MapAll, MapUser: Principal{PrincipalUID, 5}}}},
 		"gid without uid": {Path: "/x", FSPath: "/", Restrictions: []Restriction{{Mapping: MapAll, MapGroup: Principal{PrincipalGID, 5}}}},
+		"odd host":        {Path: "/x", FSPath: "/", Restrictions: []Restriction{{Hosts: []string{"10.0.0.0/33"}}}},
+		"dots in name":    {Path: "/x/../y", FSPath: "/"},
 		"unknown user":    {Path: "/x", FSPath: "/", Restrictions: []Restriction{{Mapping: MapAll, MapUser: Principal{PrincipalLocalUser, 4711}}}},
 	} {
 		if _, err := s.AddExport(ctx, x); !errors.Is(err, ErrInvalid) {
@@ -598,6 +601,64 @@ func TestExports(t *testing.T) {
 	}
 	if again, err := s.AddExport(ctx, Export{Path: "/data", FSPath: "/"}); err != nil || again.ID != 3 {
 		t.Errorf("%+v %v", again, err)
+	}
+}
+
+// What protocols see: mapped users follow the directory, and an export that
+// cannot be understood is closed, not open.
+func TestExports_rules(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newStore(t)
+	u, err := s.AddUser(ctx, User{Name: "jane", PrimaryGroup: 513}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.AddExport(ctx, Export{Path: "/data", FSPath: "/a", FileIDs32: true, Restrictions: []Restriction{
+		{Hosts: []string{"192.0.2.1"}, Mapping: MapAll, MapUser: Principal{PrincipalLocalUser, u.ID}},
+		{Hosts: []string{"192.0.2.2"}, ReadOnly: true, Mapping: MapRoot, MapUser: Principal{PrincipalUID, 7}, MapGroup: Principal{PrincipalGID, 8}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := identity.POSIX(0, 0, nil)
+	match := func(addr string) (export.Rule, bool) {
+		x, ok := s.ExportTable().Rules(uint32(e.ID))
+		if !ok {
+			t.Fatal("no rules")
+		}
+		return x.Match(netip.MustParseAddr(addr), 700, nil)
+	}
+	if r, ok := match("192.0.2.1"); !ok || r.Squash(root).User != identity.AuthID(u.ID) {
+		t.Errorf("%+v %v", r, ok)
+	}
+	if r, ok := match("192.0.2.2"); !ok || !r.ReadOnly || r.Squash(root).User != identity.UID(7) || r.Squash(root).Group != identity.GID(8) {
+		t.Errorf("%+v %v", r, ok)
+	}
+	if _, ok := match("192.0.2.3"); ok {
+		t.Error("let in")
+	}
+	if err := s.DeleteUser(ctx, u.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if r, ok := match("192.0.2.1"); !ok || r.Squash(root).User != identity.UID(identity.NobodyUID) {
+		t.Errorf("mapped to a deleted user: %+v %v", r, ok)
+	}
+	bad := e.Value
+	bad.Restrictions = []Restriction{{Hosts: []string{"from the future!"}}}
+	if err := s.update(ctx, func(tx kv.Txn) error {
+		_, err := put(ctx, tx, kindExport, e.ID, bad)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.ExportTable().RulesByPath("/data"); ok {
+		t.Error("an export that cannot be understood is open")
+	}
+	if all := s.ExportTable().AllRules(); len(all) != 1 || all[0].Path != "/" {
+		t.Errorf("%+v", all)
 	}
 }
 

@@ -101,10 +101,8 @@ func (r resolver) Expand(ctx context.Context, uid, gid uint32, gids []uint32) (*
 func (r resolver) UIDOf(a identity.AuthID) uint32 { return r.s.Directory().UIDOf(a) }
 func (r resolver) GIDOf(a identity.AuthID) uint32 { return r.s.Directory().GIDOf(a) }
 
-// loadDirectory makes the stored users and groups those in force.
+// loadDirectory makes the stored users and groups those in force. s.reload is held.
 func (s *Store) loadDirectory(ctx context.Context) error {
-	s.reload.Lock()
-	defer s.reload.Unlock()
 	d := &Directory{
 		byUID: map[uint32]uint64{}, byGID: map[uint32]uint64{},
 		uid: map[identity.AuthID]uint32{}, gid: map[identity.AuthID]uint32{},
@@ -167,7 +165,7 @@ func (s *Store) changePrincipals(ctx context.Context, fn func(kv.Txn) error) err
 		return err
 	}
 	// The change is durable: loading it must not depend on the caller's patience.
-	return s.loadDirectory(context.WithoutCancel(ctx))
+	return s.load(context.WithoutCancel(ctx))
 }
 
 // watched are the keys whose changes follow reads; sessions are not among them.
@@ -177,26 +175,17 @@ var watched = kv.Range{Start: []byte{tagRecord}, End: []byte{tagSession}}
 // loaded before their calls return.
 func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 	for b := range changes {
-		exports, principals := b.Resync, b.Resync
-		for _, k := range b.Keys {
-			switch {
-			case bytes.HasPrefix(k, kindPrefix(kindExport)):
-				exports = true
-			case bytes.HasPrefix(k, kindPrefix(kindUser)), bytes.HasPrefix(k, kindPrefix(kindGroup)), len(k) > 0 && k[0] == tagMemberOf:
-				principals = true
-			}
+		if !b.Resync && !slices.ContainsFunc(b.Keys, inForceKey) {
+			continue
 		}
-		if exports {
-			s.logReload(ctx, "exports", s.loadExports(ctx))
-		}
-		if principals {
-			s.logReload(ctx, "users and groups", s.loadDirectory(ctx))
+		if err := s.load(ctx); err != nil && ctx.Err() == nil {
+			s.log.ErrorContext(ctx, "configuration not reloaded; what was in force stays so", "error", err)
 		}
 	}
 }
 
-func (s *Store) logReload(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil {
-		s.log.ErrorContext(ctx, "configuration not reloaded; what was in force stays so", "what", what, "error", err)
-	}
+// inForceKey tells whether a key belongs to what load reads.
+func inForceKey(k []byte) bool {
+	return bytes.HasPrefix(k, kindPrefix(kindExport)) || bytes.HasPrefix(k, kindPrefix(kindUser)) ||
+		bytes.HasPrefix(k, kindPrefix(kindGroup)) || len(k) > 0 && k[0] == tagMemberOf
 }

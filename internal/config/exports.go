@@ -2,10 +2,15 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 
+	"manifold/internal/fs"
+	"manifold/internal/fs/export"
+	"manifold/internal/identity"
 	"manifold/internal/kv"
 )
 
@@ -67,8 +72,8 @@ type Principal struct {
 
 // ExportTable is all exports at one moment. It is immutable.
 type ExportTable struct {
-	byID   map[uint64]*Record[Export]
-	byPath map[string]*Record[Export]
+	byID   map[uint64]*inForce
+	byPath map[string]*inForce
 	sorted []Record[Export]
 	// Version grows with every change.
 	Version uint64
@@ -79,16 +84,53 @@ type ExportTable struct {
 // Superseded is closed when another table is in force.
 func (t *ExportTable) Superseded() <-chan struct{} { return t.superseded }
 
+// inForce is an export as stored and as protocols match clients with it.
+type inForce struct {
+	rec   *Record[Export]
+	rules *export.Export
+}
+
 // ByID finds an export.
 func (t *ExportTable) ByID(id uint64) (*Record[Export], bool) {
-	e, ok := t.byID[id]
-	return e, ok
+	if e, ok := t.byID[id]; ok {
+		return e.rec, true
+	}
+	return nil, false
 }
 
 // ByPath finds an export by its exact name.
 func (t *ExportTable) ByPath(path string) (*Record[Export], bool) {
-	e, ok := t.byPath[path]
-	return e, ok
+	if e, ok := t.byPath[path]; ok {
+		return e.rec, true
+	}
+	return nil, false
+}
+
+// Rules answers what protocols need of an export, by its id.
+func (t *ExportTable) Rules(id uint32) (*export.Export, bool) {
+	if e, ok := t.byID[uint64(id)]; ok && e.rules != nil {
+		return e.rules, true
+	}
+	return nil, false
+}
+
+// RulesByPath answers the same by the exact name.
+func (t *ExportTable) RulesByPath(path string) (*export.Export, bool) {
+	if e, ok := t.byPath[path]; ok && e.rules != nil {
+		return e.rules, true
+	}
+	return nil, false
+}
+
+// AllRules lists what protocols need of every export, by id.
+func (t *ExportTable) AllRules() []*export.Export {
+	out := make([]*export.Export, 0, len(t.sorted))
+	for i := range t.sorted {
+		if e := t.byID[t.sorted[i].ID]; e.rules != nil {
+			out = append(out, e.rules)
+		}
+	}
+	return out
 }
 
 // All lists the exports by id; callers must not change them.
@@ -97,28 +139,62 @@ func (t *ExportTable) All() []Record[Export] { return t.sorted }
 // ExportTable answers the exports in force. It costs one atomic load.
 func (s *Store) ExportTable() *ExportTable { return s.exports.Load() }
 
-// loadExports makes what is stored the exports in force.
+// loadExports makes what is stored the exports in force; the directory must
+// have been loaded. s.reload is held.
 func (s *Store) loadExports(ctx context.Context) error {
-	s.reload.Lock()
-	defer s.reload.Unlock()
 	recs, err := list[Export](ctx, s, kindExport, 0, 0)
 	if err != nil {
 		return fmt.Errorf("config: load exports: %w", err)
 	}
-	t := &ExportTable{byID: map[uint64]*Record[Export]{}, byPath: map[string]*Record[Export]{}, sorted: recs, Version: 1, superseded: make(chan struct{})}
+	t := &ExportTable{byID: map[uint64]*inForce{}, byPath: map[string]*inForce{}, sorted: recs, Version: 1, superseded: make(chan struct{})}
 	old := s.exports.Load()
 	if old != nil {
 		t.Version = old.Version + 1
 	}
 	for i := range recs {
-		t.byID[recs[i].ID] = &recs[i]
-		t.byPath[recs[i].Value.Path] = &recs[i]
+		e := &inForce{rec: &recs[i]}
+		if e.rules, err = compile(&recs[i], s.Directory()); err != nil {
+			// Half the rules could let in whom the other half keeps out.
+			s.log.ErrorContext(ctx, "an export cannot be understood and is closed to everybody", "export", recs[i].Value.Path, "error", err)
+		}
+		t.byID[recs[i].ID] = e
+		t.byPath[recs[i].Value.Path] = e
 	}
 	s.exports.Store(t)
 	if old != nil {
 		close(old.superseded)
 	}
 	return nil
+}
+
+// compile makes of a stored export what protocols match clients with.
+func compile(rec *Record[Export], d *Directory) (*export.Export, error) {
+	v := &rec.Value
+	if rec.ID > math.MaxUint32 {
+		return nil, fmt.Errorf("%w: export id %d", ErrCorrupt, rec.ID)
+	}
+	out := &export.Export{
+		ID: uint32(rec.ID), Path: v.Path, FSPath: v.FSPath, Description: v.Description,
+		FileIDs32: v.FileIDs32, FileSizes32: v.FileSizes32, FSSize32: v.FSSize32,
+	}
+	for _, x := range v.Restrictions {
+		hosts, err := export.ParseHosts(x.Hosts)
+		if err != nil {
+			return nil, err
+		}
+		r := export.Rule{Hosts: hosts, ReadOnly: x.ReadOnly, RequirePrivilegedPort: x.PrivilegedPort, Mapping: export.Mapping(x.Mapping)}
+		switch x.MapUser.Type {
+		case PrincipalUID:
+			r.MapTo = identity.POSIX(uint32(x.MapUser.ID), uint32(x.MapGroup.ID), nil)
+		case PrincipalLocalUser:
+			// A user that was deleted leaves nobody to map to.
+			if c, err := d.LocalCredential(x.MapUser.ID); err == nil {
+				r.MapTo = c
+			}
+		}
+		out.Rules = append(out.Rules, r)
+	}
+	return out, out.Validate()
 }
 
 // Export answers one export.
@@ -195,27 +271,26 @@ func (s *Store) changeExport(ctx context.Context, fn func(kv.Txn) (Record[Export
 		return rec, err
 	}
 	// The change is durable: loading it must not depend on the caller's patience.
-	return rec, s.loadExports(context.WithoutCancel(ctx))
+	return rec, s.load(context.WithoutCancel(ctx))
 }
 
 const (
-	maxExportPathBytes = 64 << 10
-	maxRestrictions    = 1024
-	maxHosts           = 1024 // of one restriction
+	maxRestrictions = 1024
+	maxHosts        = 1024 // of one restriction
 )
 
+// reason is an error's text without its kind: the field says that it is invalid.
+func reason(err error) string { return strings.TrimSuffix(err.Error(), ": "+fs.Invalid.Error()) }
+
 func checkExport(ctx context.Context, r kv.Reader, e Export) error {
+	if err := export.CheckPath(e.Path); err != nil {
+		return invalid("export_path", "%s", reason(err))
+	}
 	switch {
-	case !strings.HasPrefix(e.Path, "/"):
-		return invalid("export_path", "%q does not begin with /", e.Path)
-	case e.Path != "/" && strings.HasSuffix(e.Path, "/"):
-		return invalid("export_path", "%q ends with /", e.Path)
-	case len(e.Path) > maxExportPathBytes:
-		return invalid("export_path", "is longer than %d bytes", maxExportPathBytes)
-	case strings.ContainsRune(e.Path, 0):
-		return invalid("export_path", "contains a zero byte")
 	case !strings.HasPrefix(e.FSPath, "/"):
 		return invalid("fs_path", "%q is not an absolute path", e.FSPath)
+	case len(e.FSPath) > fs.MaxPath:
+		return invalid("fs_path", "is longer than %d bytes", fs.MaxPath)
 	case strings.ContainsRune(e.FSPath, 0):
 		return invalid("fs_path", "contains a zero byte")
 	case len(e.Description) > 4096:
@@ -239,6 +314,9 @@ func checkExport(ctx context.Context, r kv.Reader, e Export) error {
 func checkRestriction(x Restriction) error {
 	if len(x.Hosts) > maxHosts {
 		return fmt.Errorf("more than %d hosts", maxHosts)
+	}
+	if _, err := export.ParseHosts(x.Hosts); err != nil {
+		return errors.New(reason(err))
 	}
 	if x.Mapping > MapAll {
 		return fmt.Errorf("unknown mapping %d", x.Mapping)
