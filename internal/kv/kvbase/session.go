@@ -14,6 +14,10 @@ import (
 // process. Sessions end with the process, so none needs renewal: a session is
 // valid until it is closed, ended by another, or the engine closes.
 type Sessions struct {
+	// Commit is the engine's commit lock. Ending a session takes it, so that no
+	// commit that saw the session valid happens after the end.
+	Commit sync.Locker
+
 	mu  sync.Mutex
 	all map[uint64]*session
 }
@@ -40,6 +44,8 @@ func (t *Sessions) Add(id uint64, ttl time.Duration, info []byte) kv.Session {
 
 // End ends a session; ending one that has ended is no error.
 func (t *Sessions) End(id uint64) {
+	t.Commit.Lock()
+	defer t.Commit.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.all[id]; s != nil {
@@ -50,6 +56,8 @@ func (t *Sessions) End(id uint64) {
 
 // EndAll ends every session, for Close.
 func (t *Sessions) EndAll() {
+	t.Commit.Lock()
+	defer t.Commit.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.all {
@@ -58,7 +66,8 @@ func (t *Sessions) EndAll() {
 	t.all = nil
 }
 
-// Check returns ErrFenced unless all of the ids are valid.
+// Check returns ErrFenced unless all of the ids are valid. The caller holds
+// the commit lock.
 func (t *Sessions) Check(ids []uint64) error {
 	if len(ids) == 0 {
 		return nil

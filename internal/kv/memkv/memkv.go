@@ -63,6 +63,7 @@ func open(o Options, s state) *Engine {
 		o.Now = time.Now
 	}
 	e := &Engine{now: o.Now, gate: kvbase.NewGate(), cur: s, synced: s, changed: make(chan struct{})}
+	e.sessions.Commit = &e.mu
 	e.runner = kvbase.Runner{Limits: kv.DefaultLimits, Now: o.Now, Begin: e.begin}
 	return e
 }
@@ -221,9 +222,6 @@ func (e *Engine) EndSession(_ context.Context, id uint64) error {
 		return kv.ErrClosed
 	}
 	defer e.gate.Leave()
-	// Under the commit lock, so that no commit that saw it valid comes later.
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.sessions.End(id)
 	return nil
 }

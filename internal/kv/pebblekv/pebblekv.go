@@ -1,0 +1,309 @@
+// Package pebblekv is the embedded engine of the key store: one process, one
+// directory, cockroachdb/pebble below, optimistic concurrency of our own above.
+//
+// How a transaction stays serializable. Every commit has a number. Two arrays
+// of slots hold, by the hash of a key and by the hash of a key's prefix, the
+// number of the last commit that touched it. A commit takes the lock, checks
+// that no slot of its read set is newer than the state it read, raises the
+// slots of its writes, applies the batch and only then publishes its number.
+// An Update reads the newest state and looks at the slot after the read: a slot
+// not newer than its start proves that the value is the one of its start, so
+// reads need no snapshot and are yet consistent with each other. A newer slot
+// moves the start forward if all earlier reads still hold, or ends the attempt.
+// A collision of hashes costs a retry, never a wrong answer.
+//
+// Invariants:
+//   - Slots are raised before the writes become visible, and the number of a
+//     commit is published after.
+//   - The write-ahead log is in the order of the numbers, so that a synced
+//     commit means that all before it are synced.
+//   - Nothing is acknowledged, and nothing that was read is returned, before
+//     the commits it depends on are synced. When the log fails, the engine ends
+//     the process (Options.Fatal) before it acknowledges anything more.
+//
+// The package must not know what the keys mean.
+package pebblekv
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"manifold/internal/kv"
+	"manifold/internal/kv/kvbase"
+)
+
+// Options shape an Engine. The zero value works except for Dir.
+type Options struct {
+	// Dir holds the store; it is made if absent and locked while open.
+	Dir string
+	// FS is the file layer below Pebble; nil means the operating system's.
+	FS vfs.FS
+	// Logger gets what Pebble reports; nil means silence.
+	Logger *slog.Logger
+	// CacheBytes bounds the block cache; 0 means 64 MiB.
+	CacheBytes int64
+	// NoSync gives up durability for tests that do not need it.
+	NoSync bool
+	// Fatal is called once when the store can no longer be trusted to make
+	// anything durable. It should end the process; nil means panic. If it
+	// returns, every later call fails with kv.ErrUnavailable.
+	Fatal func(error)
+	// Now is the clock for the age limits; nil means time.Now.
+	Now func() time.Time
+}
+
+// formatVersion is pinned: raising it is a one-way upgrade of the directory.
+const formatVersion = pebble.FormatWALSyncChunks
+
+// private is the prefix of the engine's own keys: longer than any key of a
+// caller and after all of them.
+var private = bytes.Repeat([]byte{0xff}, kv.MaxKeyBytes+1)
+
+func privateKey(name string) []byte { return append(bytes.Clone(private), name...) }
+
+// Engine implements kv.Engine on Pebble.
+type Engine struct {
+	db       *pebble.DB
+	cache    *pebble.Cache
+	log      *slog.Logger
+	now      func() time.Time
+	noSync   bool
+	fatal    func(error)
+	runner   kvbase.Runner
+	gate     *kvbase.Gate
+	sessions kvbase.Sessions
+	hub      kvbase.Hub
+	rows     rowCache
+
+	epoch  uint64        // how often the store was opened; makes session ids unique
+	lastID atomic.Uint64 // of a session in this epoch
+
+	slots     slots
+	issued    atomic.Uint64 // the newest number whose writes may be visible
+	committed atomic.Uint64 // the newest number whose writes are visible for sure
+	sync      syncer
+	failure   atomic.Pointer[error]
+	failOnce  sync.Once
+
+	mu sync.Mutex // the commit lock
+
+	snapMu sync.Mutex
+	snap   *snapshot // the newest, kept for the next View
+}
+
+var (
+	_ kv.Engine       = (*Engine)(nil)
+	_ kv.Checkpointer = (*Engine)(nil)
+)
+
+// Open opens or makes the store in o.Dir.
+func Open(_ context.Context, o Options) (*Engine, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 64 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(err error) { panic(err) }
+	}
+	e := &Engine{log: o.Logger, now: o.Now, noSync: o.NoSync, fatal: o.Fatal, gate: kvbase.NewGate()}
+	e.sessions.Commit = &e.mu
+	e.sync.init()
+	e.slots.init()
+	e.rows.init()
+	e.runner = kvbase.Runner{Limits: kv.DefaultLimits, Now: o.Now, Begin: e.begin}
+	e.cache = pebble.NewCache(o.CacheBytes)
+	db, err := pebble.Open(o.Dir, e.pebbleOptions(o))
+	if err != nil {
+		e.cache.Unref()
+		return nil, fmt.Errorf("pebblekv: open %s: %w", o.Dir, err)
+	}
+	e.db = db
+	if err := e.start(); err != nil {
+		err = errors.Join(err, db.Close())
+		e.cache.Unref()
+		return nil, fmt.Errorf("pebblekv: open %s: %w", o.Dir, err)
+	}
+	return e, nil
+}
+
+func (e *Engine) pebbleOptions(o Options) *pebble.Options {
+	p := &pebble.Options{
+		FS:                          o.FS,
+		Cache:                       e.cache,
+		FormatMajorVersion:          formatVersion,
+		Logger:                      logger{e},
+		EventListener:               e.listener(),
+		MemTableSize:                16 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                1000,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		BytesPerSync:                1 << 20,
+	}
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	return p
+}
+
+// start counts this opening. Its batch also tells how far Pebble's own
+// sequence numbers got, from where ours go on: each commit takes at least one
+// of Pebble's, so ours grow over restarts too.
+func (e *Engine) start() error {
+	k := privateKey("epoch")
+	v, closer, err := e.db.Get(k)
+	switch {
+	case err == nil && len(v) == 8:
+		e.epoch = binary.BigEndian.Uint64(v)
+	case err == nil:
+		err = errors.New("the counter of openings is damaged")
+	case errors.Is(err, pebble.ErrNotFound):
+		err = nil
+	}
+	if closer != nil {
+		err = errors.Join(err, closer.Close())
+	}
+	if err != nil {
+		return err
+	}
+	e.epoch++
+	b := e.db.NewBatch()
+	defer b.Close()
+	if err := b.Set(k, binary.BigEndian.AppendUint64(nil, e.epoch), nil); err != nil {
+		return err
+	}
+	if err := b.Commit(&pebble.WriteOptions{Sync: !e.noSync}); err != nil {
+		return err
+	}
+	n := uint64(b.SeqNum())
+	e.issued.Store(n)
+	e.committed.Store(n)
+	e.sync.advance(n)
+	return nil
+}
+
+// fail ends the engine: nothing is acknowledged from here on.
+func (e *Engine) fail(err error) {
+	e.failOnce.Do(func() {
+		e.failure.Store(&err)
+		e.sync.fail()
+		e.log.Error("the key store failed", "err", err)
+		e.fatal(err)
+	})
+}
+
+// enter admits one operation.
+func (e *Engine) enter() error {
+	if !e.gate.Enter() {
+		return kv.ErrClosed
+	}
+	if p := e.failure.Load(); p != nil {
+		e.gate.Leave()
+		return fmt.Errorf("%w: %w", kv.ErrUnavailable, *p)
+	}
+	return nil
+}
+
+// Update implements kv.Engine.
+func (e *Engine) Update(ctx context.Context, fn func(kv.Txn) error) (kv.Rev, error) {
+	if err := e.enter(); err != nil {
+		return 0, err
+	}
+	defer e.gate.Leave()
+	return e.runner.Update(ctx, fn)
+}
+
+// Watch implements kv.Engine.
+func (e *Engine) Watch(ctx context.Context, r kv.Range) (<-chan kv.Batch, error) {
+	return e.hub.Watch(ctx, kv.Range{Start: bytes.Clone(r.Start), End: bytes.Clone(r.End)})
+}
+
+// NewSession implements kv.Engine. The epoch in the upper half makes the id
+// unique over restarts without a write.
+func (e *Engine) NewSession(_ context.Context, ttl time.Duration, info []byte) (kv.Session, error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.gate.Leave()
+	return e.sessions.Add(e.epoch<<32|e.lastID.Add(1), ttl, info), nil
+}
+
+// Sessions implements kv.Engine.
+func (e *Engine) Sessions(context.Context) ([]kv.SessionInfo, error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.gate.Leave()
+	return e.sessions.List(), nil
+}
+
+// EndSession implements kv.Engine.
+func (e *Engine) EndSession(_ context.Context, id uint64) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.gate.Leave()
+	e.sessions.End(id)
+	return nil
+}
+
+// Limits implements kv.Engine.
+func (e *Engine) Limits() kv.Limits { return kv.DefaultLimits }
+
+// Checkpoint implements kv.Checkpointer.
+func (e *Engine) Checkpoint(ctx context.Context, dir string) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.gate.Leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := e.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("pebblekv: checkpoint: %w", err)
+	}
+	return nil
+}
+
+// Close implements kv.Engine.
+func (e *Engine) Close() error {
+	if !e.gate.Shut() {
+		return nil
+	}
+	e.sessions.EndAll()
+	e.hub.Close()
+	e.snapMu.Lock()
+	if e.snap != nil {
+		e.unref(e.snap)
+		e.snap = nil
+	}
+	e.snapMu.Unlock()
+	err := e.db.Close()
+	e.cache.Unref()
+	if err != nil {
+		return fmt.Errorf("pebblekv: close: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package pebblekv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"manifold/internal/kv"
+	"manifold/internal/kv/kvbase"
+)
+
+// snapshot is a Pebble snapshot that Views share while nothing new commits:
+// making one takes Pebble's big lock and a dozen allocations.
+type snapshot struct {
+	s *pebble.Snapshot
+	// low: all commits up to it are in the snapshot. high: none after it is.
+	low, high uint64
+	refs      int // under Engine.snapMu; the engine's own counts
+}
+
+// acquire returns a snapshot that has every commit published so far.
+func (e *Engine) acquire() *snapshot {
+	e.snapMu.Lock()
+	defer e.snapMu.Unlock()
+	if s := e.snap; s != nil && s.low == e.committed.Load() {
+		s.refs++
+		return s
+	}
+	s := &snapshot{low: e.committed.Load(), refs: 2}
+	s.s = e.db.NewSnapshot()
+	s.high = e.issued.Load()
+	if e.snap != nil {
+		e.unref(e.snap)
+	}
+	e.snap = s
+	return s
+}
+
+// release gives a snapshot back, and the engine's own too if it is outdated.
+func (e *Engine) release(s *snapshot) {
+	e.snapMu.Lock()
+	defer e.snapMu.Unlock()
+	e.unref(s)
+}
+
+// forgetSnapshot lets go of the snapshot kept for the next View, which a
+// commit has just outdated.
+func (e *Engine) forgetSnapshot() {
+	e.snapMu.Lock()
+	defer e.snapMu.Unlock()
+	if e.snap != nil && e.snap.low != e.committed.Load() {
+		e.unref(e.snap)
+		e.snap = nil
+	}
+}
+
+// unref is called with snapMu held.
+func (e *Engine) unref(s *snapshot) {
+	if s.refs--; s.refs == 0 {
+		if err := s.s.Close(); err != nil {
+			e.log.Error("close a snapshot", "err", err)
+		}
+	}
+}
+
+// reader reads a snapshot and remembers the newest commit it saw.
+type reader struct {
+	e     *Engine
+	snap  *snapshot
+	seen  uint64
+	start time.Time
+	done  bool
+}
+
+// View implements kv.Engine. The snapshot is always the newest, so that every
+// Freshness is met.
+func (e *Engine) View(ctx context.Context, _ kv.Freshness, fn func(kv.Reader) error) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.gate.Leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := &reader{e: e, snap: e.acquire(), start: e.now()}
+	err := r.run(fn)
+	if werr := e.sync.wait(ctx, r.seen); werr != nil {
+		return werr
+	}
+	return err
+}
+
+func (r *reader) run(fn func(kv.Reader) error) error {
+	defer func() {
+		r.done = true
+		r.e.release(r.snap)
+	}()
+	return fn(r)
+}
+
+func (r *reader) check() error {
+	if r.done {
+		return kvbase.ErrDone
+	}
+	if r.e.now().Sub(r.start) > kv.DefaultLimits.MaxSnapshotAge {
+		return kv.ErrSnapshotTooOld
+	}
+	return nil
+}
+
+// see notes that the reader depends on a commit.
+func (r *reader) see(slot uint64) { r.seen = max(r.seen, min(slot, r.snap.high)) }
+
+func (r *reader) Get(_ context.Context, key []byte) ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := kvbase.CheckKey(key); err != nil {
+		return nil, err
+	}
+	return r.get(key)
+}
+
+func (r *reader) get(key []byte) ([]byte, error) {
+	e := r.e
+	h := e.slots.hash(key)
+	slot := e.slots.load(keySlot(h))
+	if slot <= r.snap.low {
+		if v, ok := e.rows.get(h, key, slot); ok {
+			r.see(slot)
+			if v == nil {
+				return nil, kv.ErrNotFound
+			}
+			return v, nil
+		}
+	}
+	v, err := fetch(r.snap.s, key)
+	if err != nil && err != kv.ErrNotFound {
+		return nil, err
+	}
+	slot = e.slots.load(keySlot(h))
+	r.see(slot)
+	if slot <= r.snap.low {
+		e.rows.put(h, key, v, r.snap.low)
+	}
+	return v, err
+}
+
+// fetch copies a value out of Pebble.
+func fetch(p pebble.Reader, key []byte) ([]byte, error) {
+	v, closer, err := p.Get(key)
+	if err != nil {
+		if errors.Is(err, pebble.ErrNotFound) {
+			return nil, kv.ErrNotFound
+		}
+		return nil, readError(err)
+	}
+	c := make([]byte, len(v))
+	copy(c, v)
+	if err := closer.Close(); err != nil {
+		return nil, readError(err)
+	}
+	return c, nil
+}
+
+func readError(err error) error { return fmt.Errorf("%w: read: %w", kv.ErrUnavailable, err) }
+
+func (r *reader) GetMany(_ context.Context, keys [][]byte) ([][]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	out := make([][]byte, len(keys))
+	for i, k := range keys {
+		if err := kvbase.CheckKey(k); err != nil {
+			return nil, err
+		}
+		v, err := r.get(k)
+		if err != nil && err != kv.ErrNotFound {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func (r *reader) Scan(ctx context.Context, rg kv.Range, o kv.ScanOptions) iter.Seq2[kv.KV, error] {
+	return func(yield func(kv.KV, error) bool) {
+		if err := r.check(); err != nil {
+			yield(kv.KV{}, err)
+			return
+		}
+		it, err := newIter(r.snap.s, rg)
+		if err != nil {
+			yield(kv.KV{}, err)
+			return
+		}
+		if rg.WithinPrefix() {
+			r.see(r.e.slots.load(r.e.slots.prefixSlot(rg.Start)))
+		} else {
+			r.see(r.snap.high)
+		}
+		n := 0
+		walk(it, o, yield, func() error {
+			// The clock and the context cost more than a step.
+			if n++; n%64 != 0 {
+				return nil
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return r.check()
+		})
+	}
+}
+
+// newIter iterates over the callers' keys of a range.
+func newIter(p pebble.Reader, r kv.Range) (*pebble.Iterator, error) {
+	end := r.End
+	if end == nil {
+		end = private
+	}
+	it, err := p.NewIter(&pebble.IterOptions{LowerBound: r.Start, UpperBound: end})
+	if err != nil {
+		return nil, readError(err)
+	}
+	return it, nil
+}
+
+// walk yields what an iterator has and closes it.
+func walk(it *pebble.Iterator, o kv.ScanOptions, yield func(kv.KV, error) bool, step func() error) {
+	stopped := false
+	err := func() error {
+		ok := false
+		if o.Reverse {
+			ok = it.Last()
+		} else {
+			ok = it.First()
+		}
+		for left := o.Limit; ok; {
+			if err := step(); err != nil {
+				return err
+			}
+			x := kv.KV{Key: it.Key()}
+			if !o.KeysOnly {
+				v, err := it.ValueAndErr()
+				if err != nil {
+					return readError(err)
+				}
+				x.Value = v
+			}
+			if stopped = !yield(x, nil); stopped {
+				return nil
+			}
+			if left--; left == 0 {
+				return nil
+			}
+			if o.Reverse {
+				ok = it.Prev()
+			} else {
+				ok = it.Next()
+			}
+		}
+		if err := it.Error(); err != nil {
+			return readError(err)
+		}
+		return nil
+	}()
+	if cerr := it.Close(); cerr != nil && err == nil {
+		err = readError(cerr)
+	}
+	if err != nil && !stopped {
+		yield(kv.KV{}, err)
+	}
+}
