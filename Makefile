@@ -48,8 +48,9 @@ gen: ## regenerate documents and golden files that are derived from code
 	$(GO) test ./internal/ports -update
 
 .PHONY: bench
-bench: build ## compare with NFS-Ganesha through the kernel client (root, 20 min)
-	$(GO) run ./tools/nfsbench
+bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench NFS -benchtime 1x -timeout 2h -args -dirsync $(BENCHFLAGS)
+
 
 .PHONY: dev
 dev: build ## a throw-away node on high ports

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type Guest struct {
 	CPU      int              // host CPU that the guest is pinned to
 	Realtime bool             // faster on a busy machine; not for benchmarks
 	Timeout  time.Duration    // default 5 minutes
+	// OnLine, if set, gets each line of stdout within milliseconds.
+	OnLine func(line string)
 }
 
 // Result is what a script in the guest left.
@@ -70,6 +73,10 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	var follower sync.WaitGroup
+	if g.OnLine != nil {
+		follower.Go(func() { follow(filepath.Join(ctl, "out"), p.Done(), g.OnLine) })
+	}
 	select {
 	case <-p.Done():
 		err = p.Err()
@@ -77,6 +84,7 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 		p.Kill()
 		err = ctx.Err()
 	}
+	follower.Wait()
 	read := func(name string) string {
 		b, _ := os.ReadFile(filepath.Join(ctl, name))
 		return string(b)
@@ -86,4 +94,40 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 		tb.Fatalf("the guest left no exit code (%v): %s\nconsole:\n%s\nstderr:\n%s", err, out.String(), read("console"), read("err"))
 	}
 	return Result{read("out"), read("err"), code}
+}
+
+// follow passes on the lines of a growing file until its writer is done.
+func follow(path string, done <-chan struct{}, line func(string)) {
+	var part []byte
+	var off int64
+	buf := make([]byte, 4096)
+	for last := false; ; {
+		if f, err := os.Open(path); err == nil {
+			for {
+				n, err := f.ReadAt(buf, off)
+				off += int64(n)
+				part = append(part, buf[:n]...)
+				for {
+					l, rest, ok := bytes.Cut(part, []byte("\n"))
+					if !ok {
+						break
+					}
+					line(string(l))
+					part = rest
+				}
+				if err != nil || n == 0 {
+					break
+				}
+			}
+			f.Close()
+		}
+		if last {
+			return
+		}
+		select {
+		case <-done:
+			last = true
+		case <-time.After(3 * time.Millisecond):
+		}
+	}
 }

@@ -1,0 +1,155 @@
+// Package bench measures NFS servers side by side through the Linux kernel's
+// client: in interleaved rounds on one machine, by rate and by the server's own
+// CPU time per operation, which swings far less on a busy machine.
+//
+// Invariants: every server gets the same script, file system and guest; a
+// figure is a median of rounds with its range. The package must not know what
+// the servers are made of.
+package bench
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Sample is one measured row of one round.
+type Sample struct {
+	Ops     float64
+	Elapsed time.Duration
+	CPU     time.Duration // of the server
+}
+
+// Row describes a line of the script.
+type Row struct{ Name, Title, Unit string }
+
+// Rows are what work.py measures, in its order.
+var Rows = []Row{
+	{"seqwrite", "sequential write + fsync", "MiB"},
+	{"seqread", "sequential read, client cache dropped", "MiB"},
+	{"randread1", "random read 4 KiB, QD 1", "op"},
+	{"randread16", "random read 4 KiB, QD 16", "op"},
+	{"randwrite1", "random write 4 KiB, QD 1", "op"},
+	{"randwrite16", "random write 4 KiB, QD 16", "op"},
+	{"create", "create", "file"},
+	{"stat", "stat, client cache dropped", "file"},
+	{"readdir", "list, client cache dropped", "entry"},
+	{"unlink", "unlink", "file"},
+	{"untar", "untar of a source tree", "entry"},
+	{"findcat", "read it all, client cache dropped", "entry"},
+	{"rmtree", "rm -r of it", "entry"},
+}
+
+// Series are the samples of one server by row.
+type Series struct {
+	Server  string
+	Samples map[string][]Sample
+}
+
+// meter turns the script's lines into samples.
+type meter struct {
+	cpu   func() (time.Duration, error)
+	begin time.Duration
+	into  map[string][]Sample
+	err   error
+}
+
+func (m *meter) line(l string) {
+	f := strings.Fields(l)
+	switch {
+	case len(f) == 2 && f[0] == "begin":
+		m.begin, m.err = m.cpu()
+	case len(f) == 4 && f[0] == "end":
+		end, err := m.cpu()
+		ops, err1 := strconv.ParseFloat(f[2], 64)
+		secs, err2 := strconv.ParseFloat(f[3], 64)
+		for _, e := range []error{err, err1, err2} {
+			if e != nil {
+				m.err = e
+				return
+			}
+		}
+		m.into[f[1]] = append(m.into[f[1]], Sample{ops, time.Duration(secs * float64(time.Second)), end - m.begin})
+	}
+}
+
+// spread is a median with its range.
+type spread struct{ mid, low, high float64 }
+
+func spreadOf(s []Sample, of func(Sample) float64) (v spread) {
+	var all []float64
+	for _, x := range s {
+		all = append(all, of(x))
+	}
+	slices.Sort(all)
+	if n := len(all); n > 0 {
+		v = spread{(all[n/2] + all[(n-1)/2]) / 2, all[0], all[n-1]}
+	}
+	return v
+}
+
+func (v spread) String() string {
+	return fmt.Sprintf("%s (%s..%s)", short(v.mid), short(v.low), short(v.high))
+}
+
+func short(f float64) string {
+	switch {
+	case f >= 100:
+		return fmt.Sprintf("%.0f", f)
+	case f >= 10:
+		return fmt.Sprintf("%.1f", f)
+	default:
+		return fmt.Sprintf("%.2f", f)
+	}
+}
+
+func rate(s Sample) float64 { return s.Ops / s.Elapsed.Seconds() }
+func cost(s Sample) float64 { return float64(s.CPU.Microseconds()) / s.Ops }
+
+// WriteTable writes a Markdown table; the first series is compared with each
+// of the others. Ratios over 1 are in favour of the first.
+func WriteTable(w io.Writer, all []Series) error {
+	var b strings.Builder
+	line := func(cells ...string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	head := []string{"test", "unit"}
+	for _, s := range all {
+		head = append(head, s.Server+" /s")
+	}
+	for _, s := range all[1:] {
+		head = append(head, "rate ÷ "+s.Server)
+	}
+	for _, s := range all {
+		head = append(head, s.Server+" CPU µs")
+	}
+	for _, s := range all[1:] {
+		head = append(head, s.Server+" CPU ÷ ours")
+	}
+	line(head...)
+	line(slices.Repeat([]string{"---"}, len(head))...)
+	for _, r := range Rows {
+		if len(all[0].Samples[r.Name]) == 0 {
+			continue
+		}
+		cells := []string{r.Title, r.Unit}
+		for _, of := range []func(Sample) float64{rate, cost} {
+			ours := spreadOf(all[0].Samples[r.Name], of)
+			for _, s := range all {
+				cells = append(cells, spreadOf(s.Samples[r.Name], of).String())
+			}
+			for _, s := range all[1:] {
+				theirs := spreadOf(s.Samples[r.Name], of)
+				ratio := ours.mid / theirs.mid
+				if len(cells) > len(all)+len(all[1:])+2 {
+					ratio = theirs.mid / ours.mid
+				}
+				cells = append(cells, fmt.Sprintf("%.2f", ratio))
+			}
+		}
+		line(cells...)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
