@@ -109,6 +109,8 @@ type SegmentInfo struct {
 	// Mine: this process has begun it, so records of its appends may still be
 	// on their way into a transaction.
 	Mine bool
+	// Last: it has the highest number, so that removing it leaves an empty file.
+	Last bool
 }
 
 // Segmented is a Store whose space is given back segment by segment. The
@@ -117,6 +119,8 @@ type Segmented interface {
 	Store
 	// Segments lists all segments in ascending order.
 	Segments() []SegmentInfo
+	// Segment describes one; false if it is gone.
+	Segment(num uint64) (SegmentInfo, bool)
 	// Seal ends appending to the segment if it is open; a later append begins
 	// a new one.
 	Seal(num uint64)

@@ -24,6 +24,9 @@ func Queued(ctx context.Context, r kv.Reader, after ExtentID, limit int) ([]Exte
 	return ids, nil
 }
 
+// QueueRange is the key range of the queue, to be watched.
+func QueueRange() kv.Range { return kv.Range{Start: []byte{tagFree}, End: []byte{tagFree + 1}} }
+
 // Free removes the record and inline payload of a queued extent and returns
 // the record. One that is no longer queued is left alone (ok is false), so it
 // may be repeated and may race AddRef. The bytes in a segment stay; they are

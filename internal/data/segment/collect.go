@@ -19,10 +19,26 @@ func (s *Store) Segments() []data.SegmentInfo {
 	defer s.mu.Unlock()
 	infos := make([]data.SegmentInfo, 0, len(s.mu.segs))
 	for _, sg := range s.mu.segs {
-		infos = append(infos, data.SegmentInfo{Num: sg.num, Bytes: sg.bytes, Mine: sg.mine, Open: s.busy(sg)})
+		infos = append(infos, s.info(sg))
 	}
 	slices.SortFunc(infos, func(a, b data.SegmentInfo) int { return cmp.Compare(a.Num, b.Num) })
 	return infos
+}
+
+// Segment implements data.Segmented.
+func (s *Store) Segment(num uint64) (data.SegmentInfo, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sg := s.mu.segs[num]
+	if sg == nil {
+		return data.SegmentInfo{}, false
+	}
+	return s.info(sg), true
+}
+
+// info needs mu.
+func (s *Store) info(sg *seg) data.SegmentInfo {
+	return data.SegmentInfo{Num: sg.num, Bytes: sg.bytes, Mine: sg.mine, Open: s.busy(sg), Last: sg.num+1 == s.mu.next}
 }
 
 // busy tells whether the segment is or may yet be written. Needs mu.

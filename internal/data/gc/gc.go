@@ -1,0 +1,339 @@
+// Package gc gives the space of dead extents back: it drains the queue of
+// extents to free, removes segments in which nothing lives, and empties those
+// in which little does.
+//
+// Invariants:
+//   - A segment is removed only when a transaction saw its index empty and
+//     condemned it, that commit is durable, and the grace has passed, so that
+//     no View that could name its extents is left and no transaction either.
+//   - An extent is moved by copy, sync and compare-and-swap of its location.
+//   - Live bytes are counted from the index in the background, a page a step,
+//     and only guide: what is removed is checked in the transaction.
+//   - Every step is bounded and may be cut off by a crash anywhere.
+//
+// The package must not know what extents are for.
+package gc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"manifold/internal/data"
+	"manifold/internal/kv"
+)
+
+// Bounds of one step, well inside kv.DefaultLimits.
+const (
+	freeBatch = 48 // five writes each
+	pageRows  = 4096
+	moveBatch = 32 // three writes each
+	moveBytes = 16 << 20
+	tailBytes = 1 << 20 // a longer dead tail is trimmed
+)
+
+// Options shape a Collector. The zero value works.
+type Options struct {
+	// Grace is how long a condemned segment is kept for Views that may still
+	// name it; 0: the engine's MaxSnapshotAge. At least its MaxTxnAge.
+	Grace time.Duration
+	// Settle is how long after its last append a segment is left alone, so that
+	// commits on their way are not refused; default 30 s.
+	Settle time.Duration
+	// MinLive is the part of a segment that must live, or what does is moved
+	// away; default 0.5, negative never.
+	MinLive float64
+	// Interval is how often Run looks around without being told; default 30 s.
+	Interval time.Duration
+	// Delay lets freed extents gather after the first; default 200 ms.
+	Delay time.Duration
+	// MoveRate bounds moving in Run, in bytes a second; default 64 MiB, negative none.
+	MoveRate int64
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Logger; nil: discard.
+	Logger *slog.Logger
+}
+
+// Stats are counters since the start.
+type Stats struct {
+	FreedExtents, FreedBytes uint64
+	MovedExtents, MovedBytes uint64
+	RemovedSegments          uint64
+	// Stuck segments cannot be emptied since something in them is corrupt.
+	Stuck int
+	// Waiting segments are condemned and in their grace.
+	Waiting int
+}
+
+// Collector is the garbage collector of one store.
+type Collector struct {
+	eng   kv.Engine
+	store data.Segmented
+	o     Options
+
+	step sync.Mutex // a step at a time; guards all below but stats
+
+	loaded    bool
+	condemned map[uint64]time.Time
+	segs      map[uint64]*state
+	queue     []uint64 // segments to look at
+	listed    time.Time
+	after     data.ExtentID // how far the queue of extents was read
+	bad       map[data.ExtentID]bool
+
+	stats struct {
+		sync.Mutex
+		Stats
+	}
+}
+
+// state is what is known of one segment.
+type state struct {
+	queued  bool
+	sealed  time.Time // first seen closed
+	scanned bool
+	cursor  uint64 // index rows before it are counted in live
+	live    int64
+	end     uint64 // behind the last extent
+	freed   uint64 // behind the last that was freed here: a View may name it yet
+	stuck   bool
+	moving  bool
+}
+
+// New returns a Collector of the store. It does nothing until Run or Step.
+func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
+	lim := eng.Limits()
+	if o.Grace == 0 {
+		o.Grace = lim.MaxSnapshotAge
+	}
+	if o.Grace < lim.MaxTxnAge {
+		return nil, fmt.Errorf("gc: grace %v is shorter than a transaction may take, %v", o.Grace, lim.MaxTxnAge)
+	}
+	if o.Settle == 0 {
+		o.Settle = 30 * time.Second
+	}
+	if o.MinLive == 0 {
+		o.MinLive = 0.5
+	}
+	if o.Interval == 0 {
+		o.Interval = 30 * time.Second
+	}
+	if o.Delay == 0 {
+		o.Delay = 200 * time.Millisecond
+	}
+	if o.MoveRate == 0 {
+		o.MoveRate = 64 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Collector{
+		eng: eng, store: store, o: o,
+		condemned: map[uint64]time.Time{}, segs: map[uint64]*state{}, bad: map[data.ExtentID]bool{},
+	}, nil
+}
+
+// Stats returns the counters.
+func (c *Collector) Stats() Stats {
+	c.stats.Lock()
+	defer c.stats.Unlock()
+	return c.stats.Stats
+}
+
+func (c *Collector) count(fn func(*Stats)) {
+	c.stats.Lock()
+	defer c.stats.Unlock()
+	fn(&c.stats.Stats)
+}
+
+// Step does a bounded piece of every kind of work and tells whether there is
+// more to do now. After an error it may be called again.
+func (c *Collector) Step(ctx context.Context) (more bool, err error) {
+	c.step.Lock()
+	defer c.step.Unlock()
+	if err := c.load(ctx); err != nil {
+		return false, err
+	}
+	var errs []error
+	if err := c.store.Reclaim(ctx); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, c.remove(ctx))
+	moreQueue, err := c.drain(ctx)
+	errs = append(errs, err)
+	c.list()
+	moreSegments, err := c.look(ctx)
+	errs = append(errs, err)
+	c.count(func(s *Stats) { s.Waiting = len(c.condemned) })
+	return moreQueue || moreSegments, errors.Join(errs...)
+}
+
+// load learns which segments an earlier process has condemned. No View or
+// transaction of it is left, so they may go at once.
+func (c *Collector) load(ctx context.Context) error {
+	if c.loaded {
+		return nil
+	}
+	var nums []uint64
+	err := c.eng.View(ctx, kv.Linearizable, func(r kv.Reader) (err error) {
+		nums, err = data.Condemned(ctx, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, num := range nums {
+		c.store.Condemn(num)
+		c.condemned[num] = time.Time{}
+	}
+	c.loaded = true
+	return nil
+}
+
+// remove removes the condemned segments whose grace is over.
+func (c *Collector) remove(ctx context.Context) error {
+	var gone []uint64
+	var errs []error
+	for num, at := range c.condemned {
+		if c.o.Now().Sub(at) < c.o.Grace {
+			continue
+		}
+		if err := c.store.Remove(num); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if gone = append(gone, num); len(gone) == freeBatch {
+			break
+		}
+	}
+	if len(gone) == 0 {
+		return errors.Join(errs...)
+	}
+	_, err := c.eng.Update(ctx, func(tx kv.Txn) error {
+		for _, num := range gone {
+			data.Removed(tx, num)
+		}
+		return nil
+	})
+	if err != nil {
+		return errors.Join(append(errs, err)...) // removing again is harmless
+	}
+	for _, num := range gone {
+		delete(c.condemned, num)
+		delete(c.segs, num)
+		c.o.Logger.Debug("removed a segment in which nothing lived", "segment", num)
+	}
+	c.count(func(s *Stats) { s.RemovedSegments += uint64(len(gone)) })
+	return errors.Join(errs...)
+}
+
+// drain frees a batch of queued extents.
+func (c *Collector) drain(ctx context.Context) (more bool, err error) {
+	var ids []data.ExtentID
+	err = c.eng.View(ctx, kv.Linearizable, func(r kv.Reader) (err error) {
+		ids, err = data.Queued(ctx, r, c.after, freeBatch)
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		c.after = 0
+		return false, err
+	}
+	var freed []data.Record
+	var bad map[data.ExtentID]error
+	_, err = c.eng.Update(ctx, func(tx kv.Txn) error {
+		freed, bad = freed[:0], map[data.ExtentID]error{}
+		for _, id := range ids {
+			rec, ok, err := data.Free(ctx, tx, id)
+			switch {
+			case errors.Is(err, data.ErrCorrupt), errors.Is(err, data.ErrFormat):
+				bad[id] = err
+			case err != nil:
+				return err
+			case ok:
+				freed = append(freed, rec)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		for _, rec := range freed { // perhaps they are freed all the same
+			c.rescan(rec.Segment)
+		}
+		return false, fmt.Errorf("gc: free extents: %w", err)
+	}
+	for id, err := range bad {
+		if !c.bad[id] {
+			c.bad[id] = true
+			c.o.Logger.Error("an extent cannot be freed, since its record does not decode", "extent", uint64(id), "err", err)
+		}
+	}
+	bytes := uint64(0)
+	for _, rec := range freed {
+		bytes += uint64(rec.StoredBytes())
+		if !rec.IsInline && rec.Segment != 0 {
+			c.died(rec)
+		}
+	}
+	c.count(func(s *Stats) { s.FreedExtents += uint64(len(freed)); s.FreedBytes += bytes })
+	c.after = ids[len(ids)-1]
+	if len(ids) < freeBatch {
+		c.after = 0
+		return false, nil
+	}
+	return true, nil
+}
+
+func (c *Collector) state(num uint64) *state {
+	st := c.segs[num]
+	if st == nil {
+		st = &state{}
+		c.segs[num] = st
+	}
+	return st
+}
+
+func (c *Collector) died(rec data.Record) {
+	st := c.state(rec.Segment)
+	st.freed = max(st.freed, rec.Offset+uint64(rec.StoredBytes()))
+	if st.scanned || rec.Offset < st.cursor {
+		st.live -= rec.StoredBytes()
+	}
+	c.enqueue(rec.Segment, st)
+}
+
+// rescan forgets what was counted.
+func (c *Collector) rescan(num uint64) {
+	if st := c.segs[num]; st != nil {
+		st.scanned, st.cursor, st.live, st.end, st.moving = false, 0, 0, 0, false
+		c.enqueue(num, st)
+	}
+}
+
+func (c *Collector) enqueue(num uint64, st *state) {
+	if _, dying := c.condemned[num]; !dying && !st.queued && !st.stuck {
+		st.queued = true
+		c.queue = append(c.queue, num)
+	}
+}
+
+// list queues the segments that must be looked at because of their age alone.
+func (c *Collector) list() {
+	now := c.o.Now()
+	if !c.listed.IsZero() && now.Sub(c.listed) < c.o.Interval {
+		return
+	}
+	c.listed = now
+	for _, info := range c.store.Segments() {
+		st := c.state(info.Num)
+		if !st.scanned || st.moving || c.wants(info, st) != keep {
+			c.enqueue(info.Num, st)
+		}
+	}
+}
