@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"manifold/internal/config"
@@ -13,6 +14,7 @@ import (
 	"manifold/internal/fs"
 	"manifold/internal/identity"
 	"manifold/internal/kv"
+	"manifold/internal/kv/pebblekv"
 	"manifold/internal/meta"
 )
 
@@ -22,7 +24,7 @@ type storageOptions struct {
 	// create makes and formats the directory where there is none.
 	create bool
 	log    *slog.Logger
-	// engine opens the key store in a folder.
+	// engine opens the key store in a folder; nil is Pebble.
 	engine func(ctx context.Context, dir string) (kv.Engine, error)
 	// segments shape the extent store; the zero value works.
 	segments segment.Options
@@ -41,6 +43,14 @@ type storage struct {
 // openStorage locks the directory and opens what lies in it, from the bottom up.
 func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) {
 	s := &storage{}
+	if o.log == nil {
+		o.log = slog.New(slog.DiscardHandler)
+	}
+	if o.engine == nil {
+		o.engine = func(ctx context.Context, dir string) (kv.Engine, error) {
+			return pebblekv.Open(ctx, pebblekv.Options{Dir: dir, Logger: o.log, Fatal: fatal(o.log)})
+		}
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -84,6 +94,15 @@ func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) 
 	}
 	s.add("configuration", s.config.Close)
 	return s, nil
+}
+
+// fatal ends the process when the key store can make nothing durable any more:
+// going on would acknowledge what a restart takes back.
+func fatal(log *slog.Logger) func(error) {
+	return func(err error) {
+		log.Error("the key store failed; ending at once, what was acknowledged is safe", "error", err)
+		os.Exit(3)
+	}
 }
 
 // release ends the hold of a stream on extents in the data engine, within the

@@ -50,12 +50,26 @@ func (o Options) Validate() error {
 	return nil
 }
 
+func (o *Options) setDefaults() {
+	if o.Files == 0 {
+		o.Files = 10_000
+	}
+	if o.Clients == 0 {
+		o.Clients = 1
+	}
+	if o.PerDirectory == 0 {
+		o.PerDirectory = o.Files
+	}
+}
+
 // Phase is the result of one kind of operation.
 type Phase struct {
-	Name string        `json:"name"`
-	Ops  int           `json:"ops"`
-	Wall time.Duration `json:"wall_ns"`
-	CPU  time.Duration `json:"cpu_ns"`
+	Name string `json:"name"`
+	Ops  int    `json:"ops"`
+	// Bytes moved, 0 where bytes are not the point.
+	Bytes int64         `json:"bytes,omitempty"`
+	Wall  time.Duration `json:"wall_ns"`
+	CPU   time.Duration `json:"cpu_ns"`
 	// P50 and P99 of the time of one operation, to 1/8.
 	P50 time.Duration `json:"p50_ns"`
 	P99 time.Duration `json:"p99_ns"`
@@ -82,9 +96,13 @@ func (p *Phase) CPUPerOp() time.Duration {
 // Write renders results for people.
 func Write(w io.Writer, phases []Phase) error {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "phase\toperations\tper second\tCPU/op\tp50\tp99\tpeak RSS\t")
+	fmt.Fprintln(tw, "phase\toperations\tper second\tMiB/s\tCPU/op\tp50\tp99\tpeak RSS\t")
 	for _, p := range phases {
-		fmt.Fprintf(tw, "%s\t%d\t%.0f\t%s\t%s\t%s\t%d MiB\t\n", p.Name, p.Ops, p.PerSecond(),
+		rate := "-"
+		if p.Bytes > 0 && p.Wall > 0 {
+			rate = fmt.Sprintf("%.1f", float64(p.Bytes)/(1<<20)/p.Wall.Seconds())
+		}
+		fmt.Fprintf(tw, "%s\t%d\t%.0f\t%s\t%s\t%s\t%s\t%d MiB\t\n", p.Name, p.Ops, p.PerSecond(), rate,
 			p.CPUPerOp().Round(100*time.Nanosecond), p.P50.Round(100*time.Nanosecond), p.P99.Round(100*time.Nanosecond), p.PeakRSS>>20)
 	}
 	return tw.Flush()
@@ -96,15 +114,7 @@ func Storage(ctx context.Context, f fs.FS, o Options) (phases []Phase, err error
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Files == 0 {
-		o.Files = 10_000
-	}
-	if o.Clients == 0 {
-		o.Clients = 1
-	}
-	if o.PerDirectory == 0 {
-		o.PerDirectory = o.Files
-	}
+	o.setDefaults()
 	r := &run{fs: f, o: o, who: fs.SystemCaller()}
 	if err := r.makeDirs(ctx); err != nil {
 		return nil, err
@@ -129,12 +139,15 @@ func Storage(ctx context.Context, f fs.FS, o Options) (phases []Phase, err error
 		if s.name == "read" && o.FileBytes == 0 || s.name == "remove" && o.Keep {
 			continue
 		}
-		p, err := r.phase(ctx, s.name, s.count, s.op)
+		p, err := o.phase(ctx, s.name, s.count, s.op)
 		if err != nil {
 			return phases, fmt.Errorf("bench: %s: %w", s.name, err)
 		}
-		if s.name == "list" {
+		switch s.name {
+		case "list":
 			p.Ops = o.Files // an entry is what listing costs by
+		case "create", "read":
+			p.Bytes = int64(o.Files) * int64(o.FileBytes)
 		}
 		phases = append(phases, p)
 	}
@@ -269,7 +282,7 @@ func (r *run) cleanUp(ctx context.Context) error {
 }
 
 // phase runs op for 0 to count-1 by all clients.
-func (r *run) phase(ctx context.Context, name string, count int, op func(context.Context, int) error) (Phase, error) {
+func (o *Options) phase(ctx context.Context, name string, count int, op func(context.Context, int) error) (Phase, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
@@ -280,7 +293,7 @@ func (r *run) phase(ctx context.Context, name string, count int, op func(context
 		cpu     = processCPU()
 		start   = time.Now()
 	)
-	for range min(r.o.Clients, count) {
+	for range min(o.Clients, count) {
 		clients.Go(func() {
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
@@ -293,8 +306,8 @@ func (r *run) phase(ctx context.Context, name string, count int, op func(context
 					return
 				}
 				times.add(time.Since(t))
-				if r.o.Progress != nil && i%128 == 0 {
-					r.o.Progress(name, i, count)
+				if o.Progress != nil && i%128 == 0 {
+					o.Progress(name, i, count)
 				}
 			}
 		})
@@ -304,8 +317,8 @@ func (r *run) phase(ctx context.Context, name string, count int, op func(context
 	if err := context.Cause(ctx); err != nil {
 		return p, err
 	}
-	if r.o.Progress != nil {
-		r.o.Progress(name, count, count)
+	if o.Progress != nil {
+		o.Progress(name, count, count)
 	}
 	return p, nil
 }
