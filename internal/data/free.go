@@ -30,7 +30,7 @@ func QueueRange() kv.Range { return kv.Range{Start: []byte{tagFree}, End: []byte
 // Free removes the record and inline payload of a queued extent and returns
 // the record. One that is no longer queued is left alone (ok is false), so it
 // may be repeated and may race AddRef. The bytes in a segment stay; they are
-// dead from then on. It costs two reads and up to five writes.
+// dead from then on. It costs two reads and four writes.
 func Free(ctx context.Context, tx kv.Txn, id ExtentID) (rec Record, ok bool, err error) {
 	vals, err := tx.GetMany(ctx, [][]byte{key(tagFree, id), key(tagExtent, id)})
 	if err != nil {
@@ -50,8 +50,8 @@ func Free(ctx context.Context, tx kv.Txn, id ExtentID) (rec Record, ok bool, err
 			tx.Delete(key(tagInline, id))
 		} else {
 			tx.Delete(indexKey(rec.Segment, rec.Offset))
-			tx.Delete(key(tagCorrupt, id))
 		}
+		tx.Delete(key(tagCorrupt, id))
 	}
 	tx.Delete(key(tagFree, id))
 	return rec, true, nil

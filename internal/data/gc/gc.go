@@ -28,7 +28,7 @@ import (
 
 // Bounds of one step, well inside kv.DefaultLimits.
 const (
-	freeBatch = 48 // five writes each
+	freeBatch = 48 // four writes each
 	pageRows  = 4096
 	moveBatch = 32 // three writes each
 	moveBytes = 16 << 20
