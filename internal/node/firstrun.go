@@ -18,11 +18,12 @@ type secrets struct {
 	notes    []string
 }
 
-// firstRun writes the configuration of a fresh system if there is none. A
+// firstRun writes the configuration of a fresh system if there is none; uuid is
+// that of its file system. A
 // given password is used; else one is made, and shown when there is a terminal
 // to show it on, else left in a file. Files come before the commit: a crash in
 // between makes the next start overwrite them, never lose them.
-func firstRun(ctx context.Context, st *storage, m machine, given settings.Secret, terminal bool) (secrets, error) {
+func firstRun(ctx context.Context, st *storage, uuid [16]byte, m machine, given settings.Secret, terminal bool) (secrets, error) {
 	var out secrets
 	c, d := st.config, st.dir
 	done, err := c.Initialized(ctx)
@@ -45,7 +46,7 @@ func firstRun(ctx context.Context, st *storage, m machine, given settings.Secret
 	}
 	token, err := c.FirstRun(ctx, config.FirstRunOptions{
 		AdminPassword: password,
-		ClusterUUID:   config.UUIDString(st.meta.Superblock().UUID),
+		ClusterUUID:   config.UUIDString(uuid),
 		NodeName:      m.name,
 		Subnets:       m.subnets,
 		Hosts:         m.hosts,

@@ -27,7 +27,7 @@ func TestHTTPS_certificateAndDrain(t *testing.T) {
 		}
 	}()
 	m := machine{hosts: []string{"localhost"}}
-	if _, err := firstRun(ctx, st, m, "Test-Password-1", false); err != nil {
+	if _, err := firstRun(ctx, st, [16]byte{1}, m, "Test-Password-1", false); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

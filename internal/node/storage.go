@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"manifold/internal/config"
-	"manifold/internal/data"
 	"manifold/internal/data/segment"
-	"manifold/internal/fs"
 	"manifold/internal/identity"
 	"manifold/internal/kv"
 	"manifold/internal/kv/pebblekv"
@@ -30,19 +28,18 @@ type storageOptions struct {
 	segments segment.Options
 }
 
-// storage is an open data directory: both engines and what is kept on them.
+// storage is an open data directory. What opened a part closes it, in reverse.
 type storage struct {
 	closers
+	o      storageOptions
 	dir    *dataDir
 	kv     kv.Engine
 	config *config.Store
-	meta   *meta.DB
-	data   *segment.Store
+	data   *segment.Store // nil until openExtents
 }
 
-// openStorage locks the directory and opens what lies in it, from the bottom up.
+// openStorage locks the directory and opens the key store and the configuration.
 func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) {
-	s := &storage{}
 	if o.log == nil {
 		o.log = slog.New(slog.DiscardHandler)
 	}
@@ -51,6 +48,7 @@ func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) 
 			return pebblekv.Open(ctx, pebblekv.Options{Dir: dir, Logger: o.log, Fatal: fatal(o.log)})
 		}
 	}
+	s := &storage{o: o}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -77,23 +75,24 @@ func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) 
 			return nil, fmt.Errorf("format: %w", err)
 		}
 	}
-	if s.meta, err = meta.Open(ctx, s.kv, meta.Options{Release: release, Logger: o.log}); err != nil {
-		return nil, err
-	}
-	segPath, err := s.dir.subdir(segmentDir)
-	if err != nil {
-		return nil, err
-	}
-	if s.data, err = segment.Open(segment.OSDisk{Dir: segPath}, o.segments); err != nil {
-		return nil, fmt.Errorf("extent store: %w", err)
-	}
-	s.add("extent store", s.data.Close)
-
 	if s.config, err = config.Open(ctx, config.Options{KV: s.kv, Logger: o.log}); err != nil {
 		return nil, err
 	}
 	s.add("configuration", s.config.Close)
 	return s, nil
+}
+
+// openExtents opens the extent store.
+func (s *storage) openExtents() error {
+	path, err := s.dir.subdir(segmentDir)
+	if err != nil {
+		return err
+	}
+	if s.data, err = segment.Open(segment.OSDisk{Dir: path}, s.o.segments); err != nil {
+		return fmt.Errorf("extent store: %w", err)
+	}
+	s.add("extent store", s.data.Close)
+	return nil
 }
 
 // fatal ends the process when the key store can make nothing durable any more:
@@ -103,16 +102,4 @@ func fatal(log *slog.Logger) func(error) {
 		log.Error("the key store failed; ending at once, what was acknowledged is safe", "error", err)
 		os.Exit(3)
 	}
-}
-
-// release ends the hold of a stream on extents in the data engine, within the
-// transaction of the metadata engine's queue.
-func release(ctx context.Context, tx kv.Txn, stream fs.StreamID, extents []uint64) error {
-	for _, x := range extents {
-		// One that is gone is what was asked for.
-		if err := data.DropRef(ctx, tx, data.ExtentID(x), uint64(stream)); err != nil && !errors.Is(err, data.ErrNotFound) {
-			return err
-		}
-	}
-	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"manifold/internal/data/segment"
 	"manifold/internal/kv"
 	"manifold/internal/kv/memkv"
-	"manifold/internal/meta"
 )
 
 // testStorage opens a storage in dir over e, with a small extent store.
@@ -35,11 +34,11 @@ func TestStorage_firstRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := machine{name: "n1", hosts: []string{"localhost"}, subnets: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
-	_, err = firstRun(ctx, st, m, "weak", false)
+	_, err = firstRun(ctx, st, [16]byte{1}, m, "weak", false)
 	if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "MANIFOLD_ADMIN_PASSWORD") {
 		t.Errorf("weak password: %v", err)
 	}
-	made, err := firstRun(ctx, st, m, "", false)
+	made, err := firstRun(ctx, st, [16]byte{1}, m, "", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,10 +53,10 @@ func TestStorage_firstRun(t *testing.T) {
 		t.Errorf("metrics token of the file: %v %v", ok, err)
 	}
 	c, err := st.config.Cluster(ctx)
-	if err != nil || c.Value.UUID != config.UUIDString(st.meta.Superblock().UUID) {
+	if err != nil || c.Value.UUID != "01000000-0000-0000-0000-000000000000" {
 		t.Errorf("%+v %v", c, err)
 	}
-	if again, err := firstRun(ctx, st, m, "", false); err != nil || len(again.notes) != 0 {
+	if again, err := firstRun(ctx, st, [16]byte{1}, m, "", false); err != nil || len(again.notes) != 0 {
 		t.Errorf("second time: %+v %v", again, err)
 	}
 
@@ -73,7 +72,6 @@ func TestStorage_firstRun(t *testing.T) {
 	}
 
 	next := mem.Clone()
-	uuid := st.meta.Superblock().UUID
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +84,11 @@ func TestStorage_firstRun(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if st.meta.Superblock().UUID != uuid {
-		t.Error("the file system was formatted again")
+	if err := st.openExtents(); err != nil {
+		t.Error(err)
+	}
+	if done, err := st.config.Initialized(ctx); !done || err != nil {
+		t.Errorf("the configuration is gone: %v", err)
 	}
 	if _, err := testStorage(t, dir, next, true); !errors.Is(err, ErrLocked) {
 		t.Errorf("second opener: %v", err)
@@ -104,7 +105,7 @@ func TestStorage_showsPasswordOnTerminalOnly(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	made, err := firstRun(t.Context(), st, machine{}, "", true)
+	made, err := firstRun(t.Context(), st, [16]byte{1}, machine{}, "", true)
 	if err != nil || made.password == "" || len(made.notes) != 0 {
 		t.Fatalf("%+v %v", made, err)
 	}
@@ -126,11 +127,70 @@ func TestStorage_nothingThere(t *testing.T) {
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
 		t.Errorf("left behind: %v %v", names, err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, markFile), []byte(`{"format":1}`), 0o600); err != nil {
+}
+
+func TestResetPassword(t *testing.T) {
+	ctx := t.Context()
+	dir := filepath.Join(t.TempDir(), "data")
+	st, err := testStorage(t, dir, memkv.New(), true)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testStorage(t, dir, e, false); !errors.Is(err, meta.ErrFormat) {
-		t.Errorf("marked, never formatted: %v", err)
+	defer func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := resetPassword(ctx, st.config, ""); !errors.Is(err, ErrNotData) {
+		t.Errorf("before the first run: %v", err)
+	}
+	if _, err := firstRun(ctx, st, [16]byte{1}, machine{}, "First-Password-1", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := resetPassword(ctx, st.config, "weak"); !errors.Is(err, config.ErrInvalid) {
+		t.Errorf("%v", err)
+	}
+	for _, given := range []string{"", "Second-Password-2"} {
+		p, err := resetPassword(ctx, st.config, given)
+		if err != nil || given != "" && p != given {
+			t.Fatalf("%q %v", p, err)
+		}
+		if _, err := st.config.Authenticate(ctx, "admin", p); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := ResetAdminPassword(ctx, dir, "", nil); !errors.Is(err, ErrLocked) {
+		t.Errorf("of a running server: %v", err)
+	}
+}
+
+// The real key store, from the first start to the next process.
+func TestStorage_pebble(t *testing.T) {
+	ctx := t.Context()
+	dir := filepath.Join(t.TempDir(), "data")
+	o := storageOptions{dir: dir, create: true, segments: segment.Options{SegmentBytes: 8 << 20, ReserveBytes: -1}}
+	st, err := openStorage(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := firstRun(ctx, st, [16]byte{1}, machine{}, "First-Password-1", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ResetAdminPassword(ctx, dir, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err = openStorage(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.config.Authenticate(ctx, "admin", p); err != nil {
+		t.Error(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
