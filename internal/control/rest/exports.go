@@ -1,0 +1,387 @@
+package rest
+
+import (
+	"errors"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+
+	"manifold/internal/config"
+	"manifold/internal/control"
+	"manifold/internal/fs"
+)
+
+type exportRecord struct {
+	ID           string        `json:"id"`
+	ExportPath   string        `json:"export_path"`
+	TenantID     uint64        `json:"tenant_id"`
+	FSPath       string        `json:"fs_path"`
+	Description  string        `json:"description"`
+	Restrictions []restriction `json:"restrictions"`
+	Present32    []string      `json:"fields_to_present_as_32_bit"`
+}
+
+type restriction struct {
+	HostRestrictions       []string      `json:"host_restrictions"`
+	RequirePrivilegedPort  bool          `json:"require_privileged_port"`
+	ReadOnly               bool          `json:"read_only"`
+	UserMapping            string        `json:"user_mapping"`
+	MapToUser              *identityText `json:"map_to_user"`
+	MapToGroup             *identityText `json:"map_to_group"`
+	RequiredAuthentication string        `json:"required_authentication_mode"`
+}
+
+// exportPatch is a record of which any part may be missing.
+type exportPatch struct {
+	ExportPath   *string                  `json:"export_path,omitempty"`
+	TenantID     *uint64                  `json:"tenant_id,omitempty"`
+	FSPath       *string                  `json:"fs_path,omitempty"`
+	Description  *string                  `json:"description,omitempty"`
+	Restrictions optional[[]*restriction] `json:"restrictions,omitzero"`
+	Present32    optional[[]string]       `json:"fields_to_present_as_32_bit,omitzero"`
+}
+
+type exportList struct {
+	Entries []exportRecord `json:"entries"`
+}
+
+func exportRoutes() []route {
+	create := []query{{"allow-fs-path-create", "boolean", "Make the directory if it is missing."}}
+	var rs []route
+	for _, v := range []struct {
+		all, one string
+		list     any
+		byPath   bool
+	}{
+		{"/v2/nfs/exports/", "/v2/nfs/exports/{ref}", []exportRecord{}, true},
+		{"/v3/nfs/exports/", "/v3/nfs/exports/{export_id}", exportList{}, false},
+	} {
+		_, named := v.list.(exportList)
+		rs = append(rs,
+			route{Method: "GET", Path: v.all, Summary: "All NFS exports.", Out: v.list, handle: func(q *request) (reply, error) { return listExports(q, named) }},
+			route{Method: "POST", Path: v.all, Summary: "Add an NFS export.", In: exportPatch{}, Out: exportRecord{}, Query: create, handle: addExport},
+			route{Method: "GET", Path: v.one, Summary: "One NFS export.", Out: exportRecord{}, handle: func(q *request) (reply, error) { return getExport(q, v.byPath) }},
+			route{Method: "PUT", Path: v.one, Summary: "Replace an NFS export.", In: exportPatch{}, Out: exportRecord{}, Query: create, Conditional: true, handle: func(q *request) (reply, error) { return changeExport(q, v.byPath, true) }},
+			route{Method: "PATCH", Path: v.one, Summary: "Change parts of an NFS export.", In: exportPatch{}, Out: exportRecord{}, Query: create, Conditional: true, handle: func(q *request) (reply, error) { return changeExport(q, v.byPath, false) }},
+			route{Method: "DELETE", Path: v.one, Summary: "Remove an NFS export.", Conditional: true, handle: func(q *request) (reply, error) { return deleteExport(q, v.byPath) }},
+		)
+	}
+	for i := range rs {
+		rs[i].Privilege = control.NFSExportRead
+		if rs[i].Method != "GET" {
+			rs[i].Privilege = control.NFSExportWrite
+		}
+	}
+	return rs
+}
+
+var mappingNames = map[config.Mapping]string{config.MapNone: "NFS_MAP_NONE", config.MapRoot: "NFS_MAP_ROOT", config.MapAll: "NFS_MAP_ALL"}
+
+func (q *request) renderExport(r *config.Record[config.Export]) (exportRecord, error) {
+	e := &r.Value
+	out := exportRecord{
+		ID: strconv.FormatUint(r.ID, 10), ExportPath: e.Path, TenantID: 1, FSPath: e.FSPath, Description: e.Description,
+		Restrictions: []restriction{}, Present32: []string{},
+	}
+	for _, f := range []struct {
+		on   bool
+		name string
+	}{{e.FileIDs32, "FILE_IDS"}, {e.FileSizes32, "FILE_SIZES"}, {e.FSSize32, "FS_SIZE"}} {
+		if f.on {
+			out.Present32 = append(out.Present32, f.name)
+		}
+	}
+	for _, x := range e.Restrictions {
+		o := restriction{
+			HostRestrictions: append([]string{}, x.Hosts...), RequirePrivilegedPort: x.PrivilegedPort, ReadOnly: x.ReadOnly,
+			UserMapping: mappingNames[x.Mapping], RequiredAuthentication: "AUTHENTICATION_MODE_NONE",
+		}
+		var err error
+		if o.MapToUser, err = q.renderPrincipal(x.MapUser); err != nil {
+			return out, err
+		}
+		if o.MapToGroup, err = q.renderPrincipal(x.MapGroup); err != nil {
+			return out, err
+		}
+		out.Restrictions = append(out.Restrictions, o)
+	}
+	return out, nil
+}
+
+func (q *request) renderPrincipal(p config.Principal) (*identityText, error) {
+	id := strconv.FormatUint(p.ID, 10)
+	switch p.Type {
+	case config.PrincipalUID:
+		return &identityText{"NFS_UID", id}, nil
+	case config.PrincipalGID:
+		return &identityText{"NFS_GID", id}, nil
+	case config.PrincipalLocalUser:
+		u, err := q.s.o.Principals.User(q.Context(), p.ID)
+		if errors.Is(err, config.ErrNotFound) {
+			return &identityText{"LOCAL_USER", id}, nil // deleted since
+		}
+		return &identityText{"LOCAL_USER", u.Value.Name}, err
+	}
+	return nil, nil
+}
+
+func (q *request) exportReply(r config.Record[config.Export], err error) (reply, error) {
+	if err != nil {
+		return reply{}, q.exportError(err)
+	}
+	e, err := q.renderExport(&r)
+	return reply{body: e, tag: tag(r.ID, r.Revision)}, err
+}
+
+func (q *request) exportError(err error) error {
+	switch {
+	case errors.Is(err, config.ErrNotFound):
+		return noExport(q.params)
+	case errors.Is(err, config.ErrExists):
+		return conflict("nfs_export_already_exists_error", "there is an export of that path already")
+	}
+	return err
+}
+
+func noExport(params []string) error {
+	return &apiError{Status: http.StatusNotFound, Class: "nfs_export_doesnt_exist_error", Text: "There is no export " + strings.Join(params, " ")}
+}
+
+func listExports(q *request, named bool) (reply, error) {
+	recs, err := q.s.o.Exports.Exports(q.Context(), 0, 0)
+	if err != nil {
+		return reply{}, err
+	}
+	out := []exportRecord{}
+	for i := range recs {
+		e, err := q.renderExport(&recs[i])
+		if err != nil {
+			return reply{}, err
+		}
+		out = append(out, e)
+	}
+	if named {
+		return reply{body: exportList{out}}, nil
+	}
+	return reply{body: out}, nil
+}
+
+// export finds the record that the path names.
+func (q *request) export(byPath bool) (config.Record[config.Export], error) {
+	var r config.Record[config.Export]
+	id, ok := q.id(0)
+	var err error
+	switch {
+	case ok:
+		r, err = q.s.o.Exports.Export(q.Context(), id)
+	case byPath && strings.HasPrefix(q.params[0], "/"):
+		r, err = q.s.o.Exports.ExportByPath(q.Context(), cleanExport(q.params[0]))
+	default:
+		err = config.ErrNotFound
+	}
+	if err != nil {
+		err = q.exportError(err)
+	}
+	return r, err
+}
+
+// cleanExport drops trailing slashes, which the stored form has not.
+func cleanExport(p string) string {
+	if t := strings.TrimRight(p, "/"); t != "" {
+		return t
+	}
+	return "/"
+}
+
+func getExport(q *request, byPath bool) (reply, error) {
+	r, err := q.export(byPath)
+	if err != nil {
+		return reply{}, err
+	}
+	return q.exportReply(r, nil)
+}
+
+func addExport(q *request) (reply, error) {
+	in, err := body[exportPatch](q)
+	if err != nil {
+		return reply{}, err
+	}
+	if in.ExportPath == nil || in.FSPath == nil {
+		return reply{}, decodeError("export_path and fs_path are required")
+	}
+	var e config.Export
+	if err := q.applyExport(&e, &in); err != nil {
+		return reply{}, err
+	}
+	return q.exportReply(q.s.o.Exports.AddExport(q.Context(), e))
+}
+
+func changeExport(q *request, byPath, replace bool) (reply, error) {
+	in, err := body[exportPatch](q)
+	if err != nil {
+		return reply{}, err
+	}
+	old, err := q.export(byPath)
+	if err != nil {
+		return reply{}, err
+	}
+	if _, err := q.match(tag(old.ID, old.Revision)); err != nil {
+		return reply{}, err
+	}
+	e, revision := old.Value, old.Revision
+	if replace {
+		if in.ExportPath == nil || in.FSPath == nil {
+			return reply{}, decodeError("export_path and fs_path are required")
+		}
+		e = config.Export{}
+		if q.Header.Get("If-Match") == "" {
+			revision = 0 // the last writer wins
+		}
+	}
+	if err := q.applyExport(&e, &in); err != nil {
+		return reply{}, err
+	}
+	r, err := q.s.o.Exports.ModifyExport(q.Context(), old.ID, revision, e)
+	if errors.Is(err, config.ErrStale) && q.Header.Get("If-Match") == "" {
+		// Parts of it changed since they were read; the client asked for no guard.
+		return reply{}, ofKind(fs.Retry, err)
+	}
+	return q.exportReply(r, err)
+}
+
+func deleteExport(q *request, byPath bool) (reply, error) {
+	r, err := q.export(byPath)
+	if err != nil {
+		return reply{}, err
+	}
+	conditional, err := q.match(tag(r.ID, r.Revision))
+	if err != nil {
+		return reply{}, err
+	}
+	if !conditional {
+		r.Revision = 0
+	}
+	if err := q.s.o.Exports.DeleteExport(q.Context(), r.ID, r.Revision); err != nil {
+		return reply{}, q.exportError(err)
+	}
+	return reply{}, nil
+}
+
+// applyExport puts what was given into e and sees to its directory.
+func (q *request) applyExport(e *config.Export, in *exportPatch) error {
+	if in.TenantID != nil && *in.TenantID > 1 {
+		return badRequest("http_bad_request_error", "there is no tenant %d", *in.TenantID)
+	}
+	if in.ExportPath != nil {
+		e.Path = cleanExport(*in.ExportPath)
+		if !strings.HasPrefix(*in.ExportPath, "/") {
+			return badRequest("http_bad_request_error", "export_path is %q, want an absolute path", *in.ExportPath)
+		}
+	}
+	if in.Description != nil {
+		e.Description = *in.Description
+	}
+	if in.Restrictions.Given {
+		e.Restrictions = nil
+		for _, x := range in.Restrictions.Value {
+			if x == nil {
+				return decodeError("a restriction is null")
+			}
+			r, err := q.parseRestriction(x)
+			if err != nil {
+				return err
+			}
+			e.Restrictions = append(e.Restrictions, r)
+		}
+	}
+	if in.Present32.Given {
+		e.FileIDs32, e.FileSizes32, e.FSSize32 = false, false, false
+		for _, f := range in.Present32.Value {
+			switch f {
+			case "FILE_IDS":
+				e.FileIDs32 = true
+			case "FILE_SIZES":
+				e.FileSizes32 = true
+			case "FS_SIZE":
+				e.FSSize32 = true
+			case "ALL":
+				e.FileIDs32, e.FileSizes32, e.FSSize32 = true, true, true
+			default:
+				return decodeError("fields_to_present_as_32_bit has %q", f)
+			}
+		}
+	}
+	if in.FSPath == nil {
+		return nil
+	}
+	if !strings.HasPrefix(*in.FSPath, "/") {
+		return badRequest("http_bad_request_error", "fs_path is %q, want an absolute path", *in.FSPath)
+	}
+	e.FSPath = path.Clean(*in.FSPath)
+	return q.exportedDirectory(e.FSPath)
+}
+
+// exportedDirectory checks that the directory is there, or makes it.
+func (q *request) exportedDirectory(p string) error {
+	create, err := q.argBool("allow-fs-path-create")
+	if err != nil {
+		return err
+	}
+	if create {
+		_, err = q.s.svc.MkdirAll(q.Context(), q.caller(), p)
+		return err
+	}
+	a, err := q.s.o.FS.Resolve(q.Context(), q.caller(), p, fs.AttrType)
+	if err != nil {
+		return q.missing(p, err)
+	}
+	if a.Type != fs.Directory {
+		return ofKind(fs.NotDir, nil)
+	}
+	return nil
+}
+
+func (q *request) parseRestriction(x *restriction) (config.Restriction, error) {
+	out := config.Restriction{Hosts: x.HostRestrictions, ReadOnly: x.ReadOnly, PrivilegedPort: x.RequirePrivilegedPort}
+	switch x.RequiredAuthentication {
+	case "", "AUTHENTICATION_MODE_NONE":
+	default:
+		// Taking it without enforcing it would open what is meant to be closed.
+		return out, badRequest("http_bad_request_error", "required_authentication_mode %s is not offered", x.RequiredAuthentication)
+	}
+	known := x.UserMapping == ""
+	for m, name := range mappingNames {
+		if name == x.UserMapping {
+			out.Mapping, known = m, true
+		}
+	}
+	if !known {
+		return out, decodeError("user_mapping is %q", x.UserMapping)
+	}
+	if out.Mapping == config.MapNone {
+		return out, nil // whom nobody maps to is ignored
+	}
+	var err error
+	if out.MapUser, err = q.parsePrincipal(x.MapToUser); err != nil {
+		return out, err
+	}
+	out.MapGroup, err = q.parsePrincipal(x.MapToGroup)
+	return out, err
+}
+
+func (q *request) parsePrincipal(t *identityText) (config.Principal, error) {
+	if t == nil || *t == (identityText{}) {
+		return config.Principal{}, nil
+	}
+	if t.Type == "LOCAL_USER" {
+		id, err := q.localUser(t.Value)
+		return config.Principal{Type: config.PrincipalLocalUser, ID: id}, err
+	}
+	types := map[string]config.PrincipalType{"NFS_UID": config.PrincipalUID, "NFS_GID": config.PrincipalGID}
+	n, err := strconv.ParseUint(t.Value, 10, 32)
+	if types[t.Type] == config.PrincipalNone || err != nil {
+		return config.Principal{}, badRequest("cred_identity_not_supported_error", "callers cannot be mapped to %s %q", t.Type, t.Value)
+	}
+	return config.Principal{Type: types[t.Type], ID: n}, nil
+}

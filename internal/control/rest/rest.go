@@ -1,0 +1,225 @@
+// Package rest serves the REST API on net/http: it decodes requests, calls the
+// verbs of the operator's room, and renders answers.
+//
+// Invariants:
+//   - Routing works on the escaped path and never redirects: a file's path is
+//     one segment, and a trailing slash is part of the name of a resource.
+//   - Every operation names the privilege it needs; one table holds them all,
+//     and the description at /openapi.json is made from it.
+//   - Answers are JSON with exactly "application/json", or empty with an
+//     explicit length of zero; every error is a record with an error_class.
+//   - A body is bounded before it is read.
+//
+// The package must not know how files or records are stored.
+package rest
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"time"
+
+	"manifold/internal/control"
+	"manifold/internal/control/service"
+	"manifold/internal/fs"
+	"manifold/internal/ports"
+)
+
+// Options say what the API works on. FS, Auth, Sessions, Principals and
+// Members are required; what belongs to an absent part answers 404.
+type Options struct {
+	FS         fs.FS
+	Auth       control.Authenticator
+	Sessions   control.Sessions
+	Principals control.Principals
+	Members    control.Members
+	Exports    control.Exports
+	Metrics    control.Metrics
+	// MetricsReaders accepts the token that reads metrics and nothing else.
+	MetricsReaders control.MetricsReaders
+	Ports          *ports.Ledger
+	Release        control.Release
+	// NodeID of the node that answers; 0 is 1.
+	NodeID control.NodeID
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+	// Logger gets what went wrong on our side; nil discards.
+	Logger *slog.Logger
+}
+
+// server is the handler.
+type server struct {
+	o      Options
+	svc    *service.Service
+	router router
+	log    *slog.Logger
+	now    func() time.Time
+	api    []byte // openapi.json
+	chunks chunks
+}
+
+// New builds the handler. It starts nothing that would have to be stopped.
+func New(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.NodeID == 0 {
+		o.NodeID = 1
+	}
+	s := &server{
+		o: o, log: o.Logger, now: o.Now,
+		svc: service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Now: o.Now}),
+	}
+	routes := s.routes()
+	for i := range routes {
+		s.router.add(&routes[i])
+	}
+	s.api = describe(routes)
+	return s
+}
+
+// routes is the table of all operations of the parts that are present.
+func (s *server) routes() []route {
+	rs := coreRoutes()
+	if s.o.Exports != nil {
+		rs = append(rs, exportRoutes()...)
+	}
+	if s.o.Metrics != nil {
+		rs = append(rs, metricsRoutes()...)
+	}
+	if s.o.Ports != nil {
+		rs = append(rs, portRoutes()...)
+	}
+	return rs
+}
+
+// allRoutes is the table with every part present.
+func allRoutes() []route {
+	return slices.Concat(coreRoutes(), exportRoutes(), metricsRoutes(), portRoutes())
+}
+
+func coreRoutes() []route {
+	rs := sessionRoutes()
+	rs = append(rs, systemRoutes()...)
+	rs = append(rs, attributeRoutes()...)
+	rs = append(rs, entryRoutes()...)
+	rs = append(rs, dataRoutes()...)
+	rs = append(rs, totalRoutes()...)
+	rs = append(rs, quotaRoutes()...)
+	rs = append(rs, treeDeleteRoutes()...)
+	rs = append(rs, snapshotRoutes()...)
+	rs = append(rs, snapshotStatusRoutes()...)
+	rs = append(rs, diffRoutes()...)
+	return rs
+}
+
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if p == http.ErrAbortHandler {
+			panic(p) // asked for: the connection must break
+		}
+		s.log.ErrorContext(r.Context(), "panic in a request", "method", r.Method, "path", r.URL.EscapedPath(), "panic", p, "stack", string(debug.Stack()))
+		s.fail(w, r, fault(errors.New("internal error")))
+	}()
+	rt, params, allowed := s.router.find(r.Method, r.URL.EscapedPath())
+	switch {
+	case rt == nil && len(allowed) > 0:
+		for _, m := range allowed {
+			w.Header().Add("Allow", m)
+		}
+		empty(w, http.StatusMethodNotAllowed)
+		return
+	case rt == nil:
+		s.fail(w, r, notFound("there is no %s", r.URL.EscapedPath()))
+		return
+	}
+	q := &request{Request: r, s: s, w: w, params: params, route: rt}
+	if err := q.authorize(); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	rep, err := rt.handle(q)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.answer(w, rt, rep)
+}
+
+// client is the peer's address.
+func client(r *http.Request) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+func (s *server) answer(w http.ResponseWriter, rt *route, rep reply) {
+	if rep.done {
+		return
+	}
+	if rep.tag != "" {
+		w.Header().Set("ETag", rep.tag)
+	}
+	status := rt.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if rep.body == nil {
+		empty(w, status)
+		return
+	}
+	b, err := encode(rep.body)
+	if err != nil {
+		s.log.Error("answer cannot be rendered", "path", rt.Path, "error", err)
+		w.Header().Del("ETag")
+		e := fault(err)
+		b, _ = encode(e)
+		status = e.Status
+	}
+	writeJSON(w, status, b)
+}
+
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := errorOf(err)
+	if e.Status >= 500 && r.Context().Err() == nil {
+		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.EscapedPath(), "error", err)
+	}
+	w.Header().Del("ETag")
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter/time.Second)))
+	}
+	b, err := encode(e)
+	if err != nil {
+		empty(w, e.Status)
+		return
+	}
+	writeJSON(w, e.Status, b)
+}
+
+func writeJSON(w http.ResponseWriter, status int, b []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // the peer's loss
+}
+
+// empty answers without a body. Clients that compare the content type skip
+// that only for an explicit length of zero.
+func empty(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(status)
+}
