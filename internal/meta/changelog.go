@@ -33,7 +33,6 @@ func (tx *Txn) logName(ctx context.Context, dir fs.FileID, name string) error {
 	return tx.log(ctx, dir, logEntry, name)
 }
 
-
 // Change is one entry of the change log.
 type Change struct {
 	Epoch uint64

@@ -328,3 +328,14 @@ func (db *DB) ancestors(ctx context.Context, r kv.Reader, dir fs.FileID) ([]fs.F
 	}
 	return nil, fmt.Errorf("%w: loop above %d", ErrCorrupt, dir)
 }
+
+// AncestorsOf returns a live directory and all above it up to the root.
+func (db *DB) AncestorsOf(ctx context.Context, dir fs.FileID) ([]fs.FileID, error) {
+	var out []fs.FileID
+	err := db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+		var err error
+		out, err = db.ancestors(ctx, r, dir)
+		return err
+	})
+	return out, err
+}

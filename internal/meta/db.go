@@ -48,6 +48,9 @@ type ReleaseFunc func(ctx context.Context, tx kv.Txn, stream fs.StreamID, extent
 // Options configure a DB. The zero value of each works except Release.
 type Options struct {
 	Release ReleaseFunc
+	// Committed is told every change of totals once it is durable, before the
+	// Update that made it returns. It must be quick.
+	Committed func(dir fs.FileID, d Delta)
 	// Logger; nil: discard.
 	Logger *slog.Logger
 }
@@ -208,12 +211,22 @@ func (db *DB) Update(ctx context.Context, fn func(*Txn) error) error {
 // Exclusive is Update while no other runs and every delta is rolled up: for
 // what moves whole trees.
 func (db *DB) Exclusive(ctx context.Context, fn func(*Txn) error) error {
+	return db.ExclusiveThen(ctx, fn, func() {})
+}
+
+// ExclusiveThen is Exclusive and runs then after the commit, before any other
+// Update.
+func (db *DB) ExclusiveThen(ctx context.Context, fn func(*Txn) error, then func()) error {
 	db.commit.Lock()
 	defer db.commit.Unlock()
 	if err := db.Roll(ctx); err != nil {
 		return err
 	}
-	return db.update(ctx, fn)
+	if err := db.update(ctx, fn); err != nil {
+		return err
+	}
+	then()
+	return nil
 }
 
 func (db *DB) update(ctx context.Context, fn func(*Txn) error) error {

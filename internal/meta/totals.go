@@ -265,6 +265,11 @@ func (db *DB) register(tx *Txn) {
 	if len(tx.deltas) == 0 && len(tx.gone) == 0 {
 		return
 	}
+	if db.o.Committed != nil {
+		for _, p := range tx.deltas {
+			db.o.Committed(p.dir, p.delta)
+		}
+	}
 	q := &db.deltas
 	q.mu.Lock()
 	defer q.mu.Unlock()

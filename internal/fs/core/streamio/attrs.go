@@ -78,3 +78,20 @@ func (e *Engine) StreamSize(id fs.FileID, sid fs.StreamID, stored uint64) uint64
 	}
 	return stored
 }
+
+// ActiveIDs are the inodes that have buffered writes now.
+func (e *Engine) ActiveIDs() map[fs.FileID]bool {
+	var ids map[fs.FileID]bool
+	for i := range e.shards {
+		s := &e.shards[i]
+		s.mu.Lock()
+		for id := range s.files {
+			if ids == nil {
+				ids = map[fs.FileID]bool{}
+			}
+			ids[id] = true
+		}
+		s.mu.Unlock()
+	}
+	return ids
+}

@@ -1,0 +1,280 @@
+package core
+
+import (
+	"context"
+	"errors"
+
+	"manifold/internal/fs"
+	"manifold/internal/fs/acl"
+	"manifold/internal/fs/core/streamio"
+	"manifold/internal/meta"
+)
+
+// Read implements fs.Files.
+func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadRequest, dst []byte) (fs.ReadResult, error) {
+	res, err := f.read(ctx, n, q.Stream, q.Offset, dst, func(r *meta.Reader, i *meta.Inode) error {
+		want := fs.RightRead
+		if q.Execute {
+			want |= fs.RightExecute
+		}
+		got, err := f.granted(ctx, r, c, i, want)
+		if err != nil {
+			return err
+		}
+		if got == 0 && !(q.OwnerOverride && c.Cred.IsUser(i.Owner)) {
+			return fs.Access
+		}
+		return nil
+	})
+	return res, wrap("read", n, "", err)
+}
+
+// isFile refuses what has no bytes to read or write.
+func isFile(i *meta.Inode) error {
+	switch i.Type {
+	case fs.File:
+		return nil
+	case fs.Directory:
+		return fs.IsDir
+	}
+	return fs.NotFile
+}
+
+func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, dst []byte, check func(*meta.Reader, *meta.Inode) error) (fs.ReadResult, error) {
+	if n.Snap == fs.SnapshotDir {
+		return fs.ReadResult{}, fs.IsDir
+	}
+	got, eof, i, err := f.io.Read(ctx, n, sid, off, dst, func(r *meta.Reader, i *meta.Inode) error {
+		if sid == 0 {
+			if err := isFile(i); err != nil {
+				return err
+			}
+		}
+		return check(r, i)
+	})
+	if err != nil {
+		return fs.ReadResult{}, err
+	}
+	return fs.ReadResult{N: got, EOF: eof, Attr: attrOf(n, &i)}, nil
+}
+
+// Write implements fs.Files.
+func (f *FS) Write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequest) (fs.WriteResult, error) {
+	res, err := f.write(ctx, c, n, w, false)
+	return res, wrap("write", n, "", err)
+}
+
+// write stores bytes; opened says that the right was checked when a handle was opened.
+func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequest, opened bool) (fs.WriteResult, error) {
+	var res fs.WriteResult
+	if err := writable(c, n); err != nil {
+		return res, err
+	}
+	if !w.Append && (w.Offset > fs.MaxFileSize || uint64(len(w.Data)) > fs.MaxFileSize-w.Offset) {
+		return res, fs.TooBig
+	}
+	if err := f.roomFor(len(w.Data)); err != nil {
+		return res, err
+	}
+	limits := f.quotas.any()
+	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
+		var e streamio.Effect
+		if w.Stream == 0 {
+			if err := isFile(i); err != nil {
+				return e, err
+			}
+		}
+		a, err := f.aclOf(ctx, r, i)
+		if err != nil {
+			return e, err
+		}
+		if !opened && !(w.OwnerOverride && c.Cred.IsUser(i.Owner)) {
+			want := fs.RightModify
+			if off >= i.Data.Size {
+				want = fs.RightExtend
+			}
+			if acl.Check(c, &a, false, want) == 0 {
+				return e, fs.Access
+			}
+		}
+		if err := f.checkWORM(i); err != nil {
+			return e, err
+		}
+		e.KillPrivilege = i.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 && !acl.IsSuper(c) && acl.DropSetID(i.Mode, false) != i.Mode
+		if limits && i.Parent != 0 {
+			if need := growth(i, w.Stream, off, uint64(len(w.Data))); need > 0 {
+				if e.Release, err = f.reserve(ctx, i.Parent, need); err != nil {
+					return e, err
+				}
+			}
+		}
+		return e, nil
+	})
+	if err != nil {
+		return res, err
+	}
+	res = fs.WriteResult{Count: len(w.Data), Committed: got.Committed, Verifier: f.io.Verifier(), Offset: got.Offset,
+		File: fs.Changed{Before: before(&got.Before), After: attrOf(n, &got.After), Atomic: true}}
+	f.hub.object(fs.EventData, n.ID)
+	return res, nil
+}
+
+// growth bounds the blocks that a write of [off, off+n) may add: none when it
+// lies within a file without holes.
+func growth(i *meta.Inode, sid fs.StreamID, off, n uint64) uint64 {
+	if n == 0 {
+		return 0
+	}
+	whole := (i.Data.Size + fs.BlockSize - 1) / fs.BlockSize * fs.BlockSize
+	if sid == 0 && off+n <= whole && i.Data.AllocBytes >= whole {
+		return 0
+	}
+	from := off / fs.BlockSize
+	if sid == 0 && i.Data.AllocBytes >= whole {
+		from = max(from, whole/fs.BlockSize)
+	}
+	to := (off + n + fs.BlockSize - 1) / fs.BlockSize
+	if to <= from {
+		return 0
+	}
+	return (to - from) * fs.BlockSize
+}
+
+// roomFor refuses writes that would eat the reserve of the data store.
+func (f *FS) roomFor(n int) error {
+	free := f.space.free.Load()
+	if uint64(f.io.DirtyBytes())+uint64(n)+f.o.ReserveBytes > free {
+		return fs.NoSpace
+	}
+	return nil
+}
+
+// WriteVerifier implements fs.Files.
+func (f *FS) WriteVerifier() fs.Verifier { return f.io.Verifier() }
+
+// Commit implements fs.Files.
+func (f *FS) Commit(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off, length uint64) (fs.Verifier, fs.Changed, error) {
+	v := f.io.Verifier()
+	if err := writable(&fs.Caller{Cred: c.Cred}, n); err != nil {
+		return v, fs.Changed{}, wrap("commit", n, "", err)
+	}
+	var ch fs.Changed
+	err := f.load(ctx, n, func(_ *meta.Reader, i *meta.Inode) error {
+		if stream == 0 {
+			if err := isFile(i); err != nil {
+				return err
+			}
+		}
+		ch = changed(before(i), i)
+		return nil
+	})
+	if err == nil {
+		v, err = f.io.Commit(ctx, n.ID, stream, off, length)
+	}
+	return v, ch, wrap("commit", n, "", err)
+}
+
+// Zero implements fs.Files.
+func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off, length uint64) (fs.Changed, error) {
+	var ch fs.Changed
+	err := writable(c, n)
+	if err == nil && (off > fs.MaxFileSize || length > fs.MaxFileSize-off) {
+		err = fs.TooBig
+	}
+	masked := false
+	if err == nil {
+		err = f.io.Exclusive(ctx, n.ID, func() error {
+			return f.db.Update(ctx, func(tx *meta.Txn) error {
+				i, err := inode(ctx, tx, n.ID)
+				if err != nil {
+					return err
+				}
+				if stream == 0 {
+					if err := isFile(i); err != nil {
+						return err
+					}
+				}
+				if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
+					return err
+				}
+				if err := f.checkWORM(i); err != nil {
+					return err
+				}
+				b := before(i)
+				if masked, err = f.io.Zero(ctx, tx, i, stream, off, off+length); err != nil {
+					return noStream(err)
+				}
+				touchData(i, f.now())
+				ch = changed(b, i)
+				return tx.PutInode(ctx, i)
+			})
+		})
+	}
+	if err == nil {
+		if masked {
+			f.kickMask(n.ID, stream)
+		}
+		f.hub.object(fs.EventData, n.ID)
+	}
+	return ch, wrap("zero", n, "", err)
+}
+
+// noStream names what is missing when a named stream was asked for.
+func noStream(err error) error {
+	if errors.Is(err, meta.ErrNotFound) {
+		return fs.NoAttr
+	}
+	return err
+}
+
+// Regions implements fs.Files.
+func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off uint64, yield func(fs.Region) bool) error {
+	err := f.io.Regions(ctx, n, stream, off, func(r *meta.Reader, i *meta.Inode) error {
+		if stream == 0 {
+			if err := isFile(i); err != nil {
+				return err
+			}
+		}
+		return f.need(ctx, r, c, i, fs.RightRead)
+	}, yield)
+	return wrap("regions", n, "", err)
+}
+
+// copyPiece is how much one step of CopyRange moves.
+const copyPiece = 1 << 20
+
+// CopyRange implements fs.Files. It copies at most 64 MiB a call.
+func (f *FS) CopyRange(ctx context.Context, c *fs.Caller, src fs.Node, srcStream fs.StreamID, srcOff uint64, dst fs.Node, dstStream fs.StreamID, dstOff, length uint64) (uint64, error) {
+	if err := writable(c, dst); err != nil {
+		return 0, wrap("copy", dst, "", err)
+	}
+	if src.ID == dst.ID && src.Live() && srcStream == dstStream && srcOff < dstOff+length && dstOff < srcOff+length {
+		return 0, wrap("copy", dst, "", fs.Invalid) // overlapping
+	}
+	length = min(length, 64<<20)
+	buf := make([]byte, min(length, copyPiece))
+	done := uint64(0)
+	for done < length {
+		b := buf[:min(uint64(len(buf)), length-done)]
+		r, err := f.Read(ctx, c, src, &fs.ReadRequest{Stream: srcStream, Offset: srcOff + done}, b)
+		if err == nil && r.N > 0 {
+			_, err = f.Write(ctx, c, dst, &fs.WriteRequest{Stream: dstStream, Offset: dstOff + done, Data: b[:r.N]})
+		}
+		if err != nil {
+			if done > 0 {
+				break
+			}
+			return 0, err
+		}
+		done += uint64(r.N)
+		if r.EOF {
+			break
+		}
+	}
+	if done > 0 {
+		if _, err := f.io.Commit(ctx, dst.ID, dstStream, dstOff, done); err != nil {
+			return 0, wrap("copy", dst, "", err)
+		}
+	}
+	return done, nil
+}

@@ -1,0 +1,381 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"manifold/internal/fs"
+	"manifold/internal/meta"
+)
+
+// openTable knows every open handle.
+type openTable struct {
+	mu    sync.Mutex
+	next  uint64
+	files map[fs.FileID]*openFile
+}
+
+// openFile are the handles of one inode.
+type openFile struct {
+	handles map[*handle]struct{}
+}
+
+// peek returns the handles of an inode, nil if it is not open.
+func (t *openTable) peek(id fs.FileID) *openFile {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.files[id]
+}
+
+// admit adds a handle unless share modes forbid it.
+func (t *openTable) admit(h *handle) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.files[h.node.ID]
+	if f != nil {
+		for o := range f.handles {
+			if o.sid != h.sid || o.node.Snap != h.node.Snap {
+				continue
+			}
+			if conflict(h.granted, o.share) || conflict(o.granted, h.share) {
+				return fs.Sharing
+			}
+		}
+	} else {
+		f = &openFile{handles: map[*handle]struct{}{}}
+		t.files[h.node.ID] = f
+	}
+	t.next++
+	h.id = t.next
+	f.handles[h] = struct{}{}
+	return nil
+}
+
+// conflict tells whether an open with rights is forbidden by a share mode, as
+// [MS-FSA] 2.1.5.1.2.2 has it: opens that touch attributes only share anything.
+func conflict(rights fs.Rights, share fs.Share) bool {
+	return rights&(fs.RightRead|fs.RightExecute) != 0 && share&fs.ShareRead == 0 ||
+		rights&(fs.RightModify|fs.RightExtend) != 0 && share&fs.ShareWrite == 0 ||
+		rights&fs.RightDelete != 0 && share&fs.ShareDelete == 0
+}
+
+// leave takes a handle away and says whether it was the last of its inode.
+func (t *openTable) leave(h *handle) (last bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.files[h.node.ID]
+	if f == nil {
+		return false
+	}
+	delete(f.handles, h)
+	if len(f.handles) > 0 {
+		return false
+	}
+	delete(t.files, h.node.ID)
+	return true
+}
+
+type handle struct {
+	f       *FS
+	id      uint64
+	caller  *fs.Caller
+	node    fs.Node
+	sid     fs.StreamID
+	granted fs.Rights
+	share   fs.Share
+	owner   fs.LockOwner
+	dir     fs.FileID // where it was opened, for delete-on-close
+	name    string
+	doom    atomic.Bool
+	closed  atomic.Bool
+}
+
+// Open implements fs.Opener. The name walk, creation and truncation are
+// transactions of their own; the share mode is taken before anything is
+// truncated, so a refused open changes nothing that was there.
+func (f *FS) Open(ctx context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle, fs.OpenResult, error) {
+	var res fs.OpenResult
+	h, err := f.open(ctx, c, o, &res)
+	if err != nil {
+		return nil, fs.OpenResult{}, wrap("open", o.Dir, o.Name, err)
+	}
+	return h, res, nil
+}
+
+func (f *FS) open(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.OpenResult) (*handle, error) {
+	for range 16 {
+		h, again, err := f.tryOpen(ctx, c, o, res)
+		if !again {
+			return h, err
+		}
+	}
+	return nil, fs.Retry
+}
+
+func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.OpenResult) (h *handle, again bool, err error) {
+	*res = fs.OpenResult{}
+	var a fs.Attr
+	stored := o.Name
+	switch {
+	case o.Name == "":
+		a, err = f.GetAttr(ctx, c, o.Dir, o.Want)
+	case o.FoldCase:
+		a, stored, err = f.LookupFold(ctx, c, o.Dir, o.Name, o.Want)
+	default:
+		a, err = f.Lookup(ctx, c, o.Dir, o.Name, o.Want)
+	}
+	creates := o.Disposition == fs.OpenCreate || o.Disposition == fs.OpenIf || o.Disposition == fs.OpenOverwriteIf || o.Disposition == fs.OpenSupersede
+	switch {
+	case err == nil:
+		if o.Disposition == fs.OpenCreate && o.StreamName == "" {
+			return nil, false, fs.Exist
+		}
+	case fs.KindOf(err) == fs.NotExist && creates:
+		spec := o.Create
+		spec.Disposition = fs.CreateNew
+		stored = o.Name
+		cr, err := f.Create(ctx, c, o.Dir, o.Name, &spec)
+		if fs.KindOf(err) == fs.Exist && err != nil && o.Disposition != fs.OpenCreate {
+			return nil, true, nil // somebody else made it just now
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		a, res.Action, res.Dir = cr.Attr, fs.OpenCreated, cr.Dir
+	default:
+		return nil, false, err
+	}
+	isDir := a.Type == fs.Directory
+	switch {
+	case o.MustBeDir && !isDir:
+		return nil, false, fs.NotDir
+	case o.MustNotBeDir && isDir && o.StreamName == "":
+		return nil, false, fs.IsDir
+	}
+	want := o.Desired
+	all := want
+	if o.MaximumAllowed {
+		all = fs.RightsAll
+	}
+	granted := all
+	if res.Action != fs.OpenCreated {
+		if granted, err = f.Access(ctx, c, a.Node, all); err != nil {
+			return nil, false, err
+		}
+	} else if c.ReadOnly {
+		granted &^= changing
+	}
+	if granted&want != want {
+		return nil, false, fs.Access
+	}
+	if o.DeleteOnClose && granted&fs.RightDelete == 0 {
+		return nil, false, fs.Access
+	}
+	h = &handle{f: f, caller: c, node: a.Node, granted: granted, share: o.Share, owner: o.Owner, dir: o.Dir.ID, name: stored}
+	if o.StreamName != "" {
+		if err := f.openStream(ctx, c, o, h, creates, res); err != nil {
+			return nil, false, err
+		}
+	}
+	if err := f.opens.admit(h); err != nil {
+		return nil, false, err
+	}
+	h.doom.Store(o.DeleteOnClose)
+	truncates := o.Disposition == fs.OpenOverwrite || o.Disposition == fs.OpenOverwriteIf || o.Disposition == fs.OpenSupersede
+	if truncates && res.Action != fs.OpenCreated {
+		zero := uint64(0)
+		ch, err := f.SetStreamSize(ctx, c, a.Node, h.sid, zero)
+		if err != nil {
+			f.opens.leave(h)
+			return nil, false, err
+		}
+		a = ch.After
+		res.Action = fs.OpenOverwritten
+		if o.Disposition == fs.OpenSupersede {
+			res.Action = fs.OpenSuperseded
+		}
+	} else if res.Action != fs.OpenCreated {
+		res.Action = fs.OpenOpened
+	}
+	// The object may have been removed before the handle held it.
+	if _, err := f.GetAttr(ctx, c, a.Node, 0); err != nil {
+		f.opens.leave(h)
+		return nil, fs.KindOf(err) == fs.Stale, err
+	}
+	res.Attr, res.Granted, res.Stream = a, granted, h.sid
+	return h, false, nil
+}
+
+// openStream finds or makes the named stream of an open.
+func (f *FS) openStream(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, h *handle, creates bool, res *fs.OpenResult) error {
+	if creates {
+		s, err := f.CreateStream(ctx, c, h.node, o.StreamName, o.Disposition == fs.OpenCreate)
+		h.sid = s.ID
+		return err
+	}
+	id := fs.StreamID(0)
+	err := f.viewAt(ctx, h.node, func(r *meta.Reader, i *meta.Inode) error {
+		ss, err := r.Streams(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		for _, s := range ss {
+			if sameFold(s.Name, o.StreamName) {
+				id = s.ID
+				return nil
+			}
+		}
+		return fs.NotExist
+	})
+	h.sid = id
+	return err
+}
+
+// Opens implements fs.Opener.
+func (f *FS) Opens(ctx context.Context, n fs.Node, yield func(fs.OpenInfo) bool) error {
+	f.opens.mu.Lock()
+	var out []fs.OpenInfo
+	for id, file := range f.opens.files {
+		if n != (fs.Node{}) && n.ID != id {
+			continue
+		}
+		for h := range file.handles {
+			if n == (fs.Node{}) || h.node == n {
+				out = append(out, fs.OpenInfo{Handle: h.id, Node: h.node, Stream: h.sid, Granted: h.granted, Share: h.share, Owner: h.owner, Caller: h.caller})
+			}
+		}
+	}
+	f.opens.mu.Unlock()
+	for _, i := range out {
+		if !yield(i) {
+			break
+		}
+	}
+	return nil
+}
+
+func (h *handle) ID() uint64          { return h.id }
+func (h *handle) Node() fs.Node       { return h.node }
+func (h *handle) Stream() fs.StreamID { return h.sid }
+func (h *handle) Granted() fs.Rights  { return h.granted }
+
+// Read implements fs.Handle.
+func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResult, error) {
+	if h.granted&(fs.RightRead|fs.RightExecute) == 0 {
+		return fs.ReadResult{}, wrap("read", h.node, "", fs.Access)
+	}
+	r, err := h.f.read(ctx, h.node, h.sid, off, dst, func(*meta.Reader, *meta.Inode) error { return nil })
+	return r, wrap("read", h.node, "", err)
+}
+
+// Write implements fs.Handle.
+func (h *handle) Write(ctx context.Context, w *fs.WriteRequest) (fs.WriteResult, error) {
+	if h.granted&(fs.RightModify|fs.RightExtend) == 0 {
+		return fs.WriteResult{}, wrap("write", h.node, "", fs.Access)
+	}
+	q := *w
+	q.Stream = h.sid
+	q.Append = w.Append || h.granted&fs.RightModify == 0
+	r, err := h.f.write(ctx, h.caller, h.node, &q, true)
+	return r, wrap("write", h.node, "", err)
+}
+
+// Flush implements fs.Handle.
+func (h *handle) Flush(ctx context.Context) error {
+	return wrap("flush", h.node, "", h.f.io.Flush(ctx, h.node.ID))
+}
+
+// GetAttr implements fs.Handle.
+func (h *handle) GetAttr(ctx context.Context, want fs.AttrMask) (fs.Attr, error) {
+	return h.f.GetAttr(ctx, h.caller, h.node, want)
+}
+
+// SetAttr implements fs.Handle.
+func (h *handle) SetAttr(ctx context.Context, s *fs.SetAttr) (fs.Changed, error) {
+	var ch fs.Changed
+	if s.Size != nil && h.granted&fs.RightModify == 0 {
+		return ch, wrap("setattr", h.node, "", fs.Access)
+	}
+	if h.sid != 0 && s.Size != nil {
+		size := *s.Size
+		rest := *s
+		rest.Size = nil
+		ch, err := h.f.SetStreamSize(ctx, h.caller, h.node, h.sid, size)
+		if err == nil && rest != (fs.SetAttr{}) {
+			ch, err = h.f.SetAttr(ctx, h.caller, h.node, &rest)
+		}
+		return ch, err
+	}
+	q := *s
+	q.OwnerOverride = false
+	// A right granted at open holds whatever has happened to the mode since.
+	err := h.f.setattr(ctx, h.caller, h.node, &q, true, &ch)
+	return ch, wrap("setattr", h.node, "", err)
+}
+
+// SetDeleteOnClose implements fs.Handle.
+func (h *handle) SetDeleteOnClose(ctx context.Context, on bool) error {
+	if on {
+		if h.granted&fs.RightDelete == 0 {
+			return wrap("delete on close", h.node, "", fs.Access)
+		}
+		if err := writable(h.caller, h.node); err != nil {
+			return wrap("delete on close", h.node, "", err)
+		}
+		err := h.f.viewAt(ctx, h.node, func(_ *meta.Reader, i *meta.Inode) error {
+			if i.Type == fs.Directory && i.Children > 0 {
+				return fs.NotEmpty
+			}
+			return h.f.checkWORM(i)
+		})
+		if err != nil {
+			return wrap("delete on close", h.node, "", err)
+		}
+	}
+	h.doom.Store(on)
+	return nil
+}
+
+// Close implements fs.Handle.
+func (h *handle) Close(ctx context.Context) error {
+	if h.closed.Swap(true) {
+		return nil
+	}
+	var err error
+	if h.node.Live() && h.granted&(fs.RightModify|fs.RightExtend) != 0 && !h.doom.Load() {
+		err = h.f.io.Flush(ctx, h.node.ID)
+	}
+	last := h.f.opens.leave(h)
+	if h.doom.Load() && h.node.Live() {
+		if h.sid != 0 {
+			err = errors.Join(err, h.f.removeStream(ctx, h.caller, h.node, h.sid))
+		} else {
+			var res fs.RemoveResult
+			id := h.node.ID
+			_, rerr := h.f.remove(ctx, fs.SystemCaller(), fs.Node{ID: h.dir}, h.name, fs.RemoveAny, &res, &id)
+			if k := fs.KindOf(rerr); rerr != nil && k != fs.NotExist && k != fs.NotEmpty {
+				err = errors.Join(err, rerr)
+			}
+		}
+	}
+	if last && h.node.Live() {
+		h.f.closedLast(ctx, h.node.ID)
+	}
+	return wrap("close", h.node, "", err)
+}
+
+// closedLast frees an inode without a name once nobody has it open.
+func (f *FS) closedLast(ctx context.Context, id fs.FileID) {
+	orphan := false
+	err := f.db.View(ctx, func(r *meta.Reader) error {
+		i, err := r.Inode(ctx, id)
+		orphan = err == nil && i.Parent == 0 && i.Links == 0
+		return nil
+	})
+	if err == nil && orphan {
+		f.io.Forget(id)
+		f.reclaim(id)
+	}
+}

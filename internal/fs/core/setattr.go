@@ -1,0 +1,248 @@
+package core
+
+import (
+	"context"
+
+	"manifold/internal/fs"
+	"manifold/internal/fs/acl"
+	"manifold/internal/identity"
+	"manifold/internal/meta"
+)
+
+// SetAttr implements fs.Files.
+func (f *FS) SetAttr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr) (fs.Changed, error) {
+	var ch fs.Changed
+	err := f.setattr(ctx, c, n, s, s.OwnerOverride, &ch)
+	if err == nil {
+		f.hub.object(eventsOf(s), n.ID)
+	}
+	return ch, wrap("setattr", n, "", err)
+}
+
+func eventsOf(s *fs.SetAttr) fs.EventType {
+	var e fs.EventType
+	if s.Size != nil {
+		e |= fs.EventSize
+	}
+	if s.Owner != nil || s.Group != nil {
+		e |= fs.EventOwner
+	}
+	if s.Mode != nil {
+		e |= fs.EventACL
+	}
+	if s.Atime != nil || s.Mtime != nil || s.Ctime != nil || s.Btime != nil {
+		e |= fs.EventTimes
+	}
+	return e | fs.EventAttr
+}
+
+// setattr changes attributes; writer grants the size change that an open for
+// writing, or the owner of a file in a stateless protocol, may make.
+func (f *FS) setattr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr, writer bool, ch *fs.Changed) error {
+	if err := writable(c, n); err != nil {
+		return err
+	}
+	if s.Size != nil && *s.Size > fs.MaxFileSize {
+		return fs.TooBig
+	}
+	masked := false
+	update := func() error {
+		return f.db.Update(ctx, func(tx *meta.Txn) error {
+			i, err := inode(ctx, tx, n.ID)
+			if err != nil {
+				return err
+			}
+			masked, err = f.apply(ctx, tx, c, i, s, writer, ch)
+			return err
+		})
+	}
+	var err error
+	if s.Size != nil || f.io.Active(n.ID) {
+		// Buffered writes would overrule what is set now: they go first.
+		err = f.io.Exclusive(ctx, n.ID, update)
+	} else {
+		err = update()
+	}
+	if err == nil && masked {
+		f.kickMask(n.ID, 0)
+	}
+	return err
+}
+
+func (f *FS) apply(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inode, s *fs.SetAttr, writer bool, ch *fs.Changed) (masked bool, err error) {
+	isDir := i.Type == fs.Directory
+	if s.GuardCtime != nil && *s.GuardCtime != i.Ctime || s.GuardChange != nil && *s.GuardChange != i.Change {
+		return false, fs.RevisionMismatch
+	}
+	a, err := f.aclOf(ctx, tx.View(), i)
+	if err != nil {
+		return false, err
+	}
+	b := before(i)
+	worm := i.LegalHold || i.Retention != (fs.Time{}) && i.Retention.Compare(f.now()) > 0
+	if worm && (s.Mode != nil || s.Owner != nil || s.Group != nil || s.Size != nil || s.Mtime != nil || s.Btime != nil || s.DOS != nil) {
+		return false, fs.WORM
+	}
+
+	// Owner and group first: what chmod may do depends on the new group.
+	if s.Owner != nil || s.Group != nil {
+		owner, group := identity.Unset, identity.Unset
+		if s.Owner != nil {
+			owner = *s.Owner
+		}
+		if s.Group != nil {
+			group = *s.Group
+		}
+		if !acl.MayChown(c, &a, isDir, owner, group) {
+			return false, fs.Perm
+		}
+		if owner == identity.Unset {
+			owner = i.Owner
+		}
+		if group == identity.Unset {
+			group = i.Group
+		}
+		na := acl.Chown(&a, owner, group)
+		na.Owner, na.Group = owner, group
+		na.Mode = acl.DropSetID(i.Mode, isDir)
+		if !na.ModeOnly {
+			na.Mode &^= 0o777
+		}
+		if err := f.putACL(ctx, tx, i, &na); err != nil {
+			return false, err
+		}
+		a, err = f.aclOfPut(ctx, tx, i, &na)
+		if err != nil {
+			return false, err
+		}
+	}
+	if s.Mode != nil {
+		mode, ok := acl.ChmodMode(c, &a, isDir, *s.Mode)
+		if !ok {
+			return false, fs.Perm
+		}
+		na := acl.Chmod(&a, mode, isDir, acl.CrossProtocol)
+		na.Owner, na.Group = i.Owner, i.Group
+		na.Mode = mode
+		if err := f.putACL(ctx, tx, i, &na); err != nil {
+			return false, err
+		}
+	}
+	if err := f.applyTimes(c, i, &a, isDir, s); err != nil {
+		return false, err
+	}
+	if s.DOS != nil {
+		if acl.Check(c, &a, isDir, fs.RightWriteAttr) == 0 {
+			return false, fs.Access
+		}
+		i.DOS = *s.DOS
+	}
+	if s.Retention != nil || s.LegalHold != nil {
+		if err := f.applyLock(ctx, tx, c, i, s); err != nil {
+			return false, err
+		}
+	}
+	now := f.now()
+	if s.Size != nil {
+		switch {
+		case isDir:
+			return false, fs.IsDir
+		case i.Type != fs.File:
+			return false, fs.Invalid
+		}
+		if !(writer && (c.Cred.IsUser(a.Owner) || !s.OwnerOverride)) && acl.Check(c, &a, isDir, fs.RightModify) == 0 {
+			return false, fs.Access
+		}
+		if masked, err = f.io.SetSize(ctx, tx, i, 0, *s.Size); err != nil {
+			return false, err
+		}
+		if !acl.IsSuper(c) && s.Mode == nil {
+			i.Mode = acl.DropSetID(i.Mode, isDir)
+		}
+		touchAttr(i, now)
+		if s.Mtime == nil {
+			i.Mtime = i.Ctime
+		}
+	} else {
+		touchAttr(i, now)
+	}
+	if s.Ctime != nil && !s.Ctime.Now {
+		i.Ctime = s.Ctime.Time
+	}
+	i.HasVerifier, i.Verifier = false, 0
+	*ch = changed(b, i)
+	return masked, tx.PutInode(ctx, i)
+}
+
+// aclOfPut is the record that putACL has just given i.
+func (f *FS) aclOfPut(_ context.Context, _ *meta.Txn, i *meta.Inode, a *fs.ACL) (fs.ACL, error) {
+	out := *a
+	out.Owner, out.Group, out.Mode = i.Owner, i.Group, i.Mode
+	return out, nil
+}
+
+// applyTimes sets times: explicit ones are the owner's right, the present
+// moment anybody's who may write.
+func (f *FS) applyTimes(c *fs.Caller, i *meta.Inode, a *fs.ACL, isDir bool, s *fs.SetAttr) error {
+	explicit, present := false, false
+	for _, t := range []*fs.TimeSet{s.Atime, s.Mtime, s.Ctime, s.Btime} {
+		if t != nil {
+			explicit = explicit || !t.Now
+			present = present || t.Now
+		}
+	}
+	if !explicit && !present {
+		return nil
+	}
+	if acl.Check(c, a, isDir, fs.RightWriteAttr) == 0 {
+		if explicit {
+			return fs.Perm
+		}
+		if acl.Check(c, a, isDir, fs.RightModify) == 0 {
+			return fs.Access
+		}
+	}
+	now := f.now()
+	set := func(to *fs.Time, t *fs.TimeSet) {
+		switch {
+		case t == nil:
+		case t.Now:
+			*to = now
+		default:
+			*to = t.Time
+		}
+	}
+	set(&i.Atime, s.Atime)
+	set(&i.Mtime, s.Mtime)
+	set(&i.Btime, s.Btime)
+	return nil
+}
+
+// applyLock sets retention and legal hold: retention only grows.
+func (f *FS) applyLock(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inode, s *fs.SetAttr) error {
+	if i.Type != fs.File {
+		return fs.NotFile
+	}
+	if !c.Cred.Privileges.Has(identity.FileLockWrite) && !c.Cred.Superuser {
+		return fs.Perm
+	}
+	was := i.LegalHold || i.Retention != (fs.Time{})
+	if s.Retention != nil {
+		if s.Retention.Compare(i.Retention) < 0 {
+			return fs.WORM
+		}
+		i.Retention = *s.Retention
+	}
+	if s.LegalHold != nil {
+		i.LegalHold = *s.LegalHold
+	}
+	is := i.LegalHold || i.Retention != (fs.Time{})
+	if was != is && i.Parent != 0 {
+		d := meta.Delta{WORM: 1}
+		if was {
+			d.WORM = -1
+		}
+		return tx.AddDelta(ctx, i.Parent, d)
+	}
+	return nil
+}
