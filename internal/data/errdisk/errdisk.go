@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"syscall"
 
 	"manifold/internal/data/segment"
 )
@@ -17,6 +18,8 @@ type Disk struct {
 		sync.Mutex
 		files map[string]*file
 		f     Faults
+		size  int64 // 0: boundless
+		other int64
 	}
 }
 
@@ -25,8 +28,6 @@ type Faults struct {
 	// Write and Sync and Read are returned by every such call when not nil; a
 	// failed Write has written half.
 	Write, Sync, Read error
-	// Free is what Space answers; 0 means plenty.
-	Free uint64
 }
 
 type file struct {
@@ -49,11 +50,29 @@ func (d *Disk) SetFaults(f Faults) {
 	d.mu.f = f
 }
 
+// SetSize bounds the disk, of which others take some bytes: files beyond it
+// cannot be made.
+func (d *Disk) SetSize(sizeBytes, otherBytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.size, d.mu.other = sizeBytes, otherBytes
+}
+
+// free needs mu.
+func (d *Disk) free() int64 {
+	free := d.mu.size - d.mu.other
+	for _, f := range d.mu.files {
+		free -= int64(len(f.now))
+	}
+	return max(free, 0)
+}
+
 // Crash returns what a power loss now would leave: the synced bytes only.
 func (d *Disk) Crash() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := New()
+	c.mu.size, c.mu.other = d.mu.size, d.mu.other
 	for n, f := range d.mu.files {
 		c.mu.files[n] = &file{d: c, now: bytes.Clone(f.synced), synced: bytes.Clone(f.synced)}
 	}
@@ -84,6 +103,9 @@ func (d *Disk) Create(name string, sizeBytes int64) (segment.File, error) {
 	defer d.mu.Unlock()
 	if d.mu.files[name] != nil {
 		return nil, fs.ErrExist
+	}
+	if d.mu.size > 0 && sizeBytes > d.free() {
+		return nil, syscall.ENOSPC
 	}
 	f := &file{d: d, now: make([]byte, sizeBytes), synced: make([]byte, sizeBytes)}
 	d.mu.files[name] = f
@@ -143,8 +165,8 @@ func (d *Disk) Truncate(name string, sizeBytes int64) error {
 func (d *Disk) Space() (total, free uint64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.mu.f.Free != 0 {
-		return 1 << 50, d.mu.f.Free, nil
+	if d.mu.size > 0 {
+		return uint64(d.mu.size), uint64(d.free()), nil
 	}
 	return 1 << 50, 1 << 49, nil
 }

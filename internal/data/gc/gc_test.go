@@ -437,3 +437,52 @@ func TestGraceOutlastsTransactions(t *testing.T) {
 		t.Fatal("a grace shorter than a transaction was taken")
 	}
 }
+
+// A store that is full of half-dead segments gets its space back.
+func TestFullStoreRecovers(t *testing.T) {
+	w := newWorld(t)
+	w.disk.SetSize(96<<20, 0)
+	var err error
+	w.store, err = segment.Open(w.disk, segment.Options{SegmentBytes: 8 << 20, ReserveBytes: 32 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.store.Close() })
+	if w.gc, err = gc.New(w.eng, w.store, gc.Options{Now: w.clock}); err != nil {
+		t.Fatal(err)
+	}
+	var ids []data.ExtentID
+	fill := func() {
+		for {
+			rec, err := w.store.Append(t.Context(), w.next+1, [][]byte{body(w.next+1, 1<<20)})
+			if errors.Is(err, data.ErrNoSpace) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.next++
+			if err := errors.Join(w.store.Sync(t.Context()), w.install(rec)); err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, rec.ID)
+		}
+	}
+	fill()
+	first := len(ids)
+	for i, id := range ids {
+		if i%4 != 0 {
+			w.drop(id)
+		}
+	}
+	w.settle()
+	fill()
+	if got := len(ids) - first; got < first/2 {
+		t.Fatalf("room for %d extents after three quarters of %d were freed", got, first)
+	}
+	for i, id := range ids {
+		if i >= first || i%4 == 0 {
+			w.check(id)
+		}
+	}
+}

@@ -174,12 +174,3 @@ func TestFaults(t *testing.T) {
 		t.Fatalf("reads go on: %v", err)
 	}
 }
-
-func TestReserveStopsGrowth(t *testing.T) {
-	d := errdisk.New()
-	d.SetFaults(errdisk.Faults{Free: 8 << 20})
-	s := mustOpen(t, d, segment.Options{SegmentBytes: 5 << 20, ReserveBytes: 4 << 20})
-	if _, err := s.Append(t.Context(), 1, [][]byte{{1}}); !errors.Is(err, data.ErrNoSpace) {
-		t.Fatalf("below the watermark: %v", err)
-	}
-}
