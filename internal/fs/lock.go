@@ -22,7 +22,9 @@ type LockOwner struct {
 	Addr string
 }
 
-// LockRange is [Offset, Offset+Length); Length 0 means to the end of all offsets.
+// LockRange is [Offset, Offset+Length). Length 0 means to the end of all offsets
+// in the POSIX space, and in the SMB space no byte: such a lock conflicts with
+// ranges that it lies inside of.
 type LockRange struct{ Offset, Length uint64 }
 
 // LockRequest asks for a byte-range lock.
@@ -33,7 +35,8 @@ type LockRequest struct {
 	Owner     LockOwner
 	Range     LockRange
 	Exclusive bool
-	// Reclaim is allowed in the grace period, and only there.
+	// Reclaim is allowed in the grace period, and only there: else it fails
+	// with Grace, as what is no reclaim does in the grace period.
 	Reclaim bool
 	// Handle ties an SMB lock to its open; 0 otherwise.
 	Handle uint64
@@ -58,6 +61,9 @@ type LockInfo struct {
 type Waiter interface {
 	// Granted is closed when the lock has been granted.
 	Granted() <-chan struct{}
+	// Canceled is closed when the request has left the queue without the lock:
+	// by Cancel, or because its owner or client was released.
+	Canceled() <-chan struct{}
 	// Cancel leaves the queue, or reports false if the lock was granted already.
 	Cancel() bool
 }
@@ -68,7 +74,7 @@ type Locks interface {
 	// Grace: only reclaims now.
 	Lock(ctx context.Context, c *Caller, r *LockRequest) (*LockConflictInfo, error)
 	// LockWait grants at once (nil Waiter), or queues the request in order.
-	// Deadlock if waiting would never end.
+	// Deadlock if waiting would never end (POSIX; SMB waiters can always cancel).
 	LockWait(ctx context.Context, c *Caller, r *LockRequest) (Waiter, error)
 	// Unlock frees the owner's locks in the range; POSIX splits, SMB needs the exact range (NoLock).
 	Unlock(ctx context.Context, c *Caller, r *LockRequest) error
