@@ -1,0 +1,377 @@
+package memfs
+
+import (
+	"context"
+	"slices"
+
+	"manifold/internal/fs"
+	"manifold/internal/fs/acl"
+	"manifold/internal/identity"
+)
+
+// liveDir finds a directory that is going to be changed and checks the name.
+func (f *FS) liveDir(op string, node fs.Node, name fs.Name) (*inode, error) {
+	d, _, err := f.dir(op, node)
+	if err != nil {
+		return nil, err
+	}
+	if !node.Live() {
+		return nil, fs.E(op, node, name, fs.ReadOnly, nil)
+	}
+	if err := fs.CheckName(name); err != nil {
+		return nil, fs.E(op, node, name, fs.KindOf(err), nil)
+	}
+	return d, nil
+}
+
+// Create implements fs.Namespace.
+func (f *FS) Create(_ context.Context, c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec) (fs.CreateResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.create(c, dir, name, spec)
+}
+
+func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec) (fs.CreateResult, error) {
+	const op = "create"
+	fail := func(k fs.Kind) (fs.CreateResult, error) { return fs.CreateResult{}, fs.E(op, dir, name, k, nil) }
+	d, err := f.liveDir(op, dir, name)
+	if err != nil {
+		return fs.CreateResult{}, err
+	}
+	if !f.can(c, d, fs.RightTraverse) {
+		return fail(fs.Access)
+	}
+	if e, ok := d.entries[name]; ok {
+		return f.createExisting(c, d, name, f.live[e.id], spec)
+	}
+	if c.ReadOnly {
+		return fail(fs.ReadOnly)
+	}
+	if len(d.links) == 0 && d.id != fs.RootID {
+		return fail(fs.Stale) // removed, kept alive by an open
+	}
+	if spec.Type < fs.File || spec.Type > fs.BlockDevice {
+		return fail(fs.Invalid)
+	}
+	if spec.Type == fs.Symlink && (len(spec.Target) == 0 || len(spec.Target) > 4095) {
+		return fail(fs.Invalid)
+	}
+	if err := f.mayAdd(op, c, d, name, spec.Type); err != nil {
+		return fs.CreateResult{}, err
+	}
+	n, err := f.build(c, d, spec)
+	if err == nil {
+		err = f.room(op, d, fs.BlockSize)
+	}
+	if err != nil {
+		return fs.CreateResult{}, err
+	}
+	n.id = f.nextID
+	f.nextID++
+	f.live[n.id] = n
+	b := before(d)
+	f.add(d, name, n)
+	f.touch(d, true)
+	f.notifyName(d, name, n, fs.EventAdded, 0)
+	return fs.CreateResult{Attr: f.attr(n, fs.Node{ID: n.id}, spec.Want), Created: true, Dir: f.changed(d, b)}, nil
+}
+
+// createExisting answers a create of a name that is there.
+func (f *FS) createExisting(c *fs.Caller, d *inode, name fs.Name, n *inode, spec *fs.CreateSpec) (fs.CreateResult, error) {
+	node := fs.Node{ID: n.id}
+	exist := fs.E("create", fs.Node{ID: d.id}, name, fs.Exist, nil)
+	if spec.Type != fs.File || n.typ != fs.File {
+		return fs.CreateResult{}, exist
+	}
+	switch spec.Disposition {
+	case fs.CreateExclusive:
+		if n.verifier == nil || *n.verifier != spec.Verifier {
+			return fs.CreateResult{}, exist
+		}
+	case fs.CreateUnchecked:
+		if spec.Set.Size != nil {
+			if _, err := f.setAttr(c, node, &fs.SetAttr{Size: spec.Set.Size}, nil); err != nil {
+				return fs.CreateResult{}, err
+			}
+		}
+	default:
+		return fs.CreateResult{}, exist
+	}
+	return fs.CreateResult{Attr: f.attr(n, node, spec.Want), Dir: f.changed(d, before(d))}, nil
+}
+
+// build makes the inode that spec describes, not yet in the tree.
+func (f *FS) build(c *fs.Caller, d *inode, spec *fs.CreateSpec) (*inode, error) {
+	fail := func(k fs.Kind) (*inode, error) { return nil, fs.E("create", fs.Node{ID: d.id}, "", k, nil) }
+	now := f.now()
+	isDir := spec.Type == fs.Directory
+	n := &inode{typ: spec.Type, atime: now, mtime: now, ctime: now, btime: now, change: 1}
+	owner, group := c.Cred.User, acl.NewGroup(c, &d.acl)
+	want := fs.ACL{Owner: owner, Group: group, ModeOnly: true}
+	set := &spec.Set
+	if set.Owner != nil {
+		owner = *set.Owner
+	}
+	if set.Group != nil {
+		group = *set.Group
+	}
+	if (owner != want.Owner || group != want.Group) && !acl.MayChown(c, &want, isDir, owner, group) {
+		return fail(fs.Perm)
+	}
+	mode := set.Mode
+	if mode == nil && spec.Type == fs.Symlink {
+		mode = new(fs.Mode)
+		*mode = 0o777
+	}
+	n.acl = acl.Inherit(&d.acl, isDir, owner, group, mode)
+	n.acl.Mode = acl.CreateMode(c, &d.acl, isDir, group, n.acl.Mode)
+	switch spec.Type {
+	case fs.Directory:
+		n.entries = map[fs.Name]entry{}
+	case fs.Symlink:
+		n.target, n.hint = slices.Clone(spec.Target), spec.SymlinkHint
+	case fs.CharDevice, fs.BlockDevice:
+		n.rdevMajor, n.rdevMinor = spec.RdevMajor, spec.RdevMinor
+	case fs.File:
+		if spec.Disposition == fs.CreateExclusive {
+			v := spec.Verifier
+			n.verifier = &v
+		}
+		if set.Size != nil {
+			if *set.Size > fs.MaxFileSize {
+				return fail(fs.TooBig)
+			}
+			n.data.size = *set.Size
+		}
+	}
+	if set.Size != nil && spec.Type != fs.File {
+		return fail(fs.Invalid)
+	}
+	n.setTimes(set, now)
+	if set.DOS != nil {
+		n.dos = *set.DOS
+	}
+	if set.Retention != nil || set.LegalHold != nil {
+		if !c.Cred.Privileges.Has(identity.FileLockWrite) {
+			return fail(fs.Perm)
+		}
+		if n.typ != fs.File {
+			return fail(fs.NotFile)
+		}
+		if set.Retention != nil {
+			n.retention = *set.Retention
+		}
+		if set.LegalHold != nil {
+			n.hold = *set.LegalHold
+		}
+	}
+	return n, nil
+}
+
+// Link implements fs.Namespace.
+func (f *FS) Link(_ context.Context, c *fs.Caller, target, dir fs.Node, name fs.Name) (fs.LinkResult, error) {
+	const op = "link"
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fail := func(k fs.Kind) (fs.LinkResult, error) { return fs.LinkResult{}, fs.E(op, dir, name, k, nil) }
+	n, _, err := f.find(op, target)
+	if err != nil {
+		return fs.LinkResult{}, err
+	}
+	if target.Live() != dir.Live() {
+		return fail(fs.CrossDevice)
+	}
+	d, err := f.liveDir(op, dir, name)
+	if err != nil {
+		return fs.LinkResult{}, err
+	}
+	if !f.can(c, d, fs.RightTraverse) {
+		return fail(fs.Access)
+	}
+	if _, ok := d.entries[name]; ok {
+		return fail(fs.Exist)
+	}
+	switch {
+	case c.ReadOnly:
+		return fail(fs.ReadOnly)
+	case n.typ == fs.Directory:
+		return fail(fs.Perm)
+	case len(n.links) == 0, len(d.links) == 0 && d.id != fs.RootID:
+		return fail(fs.Stale)
+	}
+	if err := f.mayAdd(op, c, d, name, n.typ); err != nil {
+		return fs.LinkResult{}, err
+	}
+	switch {
+	case n.locked(f.now()):
+		return fail(fs.WORM)
+	case len(n.links) >= fs.MaxLinks:
+		return fail(fs.TooManyLinks)
+	}
+	b := before(d)
+	f.add(d, name, n)
+	f.touch(d, true)
+	f.touch(n, false)
+	f.notifyName(d, name, n, fs.EventAdded, 0)
+	return fs.LinkResult{Target: f.attr(n, target, fs.AttrEverything), Dir: f.changed(d, b)}, nil
+}
+
+// Remove implements fs.Namespace.
+func (f *FS) Remove(_ context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode) (fs.RemoveResult, error) {
+	const op = "remove"
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fail := func(k fs.Kind) (fs.RemoveResult, error) { return fs.RemoveResult{}, fs.E(op, dir, name, k, nil) }
+	d, err := f.liveDir(op, dir, name)
+	if err != nil {
+		return fs.RemoveResult{}, err
+	}
+	_, n, err := f.child(op, c, dir, name)
+	if err != nil {
+		return fs.RemoveResult{}, err
+	}
+	if c.ReadOnly {
+		return fail(fs.ReadOnly)
+	}
+	if err := f.mayDelete(op, c, d, name, n); err != nil {
+		return fs.RemoveResult{}, err
+	}
+	switch {
+	case mode == fs.RemoveFile && n.typ == fs.Directory:
+		return fail(fs.IsDir)
+	case mode == fs.RemoveDir && n.typ != fs.Directory:
+		return fail(fs.NotDir)
+	case len(n.entries) > 0:
+		return fail(fs.NotEmpty)
+	case n.locked(f.now()):
+		return fail(fs.WORM)
+	case f.pinned(n):
+		return fail(fs.Sharing)
+	}
+	b := before(d)
+	f.unlink(d, name, n)
+	return fs.RemoveResult{Dir: f.changed(d, b), Node: fs.Node{ID: n.id}, Gone: len(n.links) == 0}, nil
+}
+
+// unlink takes the name of n from d, after all checks.
+func (f *FS) unlink(d *inode, name fs.Name, n *inode) {
+	f.notifyName(d, name, n, fs.EventRemoved, 0)
+	f.drop(d, name, n)
+	f.touch(d, true)
+	f.touch(n, false)
+	if len(n.links) == 0 {
+		f.notifyGone(n)
+	}
+	f.forget(n)
+}
+
+// Rename implements fs.Namespace.
+func (f *FS) Rename(_ context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions) (fs.RenameResult, error) {
+	const op = "rename"
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fail := func(k fs.Kind) (fs.RenameResult, error) { return fs.RenameResult{}, fs.E(op, from, fromName, k, nil) }
+	if from.Live() != to.Live() {
+		for _, n := range []fs.Node{from, to} {
+			if _, _, err := f.find(op, n); err != nil {
+				return fs.RenameResult{}, err
+			}
+		}
+		return fail(fs.CrossDevice)
+	}
+	fd, err := f.liveDir(op, from, fromName)
+	if err != nil {
+		return fs.RenameResult{}, err
+	}
+	td, err := f.liveDir(op, to, toName)
+	if err != nil {
+		return fs.RenameResult{}, err
+	}
+	_, n, err := f.child(op, c, from, fromName)
+	if err != nil {
+		return fs.RenameResult{}, err
+	}
+	if !f.can(c, td, fs.RightTraverse) {
+		return fail(fs.Access)
+	}
+	var old *inode
+	if e, ok := td.entries[toName]; ok {
+		old = f.live[e.id]
+	}
+	res := fs.RenameResult{Node: fs.Node{ID: n.id}}
+	switch {
+	case old != nil && o.NoReplace:
+		return fail(fs.Exist)
+	case n.typ == fs.Directory && below(f.live, nil, n.id, td):
+		return fail(fs.Loop)
+	case old != nil && old.typ == fs.Directory && below(f.live, nil, old.id, fd):
+		return fail(fs.NotEmpty)
+	case old == n:
+		res.From, res.To = f.changed(fd, before(fd)), f.changed(td, before(td))
+		return res, nil
+	case c.ReadOnly:
+		return fail(fs.ReadOnly)
+	}
+	if err := f.mayMove(c, fd, fromName, n, td, toName, old); err != nil {
+		return fs.RenameResult{}, err
+	}
+	fb, tb := before(fd), before(td)
+	f.cookie++
+	f.notifyName(fd, fromName, n, fs.EventMovedFrom, f.cookie)
+	f.drop(fd, fromName, n)
+	if old != nil {
+		res.Replaced = fs.Node{ID: old.id}
+		f.unlink(td, toName, old)
+	}
+	f.add(td, toName, n)
+	f.touch(fd, true)
+	if td != fd {
+		f.touch(td, true)
+	}
+	f.touch(n, false)
+	f.notifyName(td, toName, n, fs.EventMovedTo, f.cookie)
+	res.From, res.To = f.changed(fd, fb), f.changed(td, tb)
+	return res, nil
+}
+
+// mayMove checks permissions, types and space of a rename.
+func (f *FS) mayMove(c *fs.Caller, fd *inode, fromName fs.Name, n *inode, td *inode, toName fs.Name, old *inode) error {
+	const op = "rename"
+	fail := func(k fs.Kind) error { return fs.E(op, fs.Node{ID: fd.id}, fromName, k, nil) }
+	if err := f.mayDelete(op, c, fd, fromName, n); err != nil {
+		return err
+	}
+	if len(td.links) == 0 && td.id != fs.RootID {
+		return fail(fs.Stale)
+	}
+	if old == nil || td != fd {
+		if err := f.mayAdd(op, c, td, toName, n.typ); err != nil {
+			return err
+		}
+	}
+	if old != nil {
+		if err := f.mayDelete(op, c, td, toName, old); err != nil {
+			return err
+		}
+		switch {
+		case n.typ == fs.Directory && old.typ != fs.Directory:
+			return fail(fs.NotDir)
+		case n.typ != fs.Directory && old.typ == fs.Directory:
+			return fail(fs.IsDir)
+		}
+	}
+	// Moving a directory changes its "..".
+	if n.typ == fs.Directory && td != fd && n.acl.ModeOnly && !f.can(c, n, fs.RightAddFile) {
+		return fail(fs.Access)
+	}
+	now := f.now()
+	switch {
+	case old != nil && len(old.entries) > 0:
+		return fail(fs.NotEmpty)
+	case n.locked(now), old != nil && old.locked(now):
+		return fail(fs.WORM)
+	case f.pinned(n), old != nil && f.pinned(old):
+		return fail(fs.Sharing)
+	}
+	return f.roomToMove(n, fd, td)
+}
