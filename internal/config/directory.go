@@ -90,16 +90,23 @@ func (d *Directory) LocalCredential(user uint64) (*identity.Credential, error) {
 // Directory answers the users and groups in force. It costs one atomic load.
 func (s *Store) Directory() *Directory { return s.directory.Load() }
 
+// Resolver is an identity.Resolver on a Store.
+type Resolver struct{ s *Store }
+
+var _ identity.Resolver = Resolver{}
+
 // Resolver answers from whatever directory is in force when it is asked.
-func (s *Store) Resolver() identity.Resolver { return resolver{s} }
+func (s *Store) Resolver() Resolver { return Resolver{s} }
 
-type resolver struct{ s *Store }
+// Version grows when answers may have changed.
+func (r Resolver) Version() uint64 { return r.s.ExportTable().Version }
 
-func (r resolver) Expand(ctx context.Context, uid, gid uint32, gids []uint32) (*identity.Credential, error) {
+// Expand, UIDOf and GIDOf implement identity.Resolver.
+func (r Resolver) Expand(ctx context.Context, uid, gid uint32, gids []uint32) (*identity.Credential, error) {
 	return r.s.Directory().Expand(ctx, uid, gid, gids)
 }
-func (r resolver) UIDOf(a identity.AuthID) uint32 { return r.s.Directory().UIDOf(a) }
-func (r resolver) GIDOf(a identity.AuthID) uint32 { return r.s.Directory().GIDOf(a) }
+func (r Resolver) UIDOf(a identity.AuthID) uint32 { return r.s.Directory().UIDOf(a) }
+func (r Resolver) GIDOf(a identity.AuthID) uint32 { return r.s.Directory().GIDOf(a) }
 
 // loadDirectory makes the stored users and groups those in force. s.reload is held.
 func (s *Store) loadDirectory(ctx context.Context) error {

@@ -1,0 +1,69 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// zone is a DNS for tests; asked counts reverse lookups.
+type zone struct {
+	reverse map[string][]string
+	forward map[string][]string
+	asked   int
+}
+
+func (z *zone) LookupAddr(_ context.Context, addr string) ([]string, error) {
+	z.asked++
+	if n, ok := z.reverse[addr]; ok {
+		return n, nil
+	}
+	return nil, errors.New("no such host")
+}
+
+func (z *zone) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, a := range z.forward[host] {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	if out == nil {
+		return nil, errors.New("no such host")
+	}
+	return out, nil
+}
+
+func TestNames(t *testing.T) {
+	z := &zone{
+		reverse: map[string][]string{
+			"192.0.2.1": {"a.example.com.", "lie.example.com.", "gone.example.com."},
+			"192.0.2.2": {"admin.example.com."}, // its zone claims a name that is not its own
+		},
+		forward: map[string][]string{
+			"a.example.com.": {"2001:db8::1", "192.0.2.1"}, "lie.example.com.": {"192.0.2.9"}, "admin.example.com.": {"192.0.2.1"},
+		},
+	}
+	now := time.Unix(0, 0)
+	n := newNames()
+	n.dns, n.now = z, func() time.Time { return now }
+	for range 2 {
+		if got := n.of(t.Context(), netip.MustParseAddr("::ffff:192.0.2.1")); !slices.Equal(got, []string{"a.example.com"}) {
+			t.Errorf("%q", got)
+		}
+	}
+	if z.asked != 1 {
+		t.Errorf("asked %d times", z.asked)
+	}
+	now = now.Add(namesTTL)
+	n.of(t.Context(), netip.MustParseAddr("192.0.2.1"))
+	if z.asked != 2 {
+		t.Errorf("asked %d times after the names went stale", z.asked)
+	}
+	for _, a := range []string{"192.0.2.2", "192.0.2.3"} {
+		if got := n.of(t.Context(), netip.MustParseAddr(a)); len(got) != 0 {
+			t.Errorf("%s is %q", a, got)
+		}
+	}
+}
