@@ -53,6 +53,8 @@ var (
 	// ErrMoved: the segment of the record is gone, since the extent was moved or
 	// freed. Read the record again in a new View and retry once, see [Reread].
 	ErrMoved = errors.New("data: extent moved")
+	// ErrKey: the key of an encrypted extent is not to be had.
+	ErrKey = errors.New("data: no key")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("data: store closed")
 )
@@ -77,6 +79,16 @@ func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 
 // Unwrap returns the cause.
 func (e *CorruptError) Unwrap() error { return e.Cause }
+
+// Keys gives the 256-bit keys that the keys of extents are derived from. Safe
+// for concurrent use; it is asked for every encrypted extent, so it should
+// answer from memory. A key is needed as long as an extent was made with it.
+type Keys interface {
+	// Current returns the key for new extents and its id.
+	Current(ctx context.Context) (id uint32, key [32]byte, err error)
+	// Key returns an older one.
+	Key(ctx context.Context, id uint32) ([32]byte, error)
+}
 
 // Space is how full the store is, in bytes.
 type Space struct{ Total, Free uint64 }

@@ -27,6 +27,13 @@ func (s *Store) Append(ctx context.Context, id data.ExtentID, parts [][]byte) (d
 	if id == 0 || n == 0 || n > data.MaxExtentBytes {
 		return data.Record{}, fmt.Errorf("%w: append of %d bytes as extent %d", data.ErrRange, n, id)
 	}
+	if s.o.Compress || s.o.Keys != nil {
+		rec, stored, err := s.encode(ctx, id, n, parts)
+		if err != nil {
+			return data.Record{}, err
+		}
+		return s.write(foreground, rec, [][]byte{stored})
+	}
 	rec := data.Record{ID: id, Length: uint32(n), Sums: data.Sums(id, parts...)}
 	return s.write(foreground, rec, parts)
 }

@@ -7,9 +7,9 @@ import (
 	"manifold/internal/data"
 )
 
-// block is a buffer of one block.
+// block is a buffer of one block, plain or stored.
 type block struct {
-	b    [data.BlockBytes]byte
+	b    [data.BlockBytes + data.TagBytes]byte
 	refs atomic.Int32
 }
 

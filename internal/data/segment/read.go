@@ -27,10 +27,7 @@ func (s *Store) ReadAt(ctx context.Context, rec data.Record, off uint64, dst []b
 	if rec.IsInline {
 		return readInline(rec, off, dst)
 	}
-	if rec.Stored != nil {
-		return fmt.Errorf("%w: compressed or encrypted extent %d", data.ErrFormat, rec.ID)
-	}
-	rd := reader{s: s, rec: rec}
+	rd := reader{ctx: ctx, s: s, rec: rec}
 	defer rd.close()
 	for len(dst) > 0 {
 		n, err := rd.some(off, dst)
@@ -55,9 +52,11 @@ func readInline(rec data.Record, off uint64, dst []byte) error {
 
 // reader reads one extent. It opens the segment only when the cache lacks a block.
 type reader struct {
+	ctx context.Context
 	s   *Store
 	rec data.Record
 	sg  *seg
+	dec *decoder // of a compressed or encrypted extent
 }
 
 func (r *reader) close() {
@@ -107,11 +106,50 @@ func (r *reader) blocks(first uint64, count int, dst []byte) error {
 		}
 		r.sg = sg
 	}
-	err := readBlocks(r.sg.file, r.rec, first, count, dst)
+	var err error
+	if r.rec.Stored == nil {
+		err = readBlocks(r.sg.file, r.rec, first, count, dst)
+	} else {
+		err = r.decode(first, count, dst)
+	}
 	if err != nil {
 		clear(dst) // bad bytes must not leak to a caller that ignores the error
 	}
 	return err
+}
+
+// decode is blocks for a compressed or encrypted extent.
+func (r *reader) decode(first uint64, count int, dst []byte) error {
+	if r.dec == nil {
+		d, err := r.s.decoder(r.ctx, r.rec)
+		if err != nil {
+			return err
+		}
+		r.dec = d
+	}
+	off := int64(r.rec.Offset)
+	for _, n := range r.rec.Stored[:first] {
+		off += int64(n)
+	}
+	buf := r.s.cache.fresh()
+	defer r.s.cache.put(buf)
+	for i := range count {
+		block := int(first) + i
+		stored := buf.b[:r.rec.Stored[block]]
+		if err := readFull(r.sg.file, r.rec, uint64(block), stored, off); err != nil {
+			return err
+		}
+		if data.Sum(r.rec.ID, stored) != r.rec.Sums[block] {
+			return &data.CorruptError{Extent: r.rec.ID, Block: block}
+		}
+		n := r.rec.BlockLength(block)
+		if err := r.dec.block(block, stored, dst[:n]); err != nil {
+			return &data.CorruptError{Extent: r.rec.ID, Block: block, Cause: err}
+		}
+		off += int64(len(stored))
+		dst = dst[n:]
+	}
+	return nil
 }
 
 func readBlocks(f File, rec data.Record, first uint64, count int, dst []byte) error {

@@ -52,6 +52,11 @@ type Options struct {
 	// CacheBytes bounds the cache of verified blocks that were read in part;
 	// default 32 MiB, negative none.
 	CacheBytes int64
+	// Compress stores the blocks of new extents compressed where that shrinks
+	// them. Extents are readable whatever it says.
+	Compress bool
+	// Keys make new extents encrypted; nil: none are, and encrypted ones cannot be read.
+	Keys data.Keys
 	// OpenFiles bounds idle open segments; default 512.
 	OpenFiles int
 }
@@ -126,6 +131,7 @@ type Store struct {
 	calls   sync.RWMutex // held shared by running calls, exclusively by Close
 	scratch sync.Pool    // of *block
 	cache   *cache
+	zstd    codec
 
 	// create serialises creation of segments; taken before mu.
 	create sync.Mutex
@@ -158,6 +164,9 @@ func Open(disk Disk, o Options) (*Store, error) {
 		return nil, fmt.Errorf("segment: list: %w", err)
 	}
 	s := &Store{disk: disk, o: o.withDefaults()}
+	if err := s.zstd.open(); err != nil {
+		return nil, err
+	}
 	s.scratch.New = func() any { return new(block) }
 	s.cache = newCache(s.o.CacheBytes, &s.scratch)
 	s.mu.next = 1
@@ -218,5 +227,6 @@ func (s *Store) Close() error {
 		}
 	}
 	s.cache.drop()
+	s.zstd.close()
 	return errors.Join(errs...)
 }
