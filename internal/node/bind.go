@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"net"
+	"slices"
 	"syscall"
 
 	"manifold/internal/ports"
@@ -50,10 +52,16 @@ func split(all []ports.Conflict) (rest []ports.Conflict, taken bool) {
 	return rest, taken
 }
 
+// closeSockets closes what no server has closed before.
 func closeSockets(m map[ports.ID]*ports.Sockets) error {
 	var errs []error
 	for _, s := range m {
-		errs = append(errs, s.Close())
+		for _, l := range s.Listeners {
+			errs = append(errs, l.Close())
+		}
+		for _, p := range s.Packets {
+			errs = append(errs, p.Close())
+		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return err == nil || errors.Is(err, net.ErrClosed) })...)
 }

@@ -10,6 +10,7 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/data/segment"
+	"manifold/internal/fs/core"
 	"manifold/internal/identity"
 	"manifold/internal/kv"
 	"manifold/internal/kv/pebblekv"
@@ -36,6 +37,7 @@ type storage struct {
 	kv     kv.Engine
 	config *config.Store
 	data   *segment.Store // nil until openExtents
+	fs     *core.FS       // nil until openFS
 }
 
 // openStorage locks the directory and opens the key store and the configuration.
@@ -102,4 +104,26 @@ func fatal(log *slog.Logger) func(error) {
 		log.Error("the key store failed; ending at once, what was acknowledged is safe", "error", err)
 		os.Exit(3)
 	}
+}
+
+// closeTimeout bounds flushing what is buffered when the file system closes.
+const closeTimeout = 2 * time.Minute
+
+// openFS opens the extent store and the file system on both engines.
+func (s *storage) openFS(ctx context.Context) error {
+	if err := s.openExtents(); err != nil {
+		return err
+	}
+	f, err := core.New(ctx, core.Options{KV: s.kv, Store: s.data, Logger: s.o.log})
+	if err != nil {
+		return fmt.Errorf("file system: %w", err)
+	}
+	s.fs = f
+	s.add("file system", func() error {
+		// Whoever ended ctx still wants what is buffered to be safe.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		return f.Close(ctx)
+	})
+	return nil
 }

@@ -1,0 +1,157 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"manifold/internal/config"
+	"manifold/internal/control"
+	"manifold/internal/control/rest"
+	"manifold/internal/data/gc"
+	"manifold/internal/ports"
+	"manifold/internal/settings"
+	"manifold/internal/telemetry"
+)
+
+// Options shape a server. DataDir is required.
+type Options struct {
+	// DataDir is made if its parent exists.
+	DataDir string
+	// Ports move, disable and restrict what is bound.
+	Ports ports.Options
+	// AdminPassword for a first run; "" makes one.
+	AdminPassword settings.Secret
+	// Drain is how long stopping waits for what is under way; 0 is 20 s.
+	Drain time.Duration
+	// Logger; nil discards.
+	Logger *slog.Logger
+	// Out gets the banner; nil discards. Terminal: a person reads it, so that a
+	// password may be shown.
+	Out      io.Writer
+	Terminal bool
+	// Ready, if set, is called with the ports as bound once everything serves.
+	Ready func(*ports.Ledger)
+}
+
+// Serve runs a node until ctx ends, then drains it. Ports come first: a
+// conflict is reported before anything is created or opened.
+func Serve(ctx context.Context, o Options) (err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Drain == 0 {
+		o.Drain = 20 * time.Second
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	limitMemory()
+	o.Ports.Logger = o.Logger
+	ledger, err := ports.New(o.Ports)
+	if err != nil {
+		return err
+	}
+	var open closers
+	defer func() { err = errors.Join(err, open.Close()) }()
+
+	socks, foreign, err := bind(ctx, ledger, nil)
+	if err != nil {
+		return err
+	}
+	open.add("sockets", func() error { return closeSockets(socks) })
+
+	st, err := openStorage(ctx, storageOptions{dir: o.DataDir, create: true, log: o.Logger})
+	if err != nil {
+		return err
+	}
+	open.add("storage", st.Close)
+	if err := st.openFS(ctx); err != nil {
+		return err
+	}
+	m := thisMachine()
+	made, err := firstRun(ctx, st, st.fs.Superblock().UUID, m, o.AdminPassword, o.Terminal)
+	if err != nil {
+		return err
+	}
+	if err := ensureMetricsFile(ctx, st.config, st.dir); err != nil {
+		return err
+	}
+	cluster, err := st.config.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	build := BuildInfo()
+	metrics := telemetry.New()
+	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
+
+	collector, err := gc.New(st.kv, st.data, gc.Options{Logger: o.Logger})
+	if err != nil {
+		return fmt.Errorf("garbage collector: %w", err)
+	}
+	api := rest.New(rest.Options{
+		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config,
+		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
+		Release: control.Release{BuildID: build.String(), Date: build.Time},
+		Logger:  o.Logger,
+	})
+	certs := &certificates{config: st.config}
+	parts := []part{
+		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
+		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
+	}
+	if s := socks[ports.REST]; s != nil {
+		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, o.Logger))
+	}
+
+	b := banner{build: build, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
+	for _, x := range st.config.ExportTable().AllRules() {
+		b.exports = append(b.exports, x.Path)
+	}
+	return runParts(ctx, o.Logger, o.Drain, parts, func() {
+		if err := b.write(o.Out); err != nil {
+			o.Logger.WarnContext(ctx, "banner not written", "error", err)
+		}
+		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST))
+		notify(o.Logger, daemon.SdNotifyReady)
+		if o.Ready != nil {
+			o.Ready(ledger)
+		}
+		context.AfterFunc(ctx, func() { notify(o.Logger, daemon.SdNotifyStopping) })
+	})
+}
+
+// notify tells the service manager, if there is one.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("service manager not notified", "state", state, "error", err)
+	}
+}
+
+// sweep removes expired sessions now and then until ctx ends.
+func sweep(ctx context.Context, c *config.Store, log *slog.Logger) {
+	const rest = 10 * time.Minute
+	t := time.NewTimer(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		more, err := c.Sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "expired sessions not removed; tried again later", "error", err)
+		}
+		if more {
+			t.Reset(time.Second)
+		} else {
+			t.Reset(rest)
+		}
+	}
+}
