@@ -1,8 +1,7 @@
 // Package kvtest is the suite that every engine of the key store passes.
 //
 // Invariants: tests wait on events, never on time; random histories are
-// seeded; nothing here knows which engine it drives, except through the
-// optional powers in [Options].
+// seeded; nothing here knows which engine it drives.
 package kvtest
 
 import (
@@ -32,6 +31,16 @@ func Run(t *testing.T, open Open) {
 		{"ErrorOfFunction", testErrorOfFunction},
 		{"SnapshotView", testSnapshotView},
 		{"WriteSkew", testWriteSkew},
+		{"Conflicts", testConflicts},
+		{"Opacity", testOpacity},
+		{"UnvalidatedSnapshot", testUnvalidatedSnapshot},
+		{"Counter", testCounter},
+		{"GiveUp", testGiveUp},
+		{"Histories", testHistories},
+		{"Limits", testLimits},
+		{"Sessions", testSessions},
+		{"Watch", testWatch},
+		{"Close", testClose},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {

@@ -61,6 +61,8 @@ type Options struct {
 	Fatal func(error)
 	// Now is the clock for the age limits; nil means time.Now.
 	Now func() time.Time
+
+	memTable uint64 // of Pebble, for tests; 0 means 16 MiB
 }
 
 // formatVersion is pinned: raising it is a one-way upgrade of the directory.
@@ -118,6 +120,9 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 64 << 20
 	}
+	if o.memTable == 0 {
+		o.memTable = 16 << 20
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -152,7 +157,7 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger{e},
 		EventListener:               e.listener(),
-		MemTableSize:                16 << 20,
+		MemTableSize:                o.memTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       2,
 		L0StopWritesThreshold:       24,

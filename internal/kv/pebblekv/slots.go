@@ -15,22 +15,24 @@ const slotBits = 16
 // prefixes in the upper.
 type slots struct {
 	seed maphash.Seed
+	mask uint64 // tests make it small to force collisions
 	n    []atomic.Uint64
 }
 
 func (s *slots) init() {
 	s.seed = maphash.MakeSeed()
+	s.mask = 1<<slotBits - 1
 	s.n = make([]atomic.Uint64, 2<<slotBits)
 }
 
 func (s *slots) hash(b []byte) uint64 { return maphash.Bytes(s.seed, b) }
 
 // keySlot returns the slot of a key by its hash.
-func keySlot(h uint64) uint32 { return uint32(h & (1<<slotBits - 1)) }
+func (s *slots) keySlot(h uint64) uint32 { return uint32(h & s.mask) }
 
 // prefixSlot returns the slot of the prefix of key.
 func (s *slots) prefixSlot(key []byte) uint32 {
-	return uint32(s.hash(kv.PrefixOf(key))&(1<<slotBits-1)) | 1<<slotBits
+	return uint32(s.hash(kv.PrefixOf(key))&s.mask) | 1<<slotBits
 }
 
 func (s *slots) load(i uint32) uint64 { return s.n[i].Load() }

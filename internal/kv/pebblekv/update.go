@@ -71,7 +71,7 @@ func (a *attempt) Get(_ context.Context, key []byte) ([]byte, error) {
 	}
 	e := a.e
 	h := e.slots.hash(key)
-	i := keySlot(h)
+	i := e.slots.keySlot(h)
 	if a.pin != nil {
 		a.reads = append(a.reads, i)
 		return a.pin.get(key)
@@ -253,7 +253,7 @@ func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 	e.issued.Store(n)
 	for _, w := range b.Writes {
 		h := e.slots.hash(w.Key)
-		e.slots.raise(keySlot(h), n)
+		e.slots.raise(e.slots.keySlot(h), n)
 		e.slots.raise(e.slots.prefixSlot(w.Key), n)
 		e.rows.refresh(h, w.Key, w.Value, n)
 	}

@@ -128,7 +128,7 @@ func (r *reader) Get(_ context.Context, key []byte) ([]byte, error) {
 func (r *reader) get(key []byte) ([]byte, error) {
 	e := r.e
 	h := e.slots.hash(key)
-	slot := e.slots.load(keySlot(h))
+	slot := e.slots.load(e.slots.keySlot(h))
 	if slot <= r.snap.low {
 		if v, ok := e.rows.get(h, key, slot); ok {
 			r.see(slot)
@@ -142,7 +142,7 @@ func (r *reader) get(key []byte) ([]byte, error) {
 	if err != nil && err != kv.ErrNotFound {
 		return nil, err
 	}
-	slot = e.slots.load(keySlot(h))
+	slot = e.slots.load(e.slots.keySlot(h))
 	r.see(slot)
 	if slot <= r.snap.low {
 		e.rows.put(h, key, v, r.snap.low)
