@@ -123,6 +123,26 @@ func (f *FS) Close(ctx context.Context) error {
 	return errors.Join(err, f.db.Roll(ctx))
 }
 
+// Quiesce flushes buffered writes and finishes what the workers have to do: for
+// checks and tests, while nobody else calls.
+func (f *FS) Quiesce(ctx context.Context) error {
+	if err := f.io.FlushAll(ctx); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) (bool, error){f.db.StepSnapshotDelete, f.db.TrimLog, f.db.StepRelease} {
+		for {
+			more, err := step(ctx)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+		}
+	}
+	return f.db.Roll(ctx)
+}
+
 // DB is the metadata below, for checks of a stopped system and for tests.
 func (f *FS) DB() *meta.DB { return f.db }
 
