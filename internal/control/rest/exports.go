@@ -10,6 +10,7 @@ import (
 	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/fs"
+	"manifold/internal/fs/export"
 )
 
 type exportRecord struct {
@@ -275,7 +276,7 @@ func (q *request) applyExport(e *config.Export, in *exportPatch) error {
 	}
 	if in.ExportPath != nil {
 		e.Path = cleanExport(*in.ExportPath)
-		if !strings.HasPrefix(*in.ExportPath, "/") {
+		if err := export.CheckPath(e.Path); err != nil || !strings.HasPrefix(*in.ExportPath, "/") {
 			return badRequest("http_bad_request_error", "export_path is %q, want an absolute path", *in.ExportPath)
 		}
 	}
@@ -344,6 +345,9 @@ func (q *request) exportedDirectory(p string) error {
 
 func (q *request) parseRestriction(x *restriction) (config.Restriction, error) {
 	out := config.Restriction{Hosts: x.HostRestrictions, ReadOnly: x.ReadOnly, PrivilegedPort: x.RequirePrivilegedPort}
+	if _, err := export.ParseHosts(x.HostRestrictions); err != nil {
+		return out, badRequest("http_bad_request_error", "host_restrictions: %v", err)
+	}
 	switch x.RequiredAuthentication {
 	case "", "AUTHENTICATION_MODE_NONE":
 	default:
