@@ -22,6 +22,9 @@ type packetPort struct {
 	srv   *Server
 	pc    net.PacketConn
 	udp   *net.UDPConn // pc if it is one: spares an allocation per datagram
+	info  bool         // udp tells destination addresses
+	wide  bool         // udp is an IPv6 socket
+	oob   [oobSize]byte
 	calls atomic.Int64
 	wg    sync.WaitGroup
 }
@@ -43,7 +46,10 @@ func (s *Server) ServePacket(ctx context.Context, pc net.PacketConn) error {
 	}
 	defer leave()
 	p := &packetPort{srv: s, pc: pc}
-	p.udp, _ = pc.(*net.UDPConn)
+	if p.udp, _ = pc.(*net.UDPConn); p.udp != nil {
+		p.info = wantDestinations(p.udp)
+		p.wide = localAddr(p.udp).Is6()
+	}
 	stop := context.AfterFunc(ctx, func() { _ = pc.Close() })
 	defer stop()
 	local := addrPort(pc.LocalAddr())
@@ -60,7 +66,7 @@ func (p *packetPort) read(ctx context.Context, local netip.AddrPort) error {
 	s := p.srv
 	for {
 		rec := NewBuf(maxPacket)
-		n, peer, addr, err := p.receive(rec.b)
+		n, peer, dest, addr, err := p.receive(rec.b)
 		if err != nil {
 			rec.Release()
 			if ctx.Err() != nil || s.isDraining() || errors.Is(err, net.ErrClosed) {
@@ -69,6 +75,10 @@ func (p *packetPort) read(ctx context.Context, local netip.AddrPort) error {
 			continue // an ICMP error of an earlier answer, or a datagram that is too long
 		}
 		rec.b = rec.b[:n]
+		local := local
+		if dest.IsValid() {
+			local = netip.AddrPortFrom(dest, local.Port())
+		}
 		call := callPool.Get().(*Call)
 		*call = Call{Record: rec, Packet: true, Peer: peer, Local: local, Start: time.Now(), ctx: ctx,
 			packet: &packetPeer{port: p, addr: addr}, replyHint: smallSize}
@@ -82,26 +92,46 @@ func (p *packetPort) read(ctx context.Context, local netip.AddrPort) error {
 	}
 }
 
-func (p *packetPort) receive(b []byte) (int, netip.AddrPort, net.Addr, error) {
+// localAddr is the address of a socket as it is bound, IPv4 in IPv6 not told apart.
+func localAddr(u *net.UDPConn) netip.Addr {
+	a, _ := u.LocalAddr().(*net.UDPAddr)
+	if a == nil {
+		return netip.Addr{}
+	}
+	return a.AddrPort().Addr()
+}
+
+// receive answers the length, sender and, where it is known, destination of a datagram.
+func (p *packetPort) receive(b []byte) (n int, peer netip.AddrPort, dest netip.Addr, addr net.Addr, err error) {
 	if p.udp != nil {
-		n, from, err := p.udp.ReadFromUDPAddrPort(b)
-		return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), nil, err
+		n, oobn, _, from, err := p.udp.ReadMsgUDPAddrPort(b, p.oob[:])
+		if err == nil && p.info {
+			dest, _ = destination(p.oob[:oobn])
+		}
+		return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), dest, nil, err
 	}
-	n, addr, err := p.pc.ReadFrom(b)
-	if err != nil {
-		return 0, netip.AddrPort{}, nil, err
+	if n, addr, err = p.pc.ReadFrom(b); err != nil {
+		return 0, peer, dest, nil, err
 	}
-	return n, addrPort(addr), addr, nil
+	return n, addrPort(addr), dest, addr, nil
 }
 
 func (p *packetPeer) send(c *Call) {
 	b := c.Reply.b[4:] // datagrams have no record mark
-	if p.port.udp != nil {
-		to := c.Peer
-		if local := addrPort(p.port.udp.LocalAddr()); local.Addr().Is6() && to.Addr().Is4() {
+	// A lost answer is repeated at the client's wish.
+	if udp := p.port.udp; udp != nil {
+		to, from := c.Peer, c.Local.Addr()
+		if p.port.wide && to.Addr().Is4() {
 			to = netip.AddrPortFrom(netip.AddrFrom16(to.Addr().As16()), to.Port())
 		}
-		_, _ = p.port.udp.WriteToUDPAddrPort(b, to) // a lost answer is repeated at the client's wish
+		var oob []byte
+		if p.port.info && from.IsValid() && !from.IsUnspecified() && !from.IsMulticast() {
+			oob = source(from)
+		}
+		if _, _, err := udp.WriteMsgUDPAddrPort(b, oob, to); err != nil && oob != nil {
+			// The destination was no address of ours, a broadcast.
+			_, _ = udp.WriteToUDPAddrPort(b, to)
+		}
 	} else {
 		_, _ = p.port.pc.WriteTo(b, p.addr)
 	}
