@@ -226,6 +226,9 @@ func (f *FS) CopyRange(_ context.Context, c *fs.Caller, src fs.Node, srcID fs.St
 	if err != nil {
 		return 0, err
 	}
+	if src == dst && srcID == dstID && srcOff < dstOff+length && dstOff < srcOff+length {
+		return 0, fs.E("copy", dst, "", fs.Invalid, nil) // overlapping
+	}
 	if srcOff >= s.size {
 		length = 0
 	} else {

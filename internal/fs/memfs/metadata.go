@@ -5,13 +5,17 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/fold"
 )
 
 // MaxStreams is how many named streams an object may have.
-const MaxStreams = 1024
+const MaxStreams = 16384
+
+// maxKey is the longest key of metadata in bytes.
+const maxKey = 1024
 
 func validSpace(s fs.MetaSpace) bool { return s >= fs.MetaXattr && s <= fs.MetaS3 }
 
@@ -70,8 +74,12 @@ func (f *FS) SetMeta(_ context.Context, c *fs.Caller, node fs.Node, s fs.MetaSpa
 	}
 	_, there := n.meta[s][key]
 	switch {
-	case !validSpace(s) || key == "":
+	case !validSpace(s):
 		return fail(fs.Invalid)
+	case key == "" || strings.IndexByte(key, 0) >= 0:
+		return fail(fs.NameInvalid)
+	case len(key) > maxKey:
+		return fail(fs.NameTooLong)
 	case len(key)+len(value) > fs.MaxXattrBytes:
 		return fail(fs.TooBig)
 	case m == fs.MetaCreate && there:
@@ -209,7 +217,7 @@ func (f *FS) createStream(c *fs.Caller, node fs.Node, name string, exclusive boo
 	}
 	switch {
 	case n.typ != fs.File && n.typ != fs.Directory:
-		return fail(fs.NotFile)
+		return fail(fs.NotSupported)
 	case len(n.streams) >= MaxStreams:
 		return fail(fs.TooMany)
 	}

@@ -34,6 +34,9 @@ func (f *FS) Create(_ context.Context, c *fs.Caller, dir fs.Node, name fs.Name, 
 func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec) (fs.CreateResult, error) {
 	const op = "create"
 	fail := func(k fs.Kind) (fs.CreateResult, error) { return fs.CreateResult{}, fs.E(op, dir, name, k, nil) }
+	if err := checkSpec(spec); err != nil {
+		return fail(fs.KindOf(err))
+	}
 	d, err := f.liveDir(op, dir, name)
 	if err != nil {
 		return fs.CreateResult{}, err
@@ -49,12 +52,6 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	}
 	if len(d.links) == 0 && d.id != fs.RootID {
 		return fail(fs.Stale) // removed, kept alive by an open
-	}
-	if spec.Type < fs.File || spec.Type > fs.BlockDevice {
-		return fail(fs.Invalid)
-	}
-	if spec.Type == fs.Symlink && (len(spec.Target) == 0 || len(spec.Target) > 4095) {
-		return fail(fs.Invalid)
 	}
 	if err := f.mayAdd(op, c, d, name, spec.Type); err != nil {
 		return fs.CreateResult{}, err
@@ -74,6 +71,25 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	f.touch(d, true)
 	f.notifyName(d, name, n, fs.EventAdded, 0)
 	return fs.CreateResult{Attr: f.attr(n, fs.Node{ID: n.id}, spec.Want), Created: true, Dir: f.changed(d, b)}, nil
+}
+
+// checkSpec refuses what can never be made.
+func checkSpec(spec *fs.CreateSpec) error {
+	switch {
+	case spec.Type < fs.File || spec.Type > fs.BlockDevice:
+		return fs.Invalid
+	case spec.Type == fs.Symlink && len(spec.Target) == 0:
+		return fs.Invalid
+	case spec.Type == fs.Symlink && len(spec.Target) > 4095:
+		return fs.NameTooLong
+	case spec.Set.Size == nil:
+		return nil
+	case spec.Type != fs.File:
+		return fs.Invalid
+	case *spec.Set.Size > fs.MaxFileSize:
+		return fs.TooBig
+	}
+	return nil
 }
 
 // createExisting answers a create of a name that is there.
@@ -138,21 +154,15 @@ func (f *FS) build(c *fs.Caller, d *inode, spec *fs.CreateSpec) (*inode, error) 
 			n.verifier = &v
 		}
 		if set.Size != nil {
-			if *set.Size > fs.MaxFileSize {
-				return fail(fs.TooBig)
-			}
 			n.data.size = *set.Size
 		}
-	}
-	if set.Size != nil && spec.Type != fs.File {
-		return fail(fs.Invalid)
 	}
 	n.setTimes(set, now)
 	if set.DOS != nil {
 		n.dos = *set.DOS
 	}
 	if set.Retention != nil || set.LegalHold != nil {
-		if !c.Cred.Privileges.Has(identity.FileLockWrite) {
+		if !mayLockFiles(c) {
 			return fail(fs.Perm)
 		}
 		if n.typ != fs.File {
@@ -166,6 +176,11 @@ func (f *FS) build(c *fs.Caller, d *inode, spec *fs.CreateSpec) (*inode, error) 
 		}
 	}
 	return n, nil
+}
+
+// mayLockFiles tells whether the caller may set retention and legal hold.
+func mayLockFiles(c *fs.Caller) bool {
+	return c.Cred.Superuser || c.Cred.Privileges.Has(identity.FileLockWrite)
 }
 
 // Link implements fs.Namespace.
@@ -245,8 +260,6 @@ func (f *FS) Remove(_ context.Context, c *fs.Caller, dir fs.Node, name fs.Name, 
 		return fail(fs.NotEmpty)
 	case n.locked(f.now()):
 		return fail(fs.WORM)
-	case f.pinned(n):
-		return fail(fs.Sharing)
 	}
 	b := before(d)
 	f.unlink(d, name, n)
@@ -300,12 +313,10 @@ func (f *FS) Rename(_ context.Context, c *fs.Caller, from fs.Node, fromName fs.N
 	}
 	res := fs.RenameResult{Node: fs.Node{ID: n.id}}
 	switch {
-	case old != nil && o.NoReplace:
+	case old != nil && o.NoReplace && !(fd == td && fromName == toName):
 		return fail(fs.Exist)
-	case n.typ == fs.Directory && below(f.live, nil, n.id, td):
+	case n.typ == fs.Directory && old != n && below(f.live, nil, n.id, td):
 		return fail(fs.Loop)
-	case old != nil && old.typ == fs.Directory && below(f.live, nil, old.id, fd):
-		return fail(fs.NotEmpty)
 	case old == n:
 		res.From, res.To = f.changed(fd, before(fd)), f.changed(td, before(td))
 		return res, nil
@@ -361,7 +372,7 @@ func (f *FS) mayMove(c *fs.Caller, fd *inode, fromName fs.Name, n *inode, td *in
 		}
 	}
 	// Moving a directory changes its "..".
-	if n.typ == fs.Directory && td != fd && n.acl.ModeOnly && !f.can(c, n, fs.RightAddFile) {
+	if n.typ == fs.Directory && td != fd && !f.can(c, n, fs.RightAddSubdir) {
 		return fail(fs.Access)
 	}
 	now := f.now()
@@ -370,8 +381,6 @@ func (f *FS) mayMove(c *fs.Caller, fd *inode, fromName fs.Name, n *inode, td *in
 		return fail(fs.NotEmpty)
 	case n.locked(now), old != nil && old.locked(now):
 		return fail(fs.WORM)
-	case f.pinned(n), old != nil && f.pinned(old):
-		return fail(fs.Sharing)
 	}
 	return f.roomToMove(n, fd, td)
 }

@@ -36,11 +36,12 @@ func (f *FS) child(op string, c *fs.Caller, dir fs.Node, name fs.Name) (fs.Node,
 	if !f.can(c, d, fs.RightTraverse) {
 		return fail(fs.Access)
 	}
-	if len(name) > fs.MaxName {
-		return fail(fs.NameTooLong)
-	}
 	var node fs.Node
 	switch {
+	case len(name) > fs.MaxName:
+		return fail(fs.NameTooLong)
+	case name == "":
+		return fail(fs.NameInvalid)
 	case name == ".":
 		return dir, d, nil
 	case name == "..":

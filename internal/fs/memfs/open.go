@@ -74,9 +74,6 @@ func (f *FS) shareConflict(n *inode, id fs.StreamID, read, write bool, h *handle
 	return f.openConflict(n, id, access, fs.ShareAll)
 }
 
-// pinned tells whether an open forbids taking away a name of n.
-func (f *FS) pinned(n *inode) bool { return f.openConflict(n, 0, fs.RightDelete, fs.ShareAll) }
-
 // deletePending tells whether n goes when its last handle closes.
 func (f *FS) deletePending(n *inode, id fs.StreamID) bool {
 	return n.pending != nil && n.pending[id] != (link{})

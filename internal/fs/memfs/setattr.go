@@ -125,7 +125,7 @@ func (f *FS) maySetAttr(c *fs.Caller, n *inode, s *fs.SetAttr, h *handle) error 
 	}
 	if s.Retention != nil || s.LegalHold != nil {
 		switch {
-		case !c.Cred.Privileges.Has(identity.FileLockWrite):
+		case !mayLockFiles(c):
 			return fail(fs.Perm)
 		case n.typ != fs.File:
 			return fail(fs.NotFile)

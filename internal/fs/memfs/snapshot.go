@@ -209,7 +209,10 @@ func (s *snapshot) paths() map[string]*inode {
 			out[p] = n
 		}
 	}
-	walk("", s.tree[s.Root])
+	if root := s.tree[s.Root]; root.typ == fs.Directory {
+		walk("", root)
+	}
+	out["/"] = s.tree[s.Root]
 	return out
 }
 
@@ -221,7 +224,7 @@ func (f *FS) pair(op string, older, newer fs.SnapshotID) (a, b *snapshot, err er
 	if b, err = f.snap(op, newer); err != nil {
 		return nil, nil, err
 	}
-	if a.Root != b.Root || older > newer {
+	if a.Root != b.Root || older >= newer {
 		return nil, nil, fs.E(op, fs.Node{ID: a.Root, Snap: newer}, "", fs.Invalid, nil)
 	}
 	return a, b, nil
