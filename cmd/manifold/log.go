@@ -12,7 +12,10 @@ import (
 type logFlags struct{ level, format string }
 
 func (f *logFlags) register(c *cobra.Command) {
-	c.Flags().StringVar(&f.level, "log-level", "info", "`LEVEL`: debug, info, warn or error")
+	if f.level == "" {
+		f.level = "info"
+	}
+	c.Flags().StringVar(&f.level, "log-level", f.level, "`LEVEL`: debug, info, warn or error")
 	c.Flags().StringVar(&f.format, "log-format", "text", "`FORMAT`: text or json")
 }
 

@@ -100,6 +100,7 @@ type Store struct {
 
 	exports   atomic.Pointer[ExportTable]
 	directory atomic.Pointer[Directory]
+	nfs       atomic.Pointer[NFS]
 	reload    sync.Mutex // one reload at a time, so that an older one never wins
 
 	stop    context.CancelFunc
@@ -147,6 +148,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) load(ctx context.Context) error {
 	s.reload.Lock()
 	defer s.reload.Unlock()
+	if err := s.loadNFS(ctx); err != nil {
+		return err
+	}
 	if err := s.loadDirectory(ctx); err != nil {
 		return err
 	}

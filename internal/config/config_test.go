@@ -512,7 +512,7 @@ func TestSettings(t *testing.T) {
 	v := n.Value
 	v.AuthSysEnabled = false
 	m, err := s.SetNFS(ctx, n.Revision, v)
-	if err != nil || m.Value.AuthSysEnabled {
+	if err != nil || m.Value.AuthSysEnabled || s.NFSInForce() != v {
 		t.Fatalf("%+v %v", m, err)
 	}
 	_, err = s.SetNFS(ctx, n.Revision, v)

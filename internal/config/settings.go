@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -93,7 +94,27 @@ func (s *Store) SetNFS(ctx context.Context, revision uint64, v NFS) (Record[NFS]
 		rec, err = put(ctx, tx, kindNFS, theOne, v)
 		return err
 	})
-	return rec, err
+	if err != nil {
+		return rec, err
+	}
+	// The change is durable: loading it must not depend on the caller's patience.
+	return rec, s.load(context.WithoutCancel(ctx))
+}
+
+// NFSInForce answers the switches at the cost of one atomic load.
+func (s *Store) NFSInForce() NFS { return *s.nfs.Load() }
+
+// loadNFS makes the stored switches those in force. s.reload is held.
+func (s *Store) loadNFS(ctx context.Context) error {
+	rec, err := s.NFS(ctx)
+	if errors.Is(err, ErrNotFound) {
+		rec.Value, err = DefaultNFS, nil
+	}
+	if err != nil {
+		return fmt.Errorf("config: load NFS settings: %w", err)
+	}
+	s.nfs.Store(&rec.Value)
+	return nil
 }
 
 // metrics is the hash of the token that reads metrics and nothing else.

@@ -109,6 +109,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, o.Logger))
 	}
 
+	if s := socks[ports.NFS]; s != nil {
+		srv, err := newNFS(st.fs, st.config, metrics, o.Logger)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, nfsPart(srv, s))
+	}
+
 	b := banner{build: build, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
 	for _, x := range st.config.ExportTable().AllRules() {
 		b.exports = append(b.exports, x.Path)

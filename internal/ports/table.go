@@ -32,6 +32,7 @@ const (
 	DNSOut     ID = "dns"
 	RPCBindOut ID = "rpcbind-client"
 	NLMOut     ID = "nlm-callback"
+	BenchOut   ID = "bench"
 )
 
 // Direction of the traffic that a row describes.
@@ -118,6 +119,7 @@ func Table() []Port {
 		{Postgres, 5432, 5432, tcp, Out, "data", "kv/pgkv", "connection string", Off, "optional", "PostgreSQL-protocol database that holds a cluster's metadata."},
 		{"kmip", 5696, 5696, tcp, Out, "control", "data", "KMS configuration", Planned, "always", "KMIP key manager for encryption at rest."},
 
+		{BenchOut, 0, 0, tcp, PeerChosen, "infrastructure", "node", "", On, "none", "manifold bench, over loopback, to the server that it has started itself."},
 		{"dcerpc", 0, 0, tcp, PeerChosen, "infrastructure", "identity/ad", "", Planned, "none", "Netlogon and LSA of domain controllers, at the port the endpoint mapper answers."},
 		{"ftp-active", 0, 0, tcp, PeerChosen, "data", "wire/ftp", "", Planned, "starttls", "FTP active data connections to the client's port."},
 		{NLMOut, 0, 0, tcpUDP, PeerChosen, "data", "wire/nfs3", "", Planned, "none", "NLM grants and NSM notices, at the port the client's rpcbind answers."},

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"manifold/internal/node/bench"
+	"manifold/internal/ports"
+)
+
+// What a benchmark tells its caller.
+type (
+	BenchShape = bench.Options
+	BenchPhase = bench.Phase
+)
+
+// WriteBench renders phases for people.
+var WriteBench = bench.Write
+
+// BenchOptions say what to measure and where.
+type BenchOptions struct {
+	BenchShape
+	// Dir is where a data directory is made and removed again; "" is the
+	// system's folder for temporary files.
+	Dir string
+	// NFS measures through NFSv3 connections over loopback to a server of this
+	// process instead of the storage engine itself.
+	NFS bool
+	// NFSBytes is the size of the large files of all clients together; 0 is the
+	// benchmark's own.
+	NFSBytes int64
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+// Bench measures on a fresh file system, which it removes.
+func Bench(ctx context.Context, o BenchOptions) (phases []BenchPhase, err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	dir, err := os.MkdirTemp(o.Dir, "manifold-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	data := filepath.Join(dir, "data")
+	if o.NFS {
+		return benchNFS(ctx, o, data)
+	}
+	limitMemory()
+	st, err := openStorage(ctx, storageOptions{dir: data, create: true, log: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := st.openFS(ctx); err != nil {
+		return nil, err
+	}
+	return bench.Storage(ctx, st.fs, o.BenchShape)
+}
+
+// benchNFS runs a server of its own on loopback, on ports that the system
+// chooses, and measures through them.
+func benchNFS(ctx context.Context, o BenchOptions, data string) ([]BenchPhase, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ready := make(chan *ports.Ledger, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Serve(ctx, Options{
+			DataDir: data, Logger: o.Logger, AdminPassword: "Benchmark-1",
+			Ports: ports.Options{
+				Addresses: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})},
+				Move:      map[ports.ID]uint16{ports.NFS: 0, ports.REST: 0},
+				Disable:   []ports.ID{ports.RPCBind},
+			},
+			Ready: func(l *ports.Ledger) { ready <- l },
+		})
+	}()
+	var ledger *ports.Ledger
+	select {
+	case ledger = <-ready:
+	case err := <-ended:
+		return nil, err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ledger.Number(ports.NFS))))
+	phases, err := bench.NFS(ctx, bench.NFSOptions{
+		Options: o.BenchShape, Bytes: o.NFSBytes,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return ledger.Dial(ctx, ports.BenchOut, "tcp", address, ports.DialOptions{})
+		},
+	})
+	stop()
+	return phases, errors.Join(err, <-ended)
+}

@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+
+	"manifold/internal/config"
+	"manifold/internal/fs/core"
+	"manifold/internal/fs/export"
+	"manifold/internal/ports"
+	"manifold/internal/telemetry"
+	"manifold/internal/wire/nfs3"
+	"manifold/internal/wire/sunrpc"
+)
+
+// newNFS builds the NFS server on a file system and its configuration. extra
+// programs are served on the same port.
+func newNFS(f *core.FS, c *config.Store, metrics *telemetry.Registry, log *slog.Logger, extra ...*sunrpc.Program) (*nfs3.Server, error) {
+	super := f.Superblock()
+	return nfs3.New(nfs3.Options{
+		FS: f, Exports: exports{c}, Identities: c.Resolver(), Names: newNames().of,
+		HandleKey: super.HandleKey[:], FSID: super.UUID,
+		Observer: newNFSObserver(metrics), Logger: log, Extra: extra,
+	})
+}
+
+// nfsPart serves on the sockets of the NFS port.
+func nfsPart(s *nfs3.Server, socks *ports.Sockets) part {
+	return part{
+		name: "NFS",
+		serve: func(ctx context.Context) error {
+			return serveSockets(socks, func(l net.Listener) error { return s.Serve(ctx, l) }, func(p net.PacketConn) error { return s.ServePacket(ctx, p) })
+		},
+		shutdown: s.Shutdown,
+	}
+}
+
+// serveSockets runs a server on all sockets of a port and answers the first
+// failure, after which it closes them all. Each serve ends when its socket is closed.
+func serveSockets(s *ports.Sockets, stream func(net.Listener) error, packet func(net.PacketConn) error) error {
+	var (
+		running sync.WaitGroup
+		once    sync.Once
+		first   error
+	)
+	run := func(serve func() error) {
+		running.Go(func() {
+			if err := serve(); err != nil && !errors.Is(err, net.ErrClosed) {
+				once.Do(func() {
+					first = err
+					_ = s.Close() // some may be closed already
+				})
+			}
+		})
+	}
+	for _, l := range s.Listeners {
+		run(func() error { return stream(l) })
+	}
+	for _, p := range s.Packets {
+		run(func() error { return packet(p) })
+	}
+	running.Wait()
+	return first
+}
+
+// exports are the exports in force, none while NFSv3 is switched off: AUTH_SYS
+// is all it has.
+type exports struct{ c *config.Store }
+
+func (e exports) on() bool { return e.c.NFSInForce().AuthSysEnabled }
+
+// ByID, ByPath and All implement nfs3.Exports.
+func (e exports) ByID(id uint32) (*export.Export, bool) {
+	if !e.on() {
+		return nil, false
+	}
+	return e.c.ExportTable().Rules(id)
+}
+
+func (e exports) ByPath(path string) (*export.Export, bool) {
+	if !e.on() {
+		return nil, false
+	}
+	return e.c.ExportTable().RulesByPath(path)
+}
+
+func (e exports) All() []*export.Export {
+	if !e.on() {
+		return nil
+	}
+	return e.c.ExportTable().AllRules()
+}
+
+// nfsObserver counts calls in the metrics. Handles are made once for each
+// procedure.
+type nfsObserver struct {
+	metrics *telemetry.Registry
+	ops     sync.Map // opKey -> *telemetry.Op
+}
+
+type opKey struct {
+	program string
+	proc    uint32
+}
+
+func newNFSObserver(m *telemetry.Registry) *nfsObserver { return &nfsObserver{metrics: m} }
+
+// Observe implements nfs3.Observer.
+func (v *nfsObserver) Observe(o nfs3.Op) {
+	k := opKey{o.Program, o.Proc}
+	h, ok := v.ops.Load(k)
+	if !ok {
+		d, io := kindOf(o.Name)
+		h, _ = v.ops.LoadOrStore(k, v.metrics.Op("nfs", o.Name, d, io))
+	}
+	h.(*telemetry.Op).Done(o.Duration, o.In+o.Out, o.Status != 0)
+}
+
+func kindOf(name string) (telemetry.DataType, telemetry.IOType) {
+	switch name {
+	case "NULL":
+		return telemetry.NoData, telemetry.NoIO
+	case "READ":
+		return telemetry.Data, telemetry.Read
+	case "WRITE", "COMMIT":
+		return telemetry.Data, telemetry.Write
+	case "SETATTR", "CREATE", "MKDIR", "SYMLINK", "MKNOD", "REMOVE", "RMDIR", "RENAME", "LINK":
+		return telemetry.Metadata, telemetry.Write
+	}
+	return telemetry.Metadata, telemetry.Read
+}
