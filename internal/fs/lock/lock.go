@@ -360,40 +360,39 @@ func (t *Table) grant(f *file, want *held) {
 // what the owner had there is cut out, equal neighbours merge.
 func (t *Table) replace(f *file, want *held, add bool) {
 	n := *want
-	before := len(f.held)
-	out := f.held[:0]
-	var right []held // pieces behind a cut, put after the loop: out must not overtake it
-	for _, h := range f.held {
-		if h.space != fs.LockPOSIX || h.stream != n.stream || !h.same(&n) {
-			out = append(out, h)
+	var space [2]held
+	pieces := space[:0] // what is left of locks that were cut
+	for i := 0; i < len(f.held); {
+		h := &f.held[i]
+		if !touches(h, &n) || h.space != fs.LockPOSIX || h.stream != n.stream || !h.same(&n) {
+			i++
 			continue
 		}
 		switch {
-		case add && h.exclusive == n.exclusive && touches(&h, &n):
+		case add && h.exclusive == n.exclusive:
 			n.start, n.last = min(n.start, h.start), max(n.last, h.last)
 		case h.overlaps(&n):
-			if h.last > n.last {
-				r := h
-				r.start = n.last + 1
-				right = append(right, r)
-			}
 			if h.start < n.start {
-				h.last = n.start - 1
-				out = append(out, h)
+				left := *h
+				left.last = n.start - 1
+				pieces = append(pieces, left)
 			}
-		default:
-			out = append(out, h)
+			if h.last > n.last {
+				right := *h
+				right.start = n.last + 1
+				pieces = append(pieces, right)
+			}
+		default: // a neighbour of the other kind
+			i++
+			continue
 		}
+		t.drop(f, i)
 	}
-	out = append(out, right...)
 	if add {
-		out = append(out, n)
+		pieces = append(pieces, n)
 	}
-	if len(out) < before {
-		clear(f.held[len(out):before])
-	}
-	f.held = out
-	t.count.Add(int64(len(out) - before))
+	f.held = append(f.held, pieces...)
+	t.count.Add(int64(len(pieces)))
 }
 
 // touches tells whether two ranges overlap or are neighbours.
