@@ -38,7 +38,7 @@ func (c *copyFS) fs() vfs.FS {
 // TestCrashes copies the file layer ahead of file operations picked at random,
 // with none, some or all of the unsynced data, and opens every copy.
 func TestCrashes(t *testing.T) {
-	const copies = 40
+	const copies = 25
 	for _, percent := range []int{0, 50, 100} {
 		type copied struct {
 			fs *vfs.MemFS
@@ -97,7 +97,7 @@ func TestCrashes(t *testing.T) {
 // TestCrashInFlush does the same with a memtable so small that flushes,
 // compactions and new logs happen all the time.
 func TestCrashInFlush(t *testing.T) {
-	c := kvtest.NewCrash(4, 60_000)
+	c := kvtest.NewCrash(4, 40_000)
 	fs := newCopyFS()
 	e := open(t, Options{FS: fs.fs(), memTable: 256 << 10})
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -112,7 +112,7 @@ func TestCrashInFlush(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		// Every operation that is not the log's own, and few of those.
-		if n++; len(all) < 60 && (!strings.HasSuffix(op.Path, ".log") && n%3 == 0 || n%40 == 0) {
+		if n++; len(all) < 30 && (!strings.HasSuffix(op.Path, ".log") && n%3 == 0 || n%40 == 0) {
 			p := c.Promised()
 			all = append(all, copied{fs.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 30, RNG: rng}), p})
 		}
