@@ -1,0 +1,870 @@
+package meta_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"manifold/internal/fs"
+	"manifold/internal/kv"
+	"manifold/internal/kv/memkv"
+	"manifold/internal/meta"
+)
+
+// The model of the metadata engine: a plain tree in memory that is copied
+// whole for every snapshot. World runs the same random operations on both.
+
+type object struct {
+	id     fs.FileID
+	typ    fs.Type
+	mode   fs.Mode
+	links  int // names
+	size   uint64
+	chunks map[uint64][]meta.Frag
+	xattrs map[string]string
+	names  map[string]fs.FileID
+	parent fs.FileID // directories
+}
+
+func (o *object) clone() *object {
+	c := *o
+	c.chunks = map[uint64][]meta.Frag{}
+	for i, f := range o.chunks {
+		c.chunks[i] = slices.Clone(f)
+	}
+	c.xattrs = maps.Clone(o.xattrs)
+	c.names = maps.Clone(o.names)
+	return &c
+}
+
+type tree map[fs.FileID]*object
+
+// below copies the tree of root.
+func (t tree) below(root fs.FileID) tree {
+	out := tree{}
+	var walk func(id fs.FileID)
+	walk = func(id fs.FileID) {
+		if out[id] != nil {
+			return
+		}
+		out[id] = t[id].clone()
+		for _, c := range t[id].names {
+			walk(c)
+		}
+	}
+	walk(root)
+	return out
+}
+
+type world struct {
+	ctx     context.Context
+	rnd     *rand.Rand
+	engine  kv.Engine
+	db      *meta.DB
+	live    tree
+	held    map[fs.FileID]bool // removed but open
+	snaps   map[fs.SnapshotID]tree
+	roots   map[fs.SnapshotID]fs.FileID
+	mapped  map[uint64]bool // extents ever mapped
+	early   error
+	nextExt uint64
+	now     time.Time
+	bound   int // of background steps in a row; 0: none
+}
+
+func newWorld(ctx context.Context, seed uint64, engine kv.Engine) (*world, error) {
+	w := &world{ctx: ctx, rnd: rand.New(rand.NewPCG(seed, 7)), engine: engine, live: tree{}, held: map[fs.FileID]bool{}, snaps: map[fs.SnapshotID]tree{},
+		roots: map[fs.SnapshotID]fs.FileID{}, mapped: map[uint64]bool{}, now: time.Unix(1_700_000_000, 0)}
+	if err := meta.Format(ctx, engine, meta.FormatOptions{Now: w.now}); err != nil {
+		return nil, err
+	}
+	w.live[fs.RootID] = &object{id: fs.RootID, typ: fs.Directory, mode: 0o755, names: map[string]fs.FileID{}}
+	return w, w.open()
+}
+
+func (w *world) open() (err error) {
+	w.db, err = meta.Open(w.ctx, w.engine, meta.Options{Release: func(_ context.Context, tx kv.Txn, _ fs.StreamID, ids []uint64) error {
+		for _, x := range ids {
+			// The row lives in the store so that a retried transaction counts once.
+			key := []byte(fmt.Sprintf("\xf0released%016x", x))
+			if _, err := tx.Get(w.ctx, key); err == nil {
+				w.early = fmt.Errorf("extent %d released twice", x)
+			}
+			tx.Put(key, []byte{1})
+		}
+		return nil
+	}})
+	return err
+}
+
+// released reads which extents have been released.
+func (w *world) released() (map[uint64]bool, error) {
+	out := map[uint64]bool{}
+	err := w.engine.View(w.ctx, kv.Linearizable, func(r kv.Reader) error {
+		for e, err := range r.Scan(w.ctx, kv.Prefix([]byte("\xf0released")), kv.ScanOptions{}) {
+			if err != nil {
+				return err
+			}
+			var x uint64
+			if _, err := fmt.Sscanf(string(e.Key[9:]), "%x", &x); err != nil {
+				return err
+			}
+			out[x] = true
+		}
+		return nil
+	})
+	return out, err
+}
+
+// pick returns a random object of the live tree that fits.
+func (w *world) pick(fits func(*object) bool) *object {
+	var ids []fs.FileID
+	for id, o := range w.live {
+		if fits(o) && !w.held[id] {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	return w.live[ids[w.rnd.IntN(len(ids))]]
+}
+
+func isDir(o *object) bool  { return o.typ == fs.Directory }
+func isFile(o *object) bool { return o.typ == fs.File }
+
+var someNames = []string{"a", "b", "c", "A", "d", "e-longer-name", "ä", "Ä"}
+
+func (w *world) name() string { return someNames[w.rnd.IntN(len(someNames))] }
+
+// entry picks a random name of the live tree.
+func (w *world) entry() (dir *object, name string, o *object) {
+	dir = w.pick(func(o *object) bool { return isDir(o) && len(o.names) > 0 })
+	if dir == nil {
+		return nil, "", nil
+	}
+	ns := slices.Sorted(maps.Keys(dir.names))
+	name = ns[w.rnd.IntN(len(ns))]
+	return dir, name, w.live[dir.names[name]]
+}
+
+func (w *world) above(id, top fs.FileID) bool {
+	for id != fs.RootID {
+		if id == top {
+			return true
+		}
+		id = w.live[id].parent
+	}
+	return top == fs.RootID
+}
+
+// forget drops an object without names from the model.
+func (w *world) forget(o *object, hold bool) {
+	if o.links > 0 {
+		return
+	}
+	if hold {
+		w.held[o.id] = true
+		return
+	}
+	delete(w.live, o.id)
+}
+
+// unlinkIn takes a name away in a transaction as the core does.
+func unlinkIn(ctx context.Context, tx *meta.Txn, d *meta.Inode, name string, hold bool) error {
+	e, err := tx.Dentry(ctx, d.ID, name)
+	if err != nil {
+		return err
+	}
+	i, err := tx.Inode(ctx, e.ID)
+	if err != nil {
+		return err
+	}
+	if err := tx.RemoveDentry(ctx, d, e, i, meta.Leaves); err != nil {
+		return err
+	}
+	i.Change++
+	if i.Type == fs.Directory {
+		i.Links = 0
+	}
+	if i.Links > 0 {
+		return tx.PutInode(ctx, i)
+	}
+	return tx.FreeInode(ctx, i, hold)
+}
+
+func (w *world) step() error {
+	ctx := w.ctx
+	switch k := w.rnd.IntN(100); {
+	case k < 22:
+		return w.create()
+	case k < 27:
+		return w.link()
+	case k < 41:
+		return w.remove()
+	case k < 53:
+		return w.rename()
+	case k < 58:
+		o := w.pick(func(o *object) bool { return true })
+		mode := fs.Mode(w.rnd.IntN(0o1000))
+		o.mode = mode
+		return w.db.Update(ctx, func(tx *meta.Txn) error {
+			i, err := tx.Inode(ctx, o.id)
+			if err != nil {
+				return err
+			}
+			i.Mode = mode
+			i.Change++
+			return tx.PutInode(ctx, i)
+		})
+	case k < 74:
+		return w.write()
+	case k < 79:
+		return w.xattr()
+	case k < 85:
+		return w.snapshot()
+	case k < 90:
+		return w.unsnapshot()
+	case k < 92:
+		for id := range w.held { // a last close
+			delete(w.held, id)
+			delete(w.live, id)
+			for {
+				done, err := w.db.StepOrphan(ctx, id)
+				if done || err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	case k < 94:
+		_, err := w.db.StepSnapshotDelete(ctx)
+		return err
+	case k < 96:
+		_, err := w.db.StepRelease(ctx)
+		return err
+	case k < 98:
+		return w.db.Roll(ctx)
+	default: // a restart: memory is lost, pending deltas are found again
+		return w.open()
+	}
+}
+
+func (w *world) create() error {
+	ctx := w.ctx
+	d := w.pick(isDir)
+	name := w.name()
+	if _, ok := d.names[name]; ok {
+		return nil
+	}
+	id, err := w.db.NewFileID(ctx)
+	if err != nil {
+		return err
+	}
+	o := &object{id: id, typ: fs.File, mode: 0o644, links: 1, chunks: map[uint64][]meta.Frag{}, xattrs: map[string]string{}, parent: d.id}
+	if w.rnd.IntN(3) == 0 {
+		o.typ, o.names = fs.Directory, map[string]fs.FileID{}
+	}
+	d.names[name] = id
+	w.live[id] = o
+	return w.db.Update(ctx, func(tx *meta.Txn) error {
+		p, err := tx.Inode(ctx, d.id)
+		if err != nil {
+			return err
+		}
+		i := &meta.Inode{ID: id, Type: o.typ, Mode: o.mode, Change: 1}
+		if o.typ == fs.Directory {
+			i.Links = 2
+			tx.NewTotals(id)
+		} else {
+			i.Data.ID = fs.StreamID(id)
+		}
+		if _, err := tx.AddDentry(ctx, p, name, i); err != nil {
+			return err
+		}
+		p.Change++
+		if err := tx.PutInode(ctx, i); err != nil {
+			return err
+		}
+		return tx.PutInode(ctx, p)
+	})
+}
+
+func (w *world) link() error {
+	ctx := w.ctx
+	d, o, name := w.pick(isDir), w.pick(isFile), w.name()
+	if o == nil {
+		return nil
+	}
+	if _, ok := d.names[name]; ok {
+		return nil
+	}
+	d.names[name] = o.id
+	o.links++
+	return w.db.Update(ctx, func(tx *meta.Txn) error {
+		p, err := tx.Inode(ctx, d.id)
+		if err != nil {
+			return err
+		}
+		i, err := tx.Inode(ctx, o.id)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.AddDentry(ctx, p, name, i); err != nil {
+			return err
+		}
+		i.Change++
+		p.Change++
+		if err := tx.PutInode(ctx, i); err != nil {
+			return err
+		}
+		return tx.PutInode(ctx, p)
+	})
+}
+
+func (w *world) remove() error {
+	ctx := w.ctx
+	d, name, o := w.entry()
+	if d == nil || isDir(o) && len(o.names) > 0 {
+		return nil
+	}
+	hold := isFile(o) && w.rnd.IntN(6) == 0
+	delete(d.names, name)
+	o.links--
+	w.forget(o, hold)
+	return w.db.Update(ctx, func(tx *meta.Txn) error {
+		p, err := tx.Inode(ctx, d.id)
+		if err != nil {
+			return err
+		}
+		if err := unlinkIn(ctx, tx, p, name, hold); err != nil {
+			return err
+		}
+		p.Change++
+		return tx.PutInode(ctx, p)
+	})
+}
+
+func (w *world) rename() error {
+	ctx := w.ctx
+	d, name, o := w.entry()
+	if d == nil {
+		return nil
+	}
+	to, toName := w.pick(isDir), w.name()
+	if isDir(o) && w.above(to.id, o.id) || d == to && name == toName {
+		return nil
+	}
+	replaced := w.live[to.names[toName]]
+	if replaced == o {
+		return nil
+	}
+	if replaced != nil {
+		if isDir(replaced) != isDir(o) || isDir(replaced) && len(replaced.names) > 0 {
+			return nil
+		}
+		replaced.links--
+		w.forget(replaced, false)
+	}
+	delete(d.names, name)
+	to.names[toName] = o.id
+	if isDir(o) {
+		o.parent = to.id
+	}
+	update := w.db.Update
+	whole := isDir(o) && d != to
+	if whole {
+		update = w.db.Exclusive
+	}
+	return update(ctx, func(tx *meta.Txn) error {
+		src, err := tx.Inode(ctx, d.id)
+		if err != nil {
+			return err
+		}
+		dst := src
+		if d != to {
+			if dst, err = tx.Inode(ctx, to.id); err != nil {
+				return err
+			}
+		}
+		e, err := tx.Dentry(ctx, src.ID, name)
+		if err != nil {
+			return err
+		}
+		i, err := tx.Inode(ctx, o.id)
+		if err != nil {
+			return err
+		}
+		if replaced != nil {
+			if err := unlinkIn(ctx, tx, dst, toName, false); err != nil {
+				return err
+			}
+		}
+		leave := meta.Leaves
+		if d == to {
+			leave = meta.Stays
+		}
+		if err := tx.RemoveDentry(ctx, src, e, i, leave); err != nil {
+			return err
+		}
+		if _, err := tx.AddDentry(ctx, dst, toName, i); err != nil {
+			return err
+		}
+		if whole {
+			if err := tx.MoveTotals(ctx, i.ID, src.ID, dst.ID); err != nil {
+				return err
+			}
+			if err := tx.BumpTopology(ctx); err != nil {
+				return err
+			}
+		}
+		i.Change++
+		src.Change++
+		dst.Change++
+		if err := tx.PutInode(ctx, i); err != nil {
+			return err
+		}
+		if dst != src {
+			if err := tx.PutInode(ctx, dst); err != nil {
+				return err
+			}
+		}
+		return tx.PutInode(ctx, src)
+	})
+}
+
+const block = fs.BlockSize
+
+// write maps a fresh extent over a few blocks of a chunk, or truncates.
+func (w *world) write() error {
+	ctx := w.ctx
+	o := w.pick(isFile)
+	if w.rnd.IntN(10) == 0 {
+		for id := range w.held { // writes to a removed open file
+			o = w.live[id]
+		}
+	}
+	if o == nil {
+		return nil
+	}
+	idx := uint64(w.rnd.IntN(3))
+	cut := w.rnd.IntN(5) == 0
+	from := uint32(w.rnd.IntN(6))
+	n := uint32(1 + w.rnd.IntN(3))
+	w.nextExt++
+	ext := w.nextExt
+	frags := cutOut(o.chunks[idx], from*block, (from+n)*block)
+	if !cut {
+		frags = append(frags, meta.Frag{Off: from * block, Len: n * block, Extent: ext})
+		slices.SortFunc(frags, func(a, b meta.Frag) int { return int(a.Off) - int(b.Off) })
+		w.mapped[ext] = true
+		o.size = max(o.size, idx*(4<<20)+uint64(from+n)*block)
+	}
+	o.chunks[idx] = frags
+	if len(frags) == 0 {
+		delete(o.chunks, idx)
+	}
+	return w.db.Update(ctx, func(tx *meta.Txn) error {
+		i, err := tx.Inode(ctx, o.id)
+		if err != nil {
+			return err
+		}
+		c, err := tx.Chunk(ctx, i.Data.ID, idx)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			c = &meta.Chunk{}
+		}
+		before := bytesOf(c.Frags)
+		c.Frags = slices.Clone(frags)
+		if err := tx.PutChunk(ctx, i.ID, i.Data.ID, idx, c); err != nil {
+			return err
+		}
+		grown := bytesOf(frags) - before
+		i.Data.AllocBytes = uint64(int64(i.Data.AllocBytes) + grown)
+		d := meta.Delta{DataBytes: grown, LogicalBytes: int64(o.size) - int64(i.Data.Size)}
+		i.Data.Size = o.size
+		i.Change++
+		if i.Parent != 0 {
+			if err := tx.AddDelta(ctx, i.Parent, d); err != nil {
+				return err
+			}
+		}
+		return tx.PutInode(ctx, i)
+	})
+}
+
+func bytesOf(fr []meta.Frag) (n int64) {
+	for _, f := range fr {
+		n += int64(f.Len)
+	}
+	return n
+}
+
+func cutOut(fr []meta.Frag, from, to uint32) []meta.Frag {
+	var out []meta.Frag
+	for _, f := range fr {
+		end := f.Off + f.Len
+		if f.Off < from {
+			out = append(out, meta.Frag{Off: f.Off, Len: min(end, from) - f.Off, Extent: f.Extent, ExtOff: f.ExtOff})
+		}
+		if end > to {
+			s := max(f.Off, to)
+			out = append(out, meta.Frag{Off: s, Len: end - s, Extent: f.Extent, ExtOff: f.ExtOff + s - f.Off})
+		}
+	}
+	return out
+}
+
+func (w *world) xattr() error {
+	ctx := w.ctx
+	o := w.pick(isFile)
+	if o == nil {
+		return nil
+	}
+	key, val := fmt.Sprintf("k%d", w.rnd.IntN(3)), fmt.Sprintf("v%d", w.rnd.IntN(1000))
+	_, had := o.xattrs[key]
+	remove := had && w.rnd.IntN(2) == 0
+	if remove {
+		delete(o.xattrs, key)
+	} else {
+		o.xattrs[key] = val
+	}
+	return w.db.Update(ctx, func(tx *meta.Txn) error {
+		i, err := tx.Inode(ctx, o.id)
+		if err != nil {
+			return err
+		}
+		if remove {
+			i.Xattrs--
+			if err := tx.DeleteXattr(ctx, i.ID, fs.MetaXattr, key); err != nil {
+				return err
+			}
+		} else {
+			created, err := tx.PutXattr(ctx, i.ID, fs.MetaXattr, key, []byte(val))
+			if err != nil {
+				return err
+			}
+			if created {
+				i.Xattrs++
+			}
+		}
+		i.Change++
+		return tx.PutInode(ctx, i)
+	})
+}
+
+func (w *world) snapshot() error {
+	if len(w.snaps) > 6 {
+		return nil
+	}
+	d := w.pick(isDir)
+	s, err := w.db.TakeSnapshot(w.ctx, fs.Snapshot{Root: d.id, Created: w.now}, func(id fs.SnapshotID) string { return fmt.Sprint(id) })
+	if err != nil {
+		return err
+	}
+	w.snaps[s.ID] = w.live.below(d.id)
+	w.roots[s.ID] = d.id
+	return nil
+}
+
+func (w *world) unsnapshot() error {
+	ids := slices.Sorted(maps.Keys(w.snaps))
+	if len(ids) == 0 {
+		return nil
+	}
+	id := ids[w.rnd.IntN(len(ids))] // in any order
+	delete(w.snaps, id)
+	return w.db.DeleteSnapshot(w.ctx, id, func(*fs.Snapshot) error { return nil })
+}
+
+// compare checks the live tree and every snapshot against the model.
+func (w *world) compare() error {
+	if w.early != nil {
+		return w.early
+	}
+	if err := w.compareTree(0, fs.RootID, w.live); err != nil {
+		return fmt.Errorf("live: %w", err)
+	}
+	for s, t := range w.snaps {
+		if err := w.compareTree(s, w.roots[s], t); err != nil {
+			return fmt.Errorf("snapshot %d of %d: %w", s, w.roots[s], err)
+		}
+	}
+	gone, err := w.released()
+	if err != nil {
+		return err
+	}
+	all := []tree{w.live}
+	for _, t := range w.snaps {
+		all = append(all, t)
+	}
+	for _, t := range all {
+		for id, o := range t {
+			for _, fr := range o.chunks {
+				for _, f := range fr {
+					if gone[f.Extent] {
+						return fmt.Errorf("extent %d of %d was released but is mapped", f.Extent, id)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (w *world) compareTree(s fs.SnapshotID, root fs.FileID, t tree) error {
+	if s == 0 {
+		if err := w.db.Roll(w.ctx); err != nil {
+			return err
+		}
+	}
+	return w.db.ViewAt(w.ctx, s, func(r *meta.Reader) error {
+		_, err := w.compareObject(r, root, t, map[fs.FileID]bool{})
+		return err
+	})
+}
+
+// compareObject compares an object and all below; it returns the totals of the
+// tree by the model, with hard links once. An object under several names counts
+// where its primary link is, so totals of inner directories are compared only
+// when nothing below has several names.
+func (w *world) compareObject(r *meta.Reader, id fs.FileID, t tree, seen map[fs.FileID]bool) (meta.Delta, error) {
+	var sum meta.Delta
+	ctx := w.ctx
+	o := t[id]
+	if o == nil {
+		return sum, fmt.Errorf("%d is not in the model", id)
+	}
+	i, err := r.Inode(ctx, id)
+	if err != nil {
+		return sum, fmt.Errorf("inode %d: %w", id, err)
+	}
+	if i.Type != o.typ || i.Mode != o.mode || i.Data.Size != o.size {
+		return sum, fmt.Errorf("inode %d: type %d mode %o size %d, want %d %o %d", id, i.Type, i.Mode, i.Data.Size, o.typ, o.mode, o.size)
+	}
+	if !isDir(o) {
+		return sum, w.compareFile(r, i, o)
+	}
+	byName := map[string]fs.FileID{}
+	last := ""
+	for e, err := range r.DentriesByName(ctx, id, "", 0) {
+		if err != nil {
+			return sum, err
+		}
+		if e.Name <= last {
+			return sum, fmt.Errorf("directory %d: names out of order", id)
+		}
+		last = e.Name
+		byName[e.Name] = e.ID
+	}
+	byCookie := map[string]fs.FileID{}
+	cookie := uint64(0)
+	for e, err := range r.Dentries(ctx, id, 0, 0) {
+		if err != nil {
+			return sum, err
+		}
+		if e.Cookie <= cookie {
+			return sum, fmt.Errorf("directory %d: cookies out of order", id)
+		}
+		cookie = e.Cookie
+		byCookie[e.Name] = e.ID
+	}
+	if !maps.Equal(byName, o.names) || !maps.Equal(byCookie, o.names) {
+		return sum, fmt.Errorf("directory %d: %v by name, %v by cookie, want %v", id, byName, byCookie, o.names)
+	}
+	multi := false
+	for name, c := range o.names {
+		e, err := r.Dentry(ctx, id, name)
+		if err != nil || e.ID != c {
+			return sum, fmt.Errorf("directory %d: lookup of %q: %d %w", id, name, e.ID, err)
+		}
+		child := t[c]
+		below, err := w.compareObject(r, c, t, seen)
+		if err != nil {
+			return sum, err
+		}
+		multi = multi || child.links > 1 && !isDir(child) || below.WORM != 0
+		below.WORM = 0
+		sum.Add(below)
+		if !seen[c] {
+			seen[c] = true
+			sum.Add(deltaOf(child))
+		}
+	}
+	have, err := r.Totals(ctx, id)
+	if err != nil {
+		return sum, fmt.Errorf("totals of %d: %w", id, err)
+	}
+	if !multi && have != sum {
+		return sum, fmt.Errorf("totals of %d: %+v, want %+v", id, have, sum)
+	}
+	if multi {
+		sum.WORM = 1 // tells the caller that links cross directories
+	}
+	return sum, nil
+}
+
+func deltaOf(o *object) meta.Delta {
+	d := meta.Delta{MetaBytes: meta.MetaBytesPerObject}
+	if isDir(o) {
+		d.Directories = 1
+		return d
+	}
+	d.Files, d.LogicalBytes = 1, int64(o.size)
+	for _, fr := range o.chunks {
+		d.DataBytes += bytesOf(fr)
+	}
+	return d
+}
+
+func (w *world) compareFile(r *meta.Reader, i *meta.Inode, o *object) error {
+	ctx := w.ctx
+	have := map[uint64][]meta.Frag{}
+	for c, err := range r.Chunks(ctx, i.Data.ID, 0, 0) {
+		if err != nil {
+			return err
+		}
+		have[c.Index] = c.Chunk.Frags
+	}
+	for idx := range o.chunks {
+		if !slices.Equal(have[idx], o.chunks[idx]) {
+			return fmt.Errorf("chunk %d of %d: %v, want %v", idx, o.id, have[idx], o.chunks[idx])
+		}
+	}
+	if len(have) != len(o.chunks) {
+		return fmt.Errorf("file %d has %d chunks, want %d", o.id, len(have), len(o.chunks))
+	}
+	xs := map[string]string{}
+	for k, v := range r.XattrValues(ctx, o.id, fs.MetaXattr, "") {
+		if v.Err != nil {
+			return v.Err
+		}
+		xs[k] = string(bytes.Clone(v.Value))
+	}
+	if !maps.Equal(xs, o.xattrs) {
+		return fmt.Errorf("metadata of %d: %v, want %v", o.id, xs, o.xattrs)
+	}
+	return nil
+}
+
+// drain finishes all background work.
+func (w *world) drain() error {
+	for _, step := range []func(context.Context) (bool, error){w.db.StepSnapshotDelete, w.db.TrimLog, w.db.StepRelease} {
+		n := 0
+		for {
+			more, err := step(w.ctx)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+			if n++; w.bound > 0 && n > w.bound {
+				return errors.New("background work does not end")
+			}
+		}
+	}
+	return w.db.Roll(w.ctx)
+}
+
+// finish removes everything and demands that every extent was released.
+func (w *world) finish() error {
+	if err := w.drain(); err != nil {
+		return err
+	}
+	if err := w.compare(); err != nil {
+		return err
+	}
+	if err := w.check(); err != nil {
+		return err
+	}
+	for id := range w.snaps {
+		delete(w.snaps, id)
+		if err := w.db.DeleteSnapshot(w.ctx, id, func(*fs.Snapshot) error { return nil }); err != nil {
+			return err
+		}
+	}
+	if err := w.drain(); err != nil {
+		return err
+	}
+	if err := w.check(); err != nil {
+		return err
+	}
+	gone, err := w.released()
+	if err != nil {
+		return err
+	}
+	for _, o := range w.live {
+		for _, fr := range o.chunks {
+			for _, f := range fr {
+				gone[f.Extent] = true // still mapped
+			}
+		}
+	}
+	for x := range w.mapped {
+		if !gone[x] {
+			return fmt.Errorf("extent %d is mapped by nothing and was never released", x)
+		}
+	}
+	return nil
+}
+
+func (w *world) check() error {
+	var first error
+	rep, err := w.db.Check(w.ctx, meta.CheckOptions{Found: func(f meta.Finding) {
+		if first == nil {
+			first = fmt.Errorf("check of inode %d: %s", f.Inode, f.What)
+		}
+	}})
+	if err == nil && rep.Snapshots == 0 && rep.History != 0 {
+		first = fmt.Errorf("%d old versions without any snapshot", rep.History)
+	}
+	return errors.Join(err, first)
+}
+
+// run plays ops operations and compares every now and then.
+func run(ctx context.Context, seed uint64, ops int, engine kv.Engine) error {
+	w, err := newWorld(ctx, seed, engine)
+	if err != nil {
+		return err
+	}
+	return w.play(seed, ops)
+}
+
+func (w *world) play(seed uint64, ops int) error {
+	for n := range ops {
+		if err := w.step(); err != nil {
+			return fmt.Errorf("seed %d, operation %d: %w", seed, n, err)
+		}
+		if n%20 == 19 {
+			if err := w.compare(); err != nil {
+				return fmt.Errorf("seed %d, after operation %d: %w", seed, n, err)
+			}
+		}
+	}
+	if err := w.finish(); err != nil {
+		return fmt.Errorf("seed %d, at the end: %w", seed, err)
+	}
+	return nil
+}
+
+func TestModel(t *testing.T) {
+	runs := 120
+	if testing.Short() {
+		runs = 20
+	}
+	for seed := range uint64(runs) {
+		if err := run(t.Context(), seed, 300, memkv.New()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
