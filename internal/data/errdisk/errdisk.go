@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"io"
 	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -28,12 +31,38 @@ type Faults struct {
 	// Write and Sync and Read are returned by every such call when not nil; a
 	// failed Write has written half.
 	Write, Sync, Read error
+	// Hook is called before every write, sync and read of a file, without
+	// locks: it may wait, and an error fails the call.
+	Hook func(op Op, name string) error
 }
+
+// Op is what a hook is told.
+type Op string
+
+// The operations.
+const (
+	OpWrite Op = "write"
+	OpSync  Op = "sync"
+	OpRead  Op = "read"
+)
 
 type file struct {
 	d      *Disk
+	name   string
 	now    []byte
 	synced []byte
+	// now and synced differ from lo to hi at most.
+	lo, hi int64
+}
+
+// write needs mu.
+func (f *file) write(p []byte, off int64) int {
+	n := copy(f.now[off:], p)
+	if f.lo == f.hi {
+		f.lo, f.hi = off, off
+	}
+	f.lo, f.hi = min(f.lo, off), max(f.hi, off+int64(n))
+	return n
 }
 
 // New returns an empty disk.
@@ -71,10 +100,35 @@ func (d *Disk) free() int64 {
 func (d *Disk) Crash() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.clone(func([]byte, []byte) {})
+}
+
+// CrashTorn is Crash, but of what was not synced some pages have reached the
+// disk by chance.
+func (d *Disk) CrashTorn(r *rand.Rand) *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.clone(func(kept, now []byte) {
+		for off := 0; off < len(kept); off += pageBytes {
+			end := min(off+pageBytes, len(kept))
+			if r.IntN(2) == 0 {
+				copy(kept[off:end], now[off:end])
+			}
+		}
+	})
+}
+
+const pageBytes = 4096
+
+// clone needs mu.
+func (d *Disk) clone(leak func(kept, now []byte)) *Disk {
 	c := New()
 	c.mu.size, c.mu.other = d.mu.size, d.mu.other
-	for n, f := range d.mu.files {
-		c.mu.files[n] = &file{d: c, now: bytes.Clone(f.synced), synced: bytes.Clone(f.synced)}
+	for _, n := range slices.Sorted(maps.Keys(d.mu.files)) {
+		f := d.mu.files[n]
+		kept := bytes.Clone(f.synced)
+		leak(kept, f.now)
+		c.mu.files[n] = &file{d: c, name: n, now: kept, synced: bytes.Clone(kept)}
 	}
 	return c
 }
@@ -83,7 +137,9 @@ func (d *Disk) Crash() *Disk {
 func (d *Disk) Flip(name string, off int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.mu.files[name].now[off] ^= 1
+	f := d.mu.files[name]
+	f.now[off] ^= 1
+	f.synced[off] ^= 1
 }
 
 // List implements segment.Disk.
@@ -107,7 +163,7 @@ func (d *Disk) Create(name string, sizeBytes int64) (segment.File, error) {
 	if d.mu.size > 0 && sizeBytes > d.free() {
 		return nil, syscall.ENOSPC
 	}
-	f := &file{d: d, now: make([]byte, sizeBytes), synced: make([]byte, sizeBytes)}
+	f := &file{d: d, name: name, now: make([]byte, sizeBytes), synced: make([]byte, sizeBytes)}
 	d.mu.files[name] = f
 	return f, nil
 }
@@ -171,7 +227,20 @@ func (d *Disk) Space() (total, free uint64, err error) {
 	return 1 << 50, 1 << 49, nil
 }
 
+func (f *file) hook(op Op) error {
+	f.d.mu.Lock()
+	hook := f.d.mu.f.Hook
+	f.d.mu.Unlock()
+	if hook == nil {
+		return nil
+	}
+	return hook(op, f.name)
+}
+
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.hook(OpRead); err != nil {
+		return 0, err
+	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if err := f.d.mu.f.Read; err != nil {
@@ -188,21 +257,31 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.hook(OpWrite); err != nil {
+		return 0, err
+	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if err := f.d.mu.f.Write; err != nil {
-		return copy(f.now[off:], p[:len(p)/2]), err
+		return f.write(p[:len(p)/2], off), err
 	}
-	return copy(f.now[off:], p), nil
+	return f.write(p, off), nil
 }
 
 func (f *file) Sync() error {
+	if err := f.hook(OpSync); err != nil {
+		return err
+	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if err := f.d.mu.f.Sync; err != nil {
 		return err
 	}
-	copy(f.synced, f.now)
+	hi := min(f.hi, int64(len(f.now)))
+	if f.lo < hi {
+		copy(f.synced[f.lo:hi], f.now[f.lo:hi])
+	}
+	f.lo, f.hi = 0, 0
 	return nil
 }
 

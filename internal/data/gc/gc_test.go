@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"manifold/internal/data"
+	"manifold/internal/data/datatest"
 	"manifold/internal/data/errdisk"
 	"manifold/internal/data/gc"
 	"manifold/internal/data/segment"
@@ -72,13 +73,7 @@ func (w *world) crash() {
 	w.start()
 }
 
-func body(id data.ExtentID, n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(uint64(i)*7 + uint64(id)*13 + uint64(i)>>8)
-	}
-	return b
-}
+func body(id data.ExtentID, n int) []byte { return datatest.Payload(uint64(id), n) }
 
 func (w *world) append(n int) data.Record {
 	w.t.Helper()
@@ -236,7 +231,7 @@ func TestSparseSegmentsAreEmptied(t *testing.T) {
 	if err := w.store.ReadAt(t.Context(), reader, 5, got); !errors.Is(err, data.ErrMoved) {
 		t.Fatalf("old location: %v", err)
 	}
-	if err := data.Reread(t.Context(), w.store, reader, 5, got, w.lookup); err != nil || !bytes.Equal(got, body(keep[0], 15)[5:]) {
+	if err := data.Reread(t.Context(), w.store, reader, 5, got, w.lookup); err != nil || !bytes.Equal(got, body(keep[0], 1<<20)[5:15]) {
 		t.Fatalf("reread: %v", err)
 	}
 }
@@ -375,7 +370,12 @@ func TestModel(t *testing.T) {
 					}
 					w.advance(time.Duration(r.IntN(60)) * time.Second)
 				case k < 19 && r.IntN(3) == 0:
-					w.crash()
+					if r.IntN(2) == 0 {
+						w.crash()
+					} else {
+						w.disk, w.eng = w.disk.CrashTorn(r), w.eng.Crash()
+						w.start()
+					}
 					pending = nil
 				}
 			}

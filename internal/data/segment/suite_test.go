@@ -2,6 +2,7 @@ package segment_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,6 +31,12 @@ func onMemory(t *testing.T, d *errdisk.Disk, o segment.Options) datatest.Subject
 	}
 }
 
+func torn(t *testing.T, d *errdisk.Disk, r *rand.Rand) datatest.Subject {
+	s := onMemory(t, d, opts)
+	s.Crash = func(t *testing.T) datatest.Subject { return torn(t, d.CrashTorn(r), r) }
+	return s
+}
+
 func TestSuite(t *testing.T) {
 	t.Run("directory", func(t *testing.T) {
 		datatest.Run(t, func(t *testing.T) datatest.Subject {
@@ -56,6 +63,11 @@ func TestSuite(t *testing.T) {
 	})
 	t.Run("memory", func(t *testing.T) {
 		datatest.Run(t, func(t *testing.T) datatest.Subject { return onMemory(t, errdisk.New(), opts) })
+	})
+	t.Run("torn pages", func(t *testing.T) {
+		datatest.Run(t, func(t *testing.T) datatest.Subject {
+			return torn(t, errdisk.New(), rand.New(rand.NewPCG(1, 2)))
+		})
 	})
 	t.Run("compressed and encrypted", func(t *testing.T) {
 		datatest.Run(t, func(t *testing.T) datatest.Subject {
