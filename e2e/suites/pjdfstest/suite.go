@@ -91,3 +91,11 @@ func judge(results []FileResult, known map[string]bool) (complaints []string) {
 	slices.Sort(complaints)
 	return complaints
 }
+
+func sum(results []FileResult) (planned, passed int) {
+	for _, r := range results {
+		planned += r.Planned
+		passed += r.Passed
+	}
+	return planned, passed
+}
