@@ -176,8 +176,8 @@ func (f *FS) GetACL(ctx context.Context, c *fs.Caller, n fs.Node) (fs.ACL, error
 func (f *FS) SetACL(ctx context.Context, c *fs.Caller, n fs.Node, a *fs.ACL) (fs.Changed, error) {
 	var ch fs.Changed
 	err := writable(c, n)
-	if err == nil && len(a.Entries) > fs.MaxACEs {
-		err = fs.TooMany
+	if err == nil {
+		err = acl.Validate(a) // what it lets through can be encoded and decoded
 	}
 	if err == nil {
 		err = f.change(ctx, n.ID, func(tx *meta.Txn, i *meta.Inode) error {
