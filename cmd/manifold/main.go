@@ -63,5 +63,5 @@ func newRoot() *cobra.Command {
 // addServerCommands adds the commands that work on this machine rather than
 // through the REST API.
 func addServerCommands(root *cobra.Command) {
-	root.AddCommand(newServe(), newPorts(), newVersion(), newScrub(), newBench(), newAdminPassword())
+	root.AddCommand(newServe(), newFsck(), newScrub(), newBench(), newPorts(), newVersion(), newAdminPassword())
 }

@@ -60,7 +60,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	var open closers
 	defer func() { err = errors.Join(err, open.Close()) }()
 
-	socks, foreign, err := bind(ctx, ledger, nil)
+	socks, foreign, err := bind(ctx, ledger, probeRPCBind(ledger))
 	if err != nil {
 		return err
 	}
@@ -115,6 +115,23 @@ func Serve(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		parts = append(parts, nfsPart(srv, s))
+	}
+
+	entries := rpcEntries(socks[ports.NFS], ledger.Number(ports.NFS))
+	if s := socks[ports.RPCBind]; s != nil {
+		parts = append(parts, rpcbindPart(s, ledger.Number(ports.RPCBind), entries, o.Logger))
+	}
+	if foreign {
+		r, err := register(ctx, ledger, entries)
+		if err != nil {
+			return err
+		}
+		open.add("registration with rpcbind", func() error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return r.Close(ctx)
+		})
+		made.notes = append(made.notes, "The rpcbind of this machine tells clients our ports.")
 	}
 
 	b := banner{build: build, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}

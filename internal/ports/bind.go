@@ -229,6 +229,13 @@ func (l *Ledger) Dial(ctx context.Context, id ID, transport, address string, o D
 	return d.DialContext(ctx, transport, address)
 }
 
+// DialUnix connects to a socket in the file system, which is no port and so has
+// no row: a service of this machine.
+func DialUnix(ctx context.Context, path string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	return d.DialContext(ctx, "unix", path)
+}
+
 func checkDial(p Port, transport, address string) error {
 	found := false
 	for _, t := range p.Transports {
