@@ -84,6 +84,17 @@ func TestCodec_largest(t *testing.T) {
 	}
 }
 
+func TestDecode_bounded(t *testing.T) {
+	a := fs.ACL{Entries: make([]fs.ACE, maxStored+1)}
+	if _, err := Decode(Encode(&a)); !errors.Is(err, fs.Corrupt) {
+		t.Errorf("%d entries: %v", len(a.Entries), err)
+	}
+	a.Entries = a.Entries[1:]
+	if _, err := Decode(Encode(&a)); err != nil {
+		t.Errorf("%d entries: %v", len(a.Entries), err)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	ok := ace(allow, fs.ACEInherited, bob, fs.RightsAll)
 	for _, c := range []struct {

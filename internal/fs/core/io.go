@@ -12,6 +12,9 @@ import (
 
 // Read implements fs.Files.
 func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadRequest, dst []byte) (fs.ReadResult, error) {
+	if err := f.unlocked(n, q.Stream, 0, q.Offset, len(dst), false); err != nil {
+		return fs.ReadResult{}, wrap("read", n, "", err)
+	}
 	res, err := f.read(ctx, n, q.Stream, q.Offset, dst, func(r *meta.Reader, i *meta.Inode) error {
 		want := fs.RightRead
 		if q.Execute {
@@ -60,6 +63,11 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 
 // Write implements fs.Files.
 func (f *FS) Write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequest) (fs.WriteResult, error) {
+	if !w.Append {
+		if err := f.unlocked(n, w.Stream, 0, w.Offset, len(w.Data), true); err != nil {
+			return fs.WriteResult{}, wrap("write", n, "", err)
+		}
+	}
 	res, err := f.write(ctx, c, n, w, false)
 	return res, wrap("write", n, "", err)
 }

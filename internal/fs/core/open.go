@@ -266,6 +266,9 @@ func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResul
 	if h.granted&(fs.RightRead|fs.RightExecute) == 0 {
 		return fs.ReadResult{}, wrap("read", h.node, "", fs.Access)
 	}
+	if err := h.f.unlocked(h.node, h.sid, h.id, off, len(dst), false); err != nil {
+		return fs.ReadResult{}, wrap("read", h.node, "", err)
+	}
 	r, err := h.f.read(ctx, h.node, h.sid, off, dst, func(*meta.Reader, *meta.Inode) error { return nil })
 	return r, wrap("read", h.node, "", err)
 }
@@ -278,6 +281,11 @@ func (h *handle) Write(ctx context.Context, w *fs.WriteRequest) (fs.WriteResult,
 	q := *w
 	q.Stream = h.sid
 	q.Append = w.Append || h.granted&fs.RightModify == 0
+	if !q.Append {
+		if err := h.f.unlocked(h.node, h.sid, h.id, q.Offset, len(q.Data), true); err != nil {
+			return fs.WriteResult{}, wrap("write", h.node, "", err)
+		}
+	}
 	r, err := h.f.write(ctx, h.caller, h.node, &q, true)
 	return r, wrap("write", h.node, "", err)
 }
@@ -347,6 +355,7 @@ func (h *handle) Close(ctx context.Context) error {
 	if h.node.Live() && h.granted&(fs.RightModify|fs.RightExtend) != 0 && !h.doom.Load() {
 		err = h.f.io.Flush(ctx, h.node.ID)
 	}
+	h.f.ReleaseHandle(h.node, h.id)
 	last := h.f.opens.leave(h)
 	if h.doom.Load() && h.node.Live() {
 		if h.sid != 0 {
