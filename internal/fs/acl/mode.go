@@ -139,6 +139,18 @@ func Chmod(a *fs.ACL, mode fs.Mode, isDir bool, policy Policy) fs.ACL {
 	if a.ModeOnly || policy == Native {
 		return justMode(a, mode)
 	}
+	es := chmodEntries(a, mode, isDir, func(ChmodStep) {})
+	out.Mode = mode &^ 0o777
+	out.Entries = es
+	out.Control |= fs.ACLPresent
+	if slices.Equal(es, FromMode(a.Owner, a.Group, mode, isDir)) {
+		return justMode(a, mode)
+	}
+	return out
+}
+
+// chmodEntries answers the entries after a chmod, and reports how each came about.
+func chmodEntries(a *fs.ACL, mode fs.Mode, isDir bool, report func(ChmodStep)) []fs.ACE {
 	c := classesOf(mode, isDir)
 	now := shown(a)
 	c.owner |= now.owner & hidden &^ ownership
@@ -152,41 +164,52 @@ func Chmod(a *fs.ACL, mode fs.Mode, isDir bool, policy Policy) fs.ACL {
 		split = 2
 	}
 	max := limit(mode>>3 | mode)
-	es := slices.Clone(posix[:split])
+	var es []fs.ACE
+	put := func(s ChmodStep) {
+		if s.Source != nil {
+			t := s.Source.Trustee
+			s.Owner, s.Group, s.Other = isOwnerTrustee(a, t), isGroupTrustee(a, t), t == identity.Everyone
+		}
+		report(s)
+		if s.Result != nil {
+			es = append(es, *s.Result)
+		}
+	}
+	insert := func(aces []fs.ACE) {
+		for _, e := range aces {
+			put(ChmodStep{Action: InsertACE, Result: &e, Reason: "the mode stands for it"})
+		}
+	}
+	insert(posix[:split])
 	for _, e := range a.Entries {
+		onward := e // what children go on to inherit
+		onward.Flags |= fs.ACEInheritOnly
 		switch {
 		case e.Flags&fs.ACEInheritOnly != 0 || e.Trustee == identity.CreatorOwner || e.Trustee == identity.CreatorGroup:
-			es = append(es, e)
-			continue
+			put(ChmodStep{Action: CopyACE, Source: &e, Result: &e, Reason: "only children inherit it"})
 		case isOwnerTrustee(a, e.Trustee) || isGroupTrustee(a, e.Trustee) || e.Trustee == identity.Everyone:
 			if inheritable(e) {
-				e.Flags |= fs.ACEInheritOnly
-				es = append(es, e)
+				put(ChmodStep{Action: ModifyACE, Source: &e, Result: &onward, Reason: "the mode takes its place here, children go on to inherit it"})
+			} else {
+				put(ChmodStep{Action: RemoveACE, Source: &e, Reason: "the mode takes its place"})
 			}
-			continue
-		}
-		if e.Type == fs.ACEDeny || e.Rights&^max == 0 {
-			es = append(es, e)
-			continue
-		}
-		if inheritable(e) {
-			keep := e
-			keep.Flags |= fs.ACEInheritOnly
-			es = append(es, keep)
-		}
-		if e.Rights &= max; e.Rights != 0 {
-			e.Flags = 0
-			es = append(es, e)
+		case e.Type == fs.ACEDeny || e.Rights&^max == 0:
+			put(ChmodStep{Action: CopyACE, Source: &e, Result: &e, Reason: "it grants no more than the mode"})
+		default:
+			if inheritable(e) {
+				put(ChmodStep{Action: InsertACE, Result: &onward, Reason: "children go on to inherit the entry as it was"})
+			}
+			less := e
+			if less.Rights &= max; less.Rights == 0 {
+				put(ChmodStep{Action: RemoveACE, Source: &e, Reason: "the mode allows nothing of it"})
+				continue
+			}
+			less.Flags = 0
+			put(ChmodStep{Action: ModifyACE, Source: &e, Result: &less, Reason: "the mode allows others less"})
 		}
 	}
-	es = append(es, posix[split:]...)
-	out.Mode = mode &^ 0o777
-	out.Entries = es
-	out.Control |= fs.ACLPresent
-	if slices.Equal(es, FromMode(a.Owner, a.Group, mode, isDir)) {
-		return justMode(a, mode)
-	}
-	return out
+	insert(posix[split:])
+	return es
 }
 
 func justMode(a *fs.ACL, mode fs.Mode) fs.ACL {
