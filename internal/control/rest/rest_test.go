@@ -24,6 +24,7 @@ const adminPassword = "Correct-horse-1"
 // api is a server with a fresh system behind it.
 type api struct {
 	t       *testing.T
+	handler http.Handler
 	url     string
 	token   string
 	metrics string
@@ -51,13 +52,14 @@ func newAPI(t *testing.T) *api {
 	}
 	f := memfs.New(memfs.Options{})
 	clock := time.Now() // stands still: nothing expires or drains behind a test's back
-	srv := httptest.NewServer(New(Options{
+	handler := New(Options{
 		Now: func() time.Time { return clock },
 		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
-	}))
+	})
+	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	a := &api{t: t, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client()}
+	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client()}
 	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	a.token = a.login("admin", adminPassword)
 	return a

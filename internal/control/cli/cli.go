@@ -1,0 +1,187 @@
+// Package cli is the command line of an operator: "manifold NOUN VERB", one
+// file per noun. It does what any client of the REST API can, no more.
+//
+// Invariants: results go to Out, everything else to Err; --json prints what the
+// API answered; secrets are stored in one file that only its owner can read
+// and are never printed.
+//
+// The package must know the server only through the client.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"manifold/client"
+)
+
+// Options say what the commands see of the world. The zero value is the
+// process's own.
+type Options struct {
+	Out, Err io.Writer
+	In       io.Reader
+	// Env looks a variable up: MANIFOLD_HOST, MANIFOLD_PORT, MANIFOLD_TOKEN,
+	// MANIFOLD_PASSWORD, MANIFOLD_CREDENTIALS.
+	Env func(string) string
+	// Home is where .manifold/credentials lies.
+	Home string
+	// ReadPassword asks on the terminal without echo.
+	ReadPassword func(prompt string) (string, error)
+}
+
+// app is what all commands share.
+type app struct {
+	o Options
+
+	host     string
+	port     int
+	asJSON   bool
+	insecure bool
+	trustNew bool
+}
+
+// New makes the commands that work through the REST API, to be added to the
+// root command.
+func New(o Options) []*cobra.Command {
+	if o.Out == nil {
+		o.Out = os.Stdout
+	}
+	if o.Err == nil {
+		o.Err = os.Stderr
+	}
+	if o.In == nil {
+		o.In = os.Stdin
+	}
+	if o.Env == nil {
+		o.Env = os.Getenv
+	}
+	if o.Home == "" {
+		o.Home, _ = os.UserHomeDir()
+	}
+	a := &app{o: o}
+	if o.ReadPassword == nil {
+		a.o.ReadPassword = a.readPassword
+	}
+	cmds := []*cobra.Command{
+		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.changePasswordCommand(),
+		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.nodeCommand(), a.rawCommand(),
+	}
+	for _, c := range cmds {
+		f := c.PersistentFlags()
+		f.StringVar(&a.host, "host", "", "server (MANIFOLD_HOST, else the one of the last login, else localhost)")
+		f.IntVar(&a.port, "port", 0, "port of the REST API (MANIFOLD_PORT, else 8000)")
+		f.BoolVar(&a.asJSON, "json", false, "print JSON")
+		f.BoolVar(&a.insecure, "insecure", false, "trust any certificate")
+		f.BoolVar(&a.trustNew, "trust-new-certificate", false, "forget the certificate seen before and trust the present one from now on")
+		c.SetOut(o.Out)
+		c.SetErr(o.Err)
+	}
+	return cmds
+}
+
+// readPassword asks on the terminal.
+func (a *app) readPassword(prompt string) (string, error) {
+	f, ok := a.o.In.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return "", errors.New("there is no terminal to ask for the password; use --password-stdin or MANIFOLD_PASSWORD")
+	}
+	fmt.Fprint(a.o.Err, prompt)
+	b, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(a.o.Err)
+	return string(b), err
+}
+
+// run wraps the body of a command that needs a session.
+func (a *app) run(fn func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := a.connect()
+		if err != nil {
+			return err
+		}
+		defer s.client.Close()
+		err = fn(cmd.Context(), s.client, args)
+		if client.IsStatus(err, 401) {
+			return fmt.Errorf("%w; sign in with: manifold login", err)
+		}
+		if perr := s.keepCertificate(); err == nil {
+			err = perr
+		}
+		return err
+	}
+}
+
+// noun makes a command that only groups others.
+func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(verbs...)
+	return c
+}
+
+// json prints v.
+func (a *app) json(v any) error {
+	e := json.NewEncoder(a.o.Out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// table prints rows under a heading.
+func (a *app) table(heading string, rows [][]string) error {
+	w := tabwriter.NewWriter(a.o.Out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(strings.Fields(heading), "\t"))
+	for _, r := range rows {
+		for i := range r {
+			r[i] = printable(r[i])
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
+	}
+	return w.Flush()
+}
+
+// record prints names and values in turn, one pair a line.
+func (a *app) record(pairs ...string) error {
+	w := tabwriter.NewWriter(a.o.Out, 0, 4, 2, ' ', 0)
+	for i := 0; i < len(pairs); i += 2 {
+		fmt.Fprintf(w, "%s\t%s\n", pairs[i], printable(pairs[i+1]))
+	}
+	return w.Flush()
+}
+
+// printable keeps what others chose, as file names, from driving the terminal.
+func printable(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }) < 0 {
+		return s
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// ref takes a path or an id from the command line.
+func ref(s string) (client.Ref, error) {
+	if strings.HasPrefix(s, "/") || s != "" && strings.Trim(s, "0123456789") == "" {
+		return client.Ref(s), nil
+	}
+	return "", fmt.Errorf("%q: want an absolute path or a file id", s)
+}
+
+// place splits an absolute path into its directory and last name.
+func place(s string) (dir client.Ref, name string, err error) {
+	p := path.Clean(s)
+	if !strings.HasPrefix(s, "/") || p == "/" {
+		return "", "", fmt.Errorf("%q: want an absolute path below the root", s)
+	}
+	d, name := path.Split(p)
+	return client.Ref(path.Clean(d)), name, nil
+}

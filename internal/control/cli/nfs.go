@@ -1,0 +1,240 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"manifold/client"
+)
+
+func (a *app) nfsCommand() *cobra.Command {
+	return noun("nfs", "NFS",
+		noun("export", "NFS exports", a.exportList(), a.exportShow(), a.exportAdd(), a.exportModify(), a.exportDelete()))
+}
+
+func (a *app) exportList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List exports", Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
+			es, err := c.Exports(ctx)
+			if err != nil {
+				return err
+			}
+			if a.asJSON {
+				return a.json(es)
+			}
+			var rows [][]string
+			for _, e := range es {
+				rows = append(rows, []string{e.ID, e.ExportPath, e.FSPath, rules(&e), e.Description})
+			}
+			return a.table("ID EXPORT DIRECTORY RULES DESCRIPTION", rows)
+		}),
+	}
+}
+
+// rules renders restrictions on one line, in the order in which they are tried.
+func rules(e *client.Export) string {
+	if len(e.Restrictions) == 0 {
+		return "everyone:rw"
+	}
+	var out []string
+	for _, r := range e.Restrictions {
+		out = append(out, rule(&r))
+	}
+	return strings.Join(out, "; ")
+}
+
+func rule(r *client.Restriction) string {
+	hosts := strings.Join(r.Hosts, ",")
+	if hosts == "" {
+		hosts = "everyone"
+	}
+	access := "rw"
+	if r.ReadOnly {
+		access = "ro"
+	}
+	switch r.UserMapping {
+	case client.MapRoot:
+		access += ",root_squash"
+	case client.MapAll:
+		access += ",all_squash"
+	}
+	if r.RequirePrivilegedPort {
+		access += ",secure"
+	}
+	return hosts + ":" + access
+}
+
+func (a *app) exportShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show EXPORT", Short: "One export, by id or path", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
+			e, err := c.Export(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.showExport(&e)
+		}),
+	}
+}
+
+func (a *app) showExport(e *client.Export) error {
+	if a.asJSON {
+		return a.json(e)
+	}
+	pairs := []string{"Id", e.ID, "Export", e.ExportPath, "Directory", e.FSPath, "Description", e.Description}
+	for i := range e.Restrictions {
+		pairs = append(pairs, fmt.Sprintf("Rule %d", i+1), rule(&e.Restrictions[i]))
+	}
+	return a.record(append(pairs, "32 bits", strings.Join(e.Present32, ","))...)
+}
+
+// exportFlags describe an export on the command line.
+type exportFlags struct {
+	path, dir, description string
+	hosts                  []string
+	readOnly, privileged   bool
+	squash                 string
+	uid, gid               string
+	restrictions           string
+	present32              []string
+	mkdir                  bool
+}
+
+func (f *exportFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVar(&f.description, "description", "", "text for people")
+	fl.StringSliceVar(&f.hosts, "host-rule", nil, "hosts of the rule: address, range a-b, network, name with one leading *; none is every host")
+	fl.BoolVar(&f.readOnly, "read-only", false, "the rule's hosts may only read")
+	fl.BoolVar(&f.privileged, "privileged-port", false, "the rule's hosts must call from a port below 1024")
+	fl.StringVar(&f.squash, "squash", "none", "whom the rule maps to somebody else: none, root or all")
+	fl.StringVar(&f.uid, "map-user", "", "user to map to: a number or the name of a local user; nobody without it")
+	fl.StringVar(&f.gid, "map-group", "", "group to map to with a numeric user")
+	fl.StringVar(&f.restrictions, "restrictions", "", "file with all rules as JSON, - for standard input")
+	fl.StringSliceVar(&f.present32, "show-32-bit", nil, "show FILE_IDS, FILE_SIZES, FS_SIZE or ALL with 32 bits")
+	fl.BoolVar(&f.mkdir, "create-directory", false, "make the directory if it is missing")
+}
+
+// ruleFlags are those that make up a rule.
+var ruleFlags = []string{"host-rule", "read-only", "privileged-port", "squash", "map-user", "map-group"}
+
+// apply changes what was given on the command line.
+func (f *exportFlags) apply(a *app, c *cobra.Command, e *client.Export) error {
+	given := c.Flags().Changed
+	if given("description") {
+		e.Description = f.description
+	}
+	if given("show-32-bit") {
+		e.Present32 = f.present32
+	}
+	oneRule := slices.ContainsFunc(ruleFlags, given)
+	switch {
+	case oneRule && given("restrictions"):
+		return errors.New("--restrictions and the flags of a single rule exclude each other")
+	case given("restrictions"):
+		var err error
+		e.Restrictions, err = a.readRestrictions(f.restrictions)
+		return err
+	case oneRule:
+		r, err := f.rule()
+		e.Restrictions = []client.Restriction{r}
+		return err
+	}
+	return nil
+}
+
+func (f *exportFlags) rule() (client.Restriction, error) {
+	r := client.Restriction{Hosts: f.hosts, ReadOnly: f.readOnly, RequirePrivilegedPort: f.privileged,
+		MapToUser: principal(f.uid, "NFS_UID", "LOCAL_USER"), MapToGroup: principal(f.gid, "NFS_GID", "LOCAL_GROUP")}
+	if r.Hosts == nil {
+		r.Hosts = []string{}
+	}
+	m := map[string]string{"none": client.MapNone, "root": client.MapRoot, "all": client.MapAll}
+	if r.UserMapping = m[f.squash]; r.UserMapping == "" {
+		return r, fmt.Errorf("--squash %s: want none, root or all", f.squash)
+	}
+	return r, nil
+}
+
+func (a *app) readRestrictions(name string) (out []client.Restriction, err error) {
+	var b []byte
+	if name == "-" {
+		b, err = io.ReadAll(io.LimitReader(a.o.In, 4<<20))
+	} else {
+		b, err = os.ReadFile(name)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("restrictions: %w", err)
+	}
+	return out, nil
+}
+
+func (a *app) exportAdd() *cobra.Command {
+	var f exportFlags
+	c := &cobra.Command{Use: "add EXPORT DIRECTORY", Short: "Export a directory", Args: cobra.ExactArgs(2)}
+	f.add(c)
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
+		e := client.Export{ExportPath: args[0], FSPath: args[1], Restrictions: []client.Restriction{}, Present32: []string{}}
+		if err := f.apply(a, c, &e); err != nil {
+			return err
+		}
+		made, err := cl.AddExport(ctx, e, f.mkdir)
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return a.json(made)
+		}
+		_, err = fmt.Fprintln(a.o.Out, made.ID)
+		return err
+	})
+	return c
+}
+
+func (a *app) exportModify() *cobra.Command {
+	var f exportFlags
+	c := &cobra.Command{Use: "modify EXPORT", Short: "Change parts of an export; flags of a rule replace all its rules by that one", Args: cobra.ExactArgs(1)}
+	f.add(c)
+	c.Flags().StringVar(&f.path, "export-path", "", "new name to mount")
+	c.Flags().StringVar(&f.dir, "fs-path", "", "new directory")
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
+		e, err := cl.Export(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := f.apply(a, c, &e); err != nil {
+			return err
+		}
+		if f.path != "" {
+			e.ExportPath = f.path
+		}
+		if f.dir != "" {
+			e.FSPath = f.dir
+		}
+		// The tag keeps a change by somebody else from being undone.
+		out, err := cl.ReplaceExport(ctx, e.ID, e, f.mkdir, e.ETag)
+		if err != nil || !a.asJSON {
+			return err
+		}
+		return a.json(out)
+	})
+	return c
+}
+
+func (a *app) exportDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete EXPORT", Short: "Remove an export, by id or path", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error { return c.DeleteExport(ctx, args[0]) }),
+	}
+}
