@@ -36,8 +36,8 @@ type RightsStep struct {
 	Step
 }
 
-// Rights explains what a caller may do, entry by entry.
-type Rights struct {
+// RightsExplanation tells what a caller may do, entry by entry.
+type RightsExplanation struct {
 	// Privileged are rights that being superuser or FileFullAccess gives; ReadPrivileged
 	// those of other privileges.
 	Privileged, ReadPrivileged fs.Rights
@@ -53,8 +53,8 @@ type Rights struct {
 }
 
 // ExplainRights explains Check. parent are the caller's rights on the directory.
-func ExplainRights(c *fs.Caller, a *fs.ACL, isDir bool, parent fs.Rights) Rights {
-	x := Rights{Max: fs.RightsAll, FromParent: FromParent(parent)}
+func ExplainRights(c *fs.Caller, a *fs.ACL, isDir bool, parent fs.Rights) RightsExplanation {
+	x := RightsExplanation{Max: fs.RightsAll, FromParent: FromParent(parent)}
 	if c.ReadOnly {
 		x.Max = ReadRights
 	}
