@@ -15,10 +15,12 @@
 package gc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +48,10 @@ type Options struct {
 	// MinLive is the part of a segment that must live, or what does is moved
 	// away; default 0.5, negative never.
 	MinLive float64
+	// LowBytes: while less is free, the store is short of space. Then grace and
+	// settle shrink to little more than a transaction may take, so that Views
+	// meet data.ErrMoved, and fuller segments are emptied; default 1 GiB.
+	LowBytes uint64
 	// Interval is how often Run looks around without being told; default 30 s.
 	Interval time.Duration
 	// Delay lets freed extents gather after the first; default 200 ms.
@@ -67,6 +73,8 @@ type Stats struct {
 	Stuck int
 	// Waiting segments are condemned and in their grace.
 	Waiting int
+	// Low: the store is short of space.
+	Low bool
 }
 
 // Collector is the garbage collector of one store.
@@ -78,6 +86,7 @@ type Collector struct {
 	step sync.Mutex // a step at a time; guards all below but stats
 
 	loaded    bool
+	low       bool
 	condemned map[uint64]time.Time
 	segs      map[uint64]*state
 	queue     []uint64 // segments to look at
@@ -118,6 +127,9 @@ func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
 	}
 	if o.MinLive == 0 {
 		o.MinLive = 0.5
+	}
+	if o.LowBytes == 0 {
+		o.LowBytes = 1 << 30
 	}
 	if o.Interval == 0 {
 		o.Interval = 30 * time.Second
@@ -161,11 +173,7 @@ func (c *Collector) Step(ctx context.Context) (more bool, err error) {
 	if err := c.load(ctx); err != nil {
 		return false, err
 	}
-	var errs []error
-	if err := c.store.Reclaim(ctx); err != nil {
-		errs = append(errs, err)
-	}
-	errs = append(errs, c.remove(ctx))
+	errs := []error{c.store.Reclaim(ctx), c.measure(ctx), c.remove(ctx)}
 	moreQueue, err := c.drain(ctx)
 	errs = append(errs, err)
 	c.list()
@@ -173,6 +181,29 @@ func (c *Collector) Step(ctx context.Context) (more bool, err error) {
 	errs = append(errs, err)
 	c.count(func(s *Stats) { s.Waiting = len(c.condemned) })
 	return moreQueue || moreSegments, errors.Join(errs...)
+}
+
+// measure learns whether space is short.
+func (c *Collector) measure(ctx context.Context) error {
+	sp, err := c.store.Space(ctx)
+	if err != nil {
+		return err
+	}
+	if low := sp.Free < c.o.LowBytes; low != c.low {
+		c.low = low
+		c.listed = time.Time{} // judge all segments anew
+		c.count(func(s *Stats) { s.Low = low })
+		c.o.Logger.Info("space for data", "short", low, "free", sp.Free)
+	}
+	return nil
+}
+
+// hurried is a wait, cut short while space is.
+func (c *Collector) hurried(d time.Duration) time.Duration {
+	if c.low {
+		return min(d, c.eng.Limits().MaxTxnAge+time.Second)
+	}
+	return d
 }
 
 // load learns which segments an earlier process has condemned. No View or
@@ -202,7 +233,7 @@ func (c *Collector) remove(ctx context.Context) error {
 	var gone []uint64
 	var errs []error
 	for num, at := range c.condemned {
-		if c.o.Now().Sub(at) < c.o.Grace {
+		if c.o.Now().Sub(at) < c.hurried(c.o.Grace) {
 			continue
 		}
 		if err := c.store.Remove(num); err != nil {
@@ -326,14 +357,37 @@ func (c *Collector) enqueue(num uint64, st *state) {
 // list queues the segments that must be looked at because of their age alone.
 func (c *Collector) list() {
 	now := c.o.Now()
-	if !c.listed.IsZero() && now.Sub(c.listed) < c.o.Interval {
+	if !c.listed.IsZero() && now.Sub(c.listed) < c.hurried(c.o.Interval) {
 		return
 	}
 	c.listed = now
+	var sparse []data.SegmentInfo
 	for _, info := range c.store.Segments() {
 		st := c.state(info.Num)
-		if !st.scanned || st.moving || c.wants(info, st) != keep {
+		switch v := c.wants(info, st); {
+		case v == empty:
+			sparse = append(sparse, info)
+		case v == condemn || !st.scanned || st.moving:
 			c.enqueue(info.Num, st)
 		}
 	}
+	// What gives most for the least copying comes first.
+	slices.SortFunc(sparse, func(a, b data.SegmentInfo) int {
+		return cmp.Compare(c.segs[a.Num].fill(a), c.segs[b.Num].fill(b))
+	})
+	for _, info := range sparse {
+		c.enqueue(info.Num, c.segs[info.Num])
+	}
+}
+
+// due is how long Run may sleep.
+func (c *Collector) due() time.Duration {
+	c.step.Lock()
+	defer c.step.Unlock()
+	d := c.hurried(c.o.Interval)
+	now := c.o.Now()
+	for _, at := range c.condemned {
+		d = min(d, max(at.Add(c.hurried(c.o.Grace)).Sub(now), 0))
+	}
+	return max(d, c.o.Delay)
 }

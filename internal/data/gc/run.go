@@ -11,7 +11,7 @@ import (
 const maxBackoff = time.Minute
 
 // Run collects until ctx ends. It sleeps while there is nothing to do: it wakes
-// when an extent is queued and every Interval.
+// when an extent is queued, when a grace is over, and every Interval.
 func (c *Collector) Run(ctx context.Context) {
 	// A watch is only a hint; without one the interval must do.
 	watch, err := c.eng.Watch(ctx, data.QueueRange())
@@ -56,7 +56,7 @@ func (c *Collector) Run(ctx context.Context) {
 			soon = true
 		default:
 			backoff = time.Second
-			timer.Reset(c.o.Interval)
+			timer.Reset(c.due())
 		}
 	}
 }

@@ -26,10 +26,25 @@ func (c *Collector) wants(info data.SegmentInfo, st *state) verdict {
 			return keep // it only says which numbers were used
 		}
 		return condemn
-	case float64(st.live) < c.o.MinLive*float64(info.Bytes):
+	case st.fill(info) < c.minLive():
 		return empty
 	}
 	return keep
+}
+
+// fill is the part of a segment that lives.
+func (st *state) fill(info data.SegmentInfo) float64 {
+	return float64(st.live) / float64(max(info.Bytes, 1))
+}
+
+// lowMinLive is MinLive while space is short.
+const lowMinLive = 0.8
+
+func (c *Collector) minLive() float64 {
+	if c.low && c.o.MinLive > 0 {
+		return max(c.o.MinLive, lowMinLive)
+	}
+	return c.o.MinLive
 }
 
 // look works on the first queued segment that can be worked on.
@@ -70,7 +85,7 @@ func (c *Collector) lookAt(ctx context.Context, num uint64) (again bool, rows in
 		if st.sealed.IsZero() {
 			st.sealed = now
 		}
-		if now.Sub(st.sealed) < c.o.Settle {
+		if now.Sub(st.sealed) < c.hurried(c.o.Settle) {
 			return false, rows, nil
 		}
 	}
