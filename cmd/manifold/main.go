@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"manifold/internal/control/cli"
 )
 
 func main() { os.Exit(run()) }
@@ -57,6 +59,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	addServerCommands(root)
+	root.AddCommand(cli.New(cli.Options{})...)
 	return root
 }
 
