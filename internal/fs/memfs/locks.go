@@ -1,33 +1,20 @@
 package memfs
 
 import (
-	"context"
-
 	"manifold/internal/fs"
+	"manifold/internal/fs/lock"
 )
 
-// noLocks is a lock table that grants nothing.
-type noLocks struct{}
+func newLocks() *lock.Table { return lock.New(lock.Options{}) }
 
-func newLocks() fs.Locks { return noLocks{} }
+// lockConflict tells whether a mandatory lock of another handle is in the way.
+func (f *FS) lockConflict(n *inode, id fs.StreamID, off, length uint64, write bool, h *handle) bool {
+	var handle uint64
+	if h != nil {
+		handle = h.id
+	}
+	return length > 0 && f.CheckIO(fs.Node{ID: n.id}, id, handle, off, length, write) != nil
+}
 
-func (noLocks) Lock(context.Context, *fs.Caller, *fs.LockRequest) (*fs.LockConflictInfo, error) {
-	return nil, fs.NotSupported
-}
-func (noLocks) LockWait(context.Context, *fs.Caller, *fs.LockRequest) (fs.Waiter, error) {
-	return nil, fs.NotSupported
-}
-func (noLocks) Unlock(context.Context, *fs.Caller, *fs.LockRequest) error { return fs.NotSupported }
-func (noLocks) TestLock(context.Context, *fs.Caller, *fs.LockRequest) (*fs.LockConflictInfo, error) {
-	return nil, nil
-}
-func (noLocks) ReleaseClient(context.Context, string) (int, error) { return 0, nil }
-func (noLocks) ReleaseOwner(context.Context, fs.LockOwner, fs.Node) (int, error) {
-	return 0, nil
-}
-func (noLocks) LockList(context.Context, fs.Node, func(*fs.LockInfo) bool) error { return nil }
-func (noLocks) SetGrace(bool)                                                    {}
-
-func (f *FS) lockConflict(*inode, fs.StreamID, uint64, uint64, bool, *handle) bool { return false }
-
-func (f *FS) releaseHandle(*handle) {}
+// releaseHandle drops the locks of a handle that closes.
+func (f *FS) releaseHandle(h *handle) { f.ReleaseHandle(h.node, h.id) }

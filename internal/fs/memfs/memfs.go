@@ -19,6 +19,7 @@ import (
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/fold"
+	"manifold/internal/fs/lock"
 	"manifold/internal/identity"
 )
 
@@ -83,7 +84,7 @@ type tree map[fs.FileID]*inode
 // FS implements fs.FS.
 type FS struct {
 	opt Options
-	fs.Locks
+	*lock.Table
 
 	mu       sync.Mutex
 	live     tree
@@ -110,7 +111,7 @@ func New(opt Options) *FS {
 		opt.RootMode = 0o755
 	}
 	f := &FS{
-		opt: opt, Locks: newLocks(), live: tree{}, nextID: fs.RootID + 1, nextSnap: 1, nextOpen: 1, verifier: 1,
+		opt: opt, Table: newLocks(), live: tree{}, nextID: fs.RootID + 1, nextSnap: 1, nextOpen: 1, verifier: 1,
 		snaps: map[fs.SnapshotID]*snapshot{}, quotas: map[fs.FileID]*fs.Quota{}, opens: map[uint64]*handle{},
 		jobs: map[fs.FileID]*job{}, watches: map[*watch]struct{}{},
 	}
@@ -338,12 +339,13 @@ func (d *inode) ordered() []fs.Name {
 }
 
 // Crash loses what a crash may lose, unstable writes that were not committed,
-// and with them all opens, locks and watches; the verifier changes.
+// and with them all opens, locks and watches; the verifier changes. No call may
+// be under way.
 func (f *FS) Crash() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.verifier++
-	f.Locks = newLocks()
+	f.Table = newLocks()
 	for w := range f.watches {
 		f.endWatch(w)
 	}
