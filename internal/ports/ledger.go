@@ -160,6 +160,9 @@ func (l *Ledger) Listings() []Listing {
 		if bound {
 			p.Low, p.High = n, n
 		}
+		if l.off[p.ID] && p.State == On {
+			p.State = Off
+		}
 		out = append(out, Listing{Port: p, Disabled: l.off[p.ID], Listening: bound})
 	}
 	return out
