@@ -67,6 +67,8 @@ func (s *Store) write(c class, rec data.Record, stored [][]byte) (data.Record, e
 	if err != nil {
 		return data.Record{}, fmt.Errorf("segment: write extent %d: %w", rec.ID, noSpace(err))
 	}
+	s.count.appended.Add(1)
+	s.count.appendedBytes.Add(uint64(n))
 	rec.Segment, rec.Offset = sg.num, uint64(off)+headerBytes
 	rec.Fence = sg.fence
 	return rec, nil

@@ -80,6 +80,9 @@ func TestSmallReadsOfABlockReadItOnce(t *testing.T) {
 	if n := d.bytes.Load(); n != int64(len(want)) {
 		t.Fatalf("%d bytes read for %d", n, len(want))
 	}
+	if st := s.Stats(); st.Misses != 4 || st.Hits != 60 || st.Reads != 64 || st.Segments != 1 || st.Open != 1 || st.Failed != nil {
+		t.Fatalf("%+v", st)
+	}
 	got = make([]byte, len(want))
 	if err := s.ReadAt(ctx, recs[0], 0, got); err != nil || !bytes.Equal(got, want) {
 		t.Fatal(err)

@@ -24,6 +24,8 @@ func (s *Store) ReadAt(ctx context.Context, rec data.Record, off uint64, dst []b
 	if err := rec.Check(); err != nil {
 		return err
 	}
+	s.count.reads.Add(1)
+	s.count.readBytes.Add(uint64(len(dst)))
 	if rec.IsInline {
 		return readInline(rec, off, dst)
 	}
@@ -74,10 +76,12 @@ func (r *reader) some(off uint64, dst []byte) (int, error) {
 	k := blockKey{r.rec.ID, block}
 	if n < size {
 		if b := r.s.cache.get(k); b != nil {
+			r.s.count.hits.Add(1)
 			copy(dst[:n], b.b[skip:])
 			r.s.cache.put(b)
 			return n, nil
 		}
+		r.s.count.misses.Add(1)
 		b := r.s.cache.fresh()
 		defer r.s.cache.put(b)
 		if err := r.blocks(block, 1, b.b[:size]); err != nil {
@@ -111,6 +115,9 @@ func (r *reader) blocks(first uint64, count int, dst []byte) error {
 		err = readBlocks(r.sg.file, r.rec, first, count, dst)
 	} else {
 		err = r.decode(first, count, dst)
+	}
+	if errors.Is(err, data.ErrCorrupt) {
+		r.s.count.corrupt.Add(1)
 	}
 	if err != nil {
 		clear(dst) // bad bytes must not leak to a caller that ignores the error

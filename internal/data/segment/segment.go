@@ -133,6 +133,8 @@ type Store struct {
 	cache   *cache
 	zstd    codec
 
+	count counters
+
 	// create serialises creation of segments; taken before mu.
 	create sync.Mutex
 	// ballast tells whether that file exists; guarded by create.

@@ -51,6 +51,7 @@ func (s *Store) Sync(ctx context.Context) error {
 		if err != nil {
 			break
 		}
+		s.count.syncs.Add(1)
 		if e := sg.file.Sync(); e != nil {
 			err = fmt.Errorf("%w: sync of %s: %w", data.ErrFailed, nameOf(sg.num), e)
 		}
