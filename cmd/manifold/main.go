@@ -58,13 +58,15 @@ func newRoot() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	addServerCommands(root)
-	root.AddCommand(cli.New(cli.Options{})...)
+	root.AddGroup(&cobra.Group{ID: "here", Title: "On this machine:"}, &cobra.Group{ID: "api", Title: "Through the REST API of a server:"})
+	addGroup(root, "here", newServe(), newFsck(), newScrub(), newBench(), newPorts(), newAdminPassword(), newVersion())
+	addGroup(root, "api", cli.New(cli.Options{})...)
 	return root
 }
 
-// addServerCommands adds the commands that work on this machine rather than
-// through the REST API.
-func addServerCommands(root *cobra.Command) {
-	root.AddCommand(newServe(), newFsck(), newScrub(), newBench(), newPorts(), newVersion(), newAdminPassword())
+func addGroup(root *cobra.Command, group string, commands ...*cobra.Command) {
+	for _, c := range commands {
+		c.GroupID = group
+		root.AddCommand(c)
+	}
 }
