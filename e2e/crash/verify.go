@@ -46,14 +46,7 @@ func (w *worker) verify(ctx context.Context, conn *nfsclient.Conn) ([]string, er
 				findings[i] += " (" + u.what + " was under way)"
 			}
 		}
-	} else if u != nil && u.again != nil {
-		// It was not done; its repetition has to do it.
-		if err := u.again(ctx, conn); err != nil {
-			findings = append(findings, u.what+" again: "+err.Error())
-		} else {
-			u.apply(w.own, w.shared, func(n *node) *node { return n })
-		}
-		u.again = nil
+		u.apply = nil
 	}
 	if len(findings) > 0 {
 		return findings, nil
@@ -62,8 +55,11 @@ func (w *worker) verify(ctx context.Context, conn *nfsclient.Conn) ([]string, er
 	settle(w.shared, shared)
 	findings = w.handles(ctx, conn)
 	if u != nil && u.again != nil {
+		// Done or not, its repetition has to succeed, with the same result.
 		if err := u.again(ctx, conn); err != nil {
 			findings = append(findings, u.what+" again: "+err.Error())
+		} else if u.apply != nil {
+			u.apply(w.own, w.shared, func(n *node) *node { return n })
 		}
 	}
 	return findings, nil

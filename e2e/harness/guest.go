@@ -29,7 +29,7 @@ var guestScript []byte
 type Guest struct {
 	Net      *netns.Namespace // where the server listens on 0.0.0.0 or 198.51.100.1
 	MemoryMB int              // default 512
-	CPU      int              // host CPU that the guest is pinned to
+	CPU      int              // host CPU that the guest is pinned to; GUEST_CPU overrides
 	Realtime bool             // faster on a busy machine; not for benchmarks
 	Timeout  time.Duration    // default 5 minutes
 	// OnLine, if set, gets each line of stdout within milliseconds.
@@ -52,6 +52,13 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 	}
 	if g.Timeout == 0 {
 		g.Timeout = 5 * time.Minute
+	}
+	if s := os.Getenv("GUEST_CPU"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			tb.Fatalf("GUEST_CPU: %v", err)
+		}
+		g.CPU = n
 	}
 	ctl := tb.TempDir()
 	launcher := filepath.Join(ctl, "guest.sh")
@@ -91,7 +98,7 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 	}
 	code, convErr := strconv.Atoi(strings.TrimSpace(read("io/rc")))
 	if convErr != nil {
-		tb.Fatalf("the guest left no exit code (%v): %s\nconsole:\n%s\nstderr:\n%s", err, out.String(), read("console"), read("err"))
+		tb.Fatalf("the guest left no exit code (%v): %s\nconsole:\n%s\nstdout:\n%s\nstderr:\n%s", err, out.String(), read("console"), read("out"), read("err"))
 	}
 	return Result{read("out"), read("err"), code}
 }

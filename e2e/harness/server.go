@@ -167,6 +167,9 @@ func (s *Server) Running() bool {
 	}
 }
 
+// Ended is closed when the process has ended.
+func (s *Server) Ended() <-chan struct{} { return s.proc.Done() }
+
 // Kill9 kills the process and waits for its end. Start starts it again.
 func (s *Server) Kill9() { s.proc.Kill() }
 

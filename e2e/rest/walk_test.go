@@ -263,9 +263,9 @@ func snapshots(t *testing.T, r *harness.REST) {
 	r.Must(t, "GET", "/v2/snapshots/"+strconv.Itoa(two.ID)+"/changes-since/"+strconv.Itoa(one.ID), nil, &diff)
 	ops := map[string]string{}
 	for _, e := range diff.Entries {
-		ops[strings.TrimPrefix(e.Path, "/snap")] = e.Op
+		ops[e.Path] = e.Op
 	}
-	for path, op := range map[string]string{"/old": "DELETE", "/new": "CREATE", "/edit": "MODIFY"} {
+	for path, op := range map[string]string{"old": "DELETE", "new": "CREATE", "edit": "MODIFY"} {
 		if ops[path] != op {
 			t.Errorf("%s is %q in the difference %v, want %s", path, ops[path], ops, op)
 		}
