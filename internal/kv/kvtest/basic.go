@@ -185,8 +185,8 @@ func testWriteSkew(t *testing.T, e kv.Engine) {
 		}
 		return nil
 	})
-	if runs != 2 {
-		t.Errorf("the outer transaction ran %d times, want 2", runs)
+	if runs < 2 {
+		t.Errorf("the outer transaction ran %d times, want at least 2", runs)
 	}
 	equal(t, "a", viewGet(t, e, a), "1")
 	equal(t, "b", viewGet(t, e, b), "0")

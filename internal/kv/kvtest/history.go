@@ -87,10 +87,15 @@ func (h History) run(ctx context.Context, e kv.Engine, o *op, seed uint64) error
 	kind := rand.New(rand.NewPCG(seed, 1)).IntN(10)
 	if kind < 2 {
 		o.what = "view"
-		return e.View(ctx, kv.Linearizable, func(r kv.Reader) error {
-			o.reads = map[int]int{}
-			return h.reads(ctx, r, o, rand.New(rand.NewPCG(seed, 2)))
-		})
+		for {
+			err := e.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+				o.reads = map[int]int{}
+				return h.reads(ctx, r, o, rand.New(rand.NewPCG(seed, 2)))
+			})
+			if !errors.Is(err, kv.ErrSnapshotTooOld) {
+				return err
+			}
+		}
 	}
 	o.what = "update"
 	_, err := e.Update(ctx, func(t kv.Txn) error {

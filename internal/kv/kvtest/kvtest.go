@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,8 +20,15 @@ import (
 // Open returns an empty store that the test closes.
 type Open func(t *testing.T) kv.Engine
 
+// Option says what is peculiar to an engine.
+type Option int
+
+// MayRetry is for an engine that retries more often than it must: conflicts
+// are found by page, or unvalidated reads are validated.
+const MayRetry Option = 1
+
 // Run runs the whole suite on engines that open returns.
-func Run(t *testing.T, open Open) {
+func Run(t *testing.T, open Open, opts ...Option) {
 	tests := []struct {
 		name string
 		fn   func(*testing.T, kv.Engine)
@@ -31,7 +39,7 @@ func Run(t *testing.T, open Open) {
 		{"ErrorOfFunction", testErrorOfFunction},
 		{"SnapshotView", testSnapshotView},
 		{"WriteSkew", testWriteSkew},
-		{"Conflicts", testConflicts},
+		{"Conflicts", func(t *testing.T, e kv.Engine) { testConflicts(t, e, slices.Contains(opts, MayRetry)) }},
 		{"Opacity", testOpacity},
 		{"UnvalidatedSnapshot", testUnvalidatedSnapshot},
 		{"Counter", testCounter},
