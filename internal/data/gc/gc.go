@@ -1,6 +1,6 @@
 // Package gc gives the space of dead extents back: it drains the queue of
-// extents to free, removes segments in which nothing lives, and empties those
-// in which little does.
+// extents to free, removes segments in which nothing lives, empties those in
+// which little does, and packs inline extents that have lasted into segments.
 //
 // Invariants:
 //   - A segment is removed only when a transaction saw its index empty and
@@ -33,6 +33,8 @@ const (
 	freeBatch = 48 // four writes each
 	pageRows  = 4096
 	moveBatch = 32 // three writes each
+	packBatch = 64 // three writes each
+	packPage  = 512
 	moveBytes = 16 << 20
 	tailBytes = 1 << 20 // a longer dead tail is trimmed
 )
@@ -52,6 +54,12 @@ type Options struct {
 	// settle shrink to little more than a transaction may take, so that Views
 	// meet data.ErrMoved, and fuller segments are emptied; default 1 GiB.
 	LowBytes uint64
+	// PackAge is how long an extent lies inline before it is packed into a
+	// segment; default 1 h, negative never.
+	PackAge time.Duration
+	// PackMin is the smallest payload that is packed: below it a record and an
+	// index row weigh more than is won; default 1 KiB.
+	PackMin uint32
 	// Interval is how often Run looks around without being told; default 30 s.
 	Interval time.Duration
 	// Delay lets freed extents gather after the first; default 200 ms.
@@ -66,9 +74,10 @@ type Options struct {
 
 // Stats are counters since the start.
 type Stats struct {
-	FreedExtents, FreedBytes uint64
-	MovedExtents, MovedBytes uint64
-	RemovedSegments          uint64
+	FreedExtents, FreedBytes   uint64
+	MovedExtents, MovedBytes   uint64
+	PackedExtents, PackedBytes uint64
+	RemovedSegments            uint64
 	// Stuck segments cannot be emptied since something in them is corrupt.
 	Stuck int
 	// Waiting segments are condemned and in their grace.
@@ -93,6 +102,8 @@ type Collector struct {
 	listed    time.Time
 	after     data.ExtentID // how far the queue of extents was read
 	bad       map[data.ExtentID]bool
+	ages      []age
+	packed    data.ExtentID // those up to it were looked at
 
 	stats struct {
 		sync.Mutex
@@ -130,6 +141,12 @@ func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
 	}
 	if o.LowBytes == 0 {
 		o.LowBytes = 1 << 30
+	}
+	if o.PackAge == 0 {
+		o.PackAge = time.Hour
+	}
+	if o.PackMin == 0 {
+		o.PackMin = 1 << 10
 	}
 	if o.Interval == 0 {
 		o.Interval = 30 * time.Second
@@ -179,8 +196,10 @@ func (c *Collector) Step(ctx context.Context) (more bool, err error) {
 	c.list()
 	moreSegments, err := c.look(ctx)
 	errs = append(errs, err)
+	morePack, err := c.pack(ctx)
+	errs = append(errs, err)
 	c.count(func(s *Stats) { s.Waiting = len(c.condemned) })
-	return moreQueue || moreSegments, errors.Join(errs...)
+	return moreQueue || moreSegments || morePack, errors.Join(errs...)
 }
 
 // measure learns whether space is short.

@@ -39,6 +39,9 @@ type world struct {
 // plenty is the option that makes no test store short of space.
 const plenty = 1
 
+// packAge is short enough for the model, and longer than the grace.
+const packAge = 4 * time.Minute
+
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, disk: errdisk.New(), eng: memkv.New(), now: time.Unix(1e9, 0)}
 	w.start()
@@ -64,7 +67,7 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if w.gc, err = gc.New(w.eng, w.store, gc.Options{Now: w.clock, LowBytes: plenty}); err != nil {
+	if w.gc, err = gc.New(w.eng, w.store, gc.Options{Now: w.clock, LowBytes: plenty, PackAge: packAge}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { w.store.Close() })
@@ -98,6 +101,15 @@ func (w *world) install(rec data.Record) error {
 
 func (w *world) put(n int) data.ExtentID {
 	w.t.Helper()
+	if n <= w.store.InlineMax() {
+		w.next++
+		if _, err := w.eng.Update(w.t.Context(), func(tx kv.Txn) error {
+			return data.PutInline(tx, w.next, stream, [][]byte{body(w.next, n)})
+		}); err != nil {
+			w.t.Fatal(err)
+		}
+		return w.next
+	}
 	rec := w.append(n)
 	if err := w.install(rec); err != nil {
 		w.t.Fatal(err)
@@ -349,8 +361,10 @@ func TestModel(t *testing.T) {
 			var pending []data.Record
 			for range 250 {
 				switch k := r.IntN(20); {
-				case k < 8:
+				case k < 5:
 					live[w.put(r.IntN(400000)+20000)] = true
+				case k < 8:
+					live[w.put(r.IntN(16000)+1)] = true
 				case k < 9:
 					pending = append(pending, w.append(r.IntN(400000)+20000))
 				case k < 10 && len(pending) > 0:
@@ -536,5 +550,45 @@ func TestFaultsWhileMoving(t *testing.T) {
 	}
 	if s := w.gc.Stats(); s.MovedExtents == 0 {
 		t.Fatalf("%+v", s)
+	}
+}
+
+func TestOldInlineExtentsArePacked(t *testing.T) {
+	w := newWorld(t)
+	var ids []data.ExtentID
+	for i := range 300 {
+		ids = append(ids, w.put(900+10*i)) // 13 of them below PackMin
+	}
+	w.stepAll()
+	w.advance(packAge - time.Second)
+	w.stepAll()
+	if s := w.gc.Stats(); s.PackedExtents != 0 {
+		t.Fatalf("too early: %+v", s)
+	}
+	young := w.put(2000)
+	w.advance(2 * time.Second)
+	w.stepAll()
+	if s := w.gc.Stats(); s.PackedExtents != 287 {
+		t.Fatalf("%+v", s)
+	}
+	for i, id := range append(ids, young) {
+		w.check(id)
+		rec, err := w.lookup(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := i < 13 || id == young; rec.IsInline != want || rec.Owner != stream {
+			t.Fatalf("extent %d inline %v", id, rec.IsInline)
+		}
+	}
+	w.crash()
+	for _, id := range ids {
+		w.check(id)
+		w.drop(id)
+	}
+	w.drop(young)
+	w.settle()
+	if n := w.keys(); n != 0 {
+		t.Fatalf("%d keys left of nothing", n)
 	}
 }

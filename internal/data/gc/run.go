@@ -39,7 +39,7 @@ func (c *Collector) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		soon = false
-		before := c.Stats().MovedBytes
+		before := c.copied()
 		more, err := c.Step(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -52,13 +52,18 @@ func (c *Collector) Run(ctx context.Context) {
 			continue
 		case more:
 			backoff = time.Second
-			timer.Reset(c.pace(c.Stats().MovedBytes - before))
+			timer.Reset(c.pace(c.copied() - before))
 			soon = true
 		default:
 			backoff = time.Second
 			timer.Reset(c.due())
 		}
 	}
+}
+
+func (c *Collector) copied() uint64 {
+	s := c.Stats()
+	return s.MovedBytes + s.PackedBytes
 }
 
 // pace is how long to wait after so many bytes were moved.
