@@ -1,0 +1,63 @@
+package service
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestAttempts(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	a := newAttempts(func() time.Time { return now })
+	home := netip.MustParseAddr("192.0.2.1")
+	k := keyOf("Admin", home)
+	if k != keyOf("admin", netip.MustParseAddr("::ffff:192.0.2.1")) {
+		t.Error("one user from one address has two counts")
+	}
+	for range maxFailures {
+		if !a.allowed(k) {
+			t.Fatal("refused too early")
+		}
+		a.fail(k)
+	}
+	if a.allowed(k) {
+		t.Error("guessing goes on")
+	}
+	for _, other := range []attemptKey{keyOf("jane", home), keyOf("admin", netip.MustParseAddr("192.0.2.2"))} {
+		if !a.allowed(other) {
+			t.Errorf("%v is locked out by another", other)
+		}
+	}
+	now = now.Add(drain)
+	if !a.allowed(k) {
+		t.Error("locked for good")
+	}
+	a.fail(k)
+	if a.allowed(k) {
+		t.Error("one more failure gave more than one attempt")
+	}
+	a.succeed(k)
+	if !a.allowed(k) || len(a.mu.failed) != 0 {
+		t.Error("a success does not count")
+	}
+	if keyOf("x", netip.MustParseAddr("2001:db8::1")) != keyOf("x", netip.MustParseAddr("2001:db8::2")) {
+		t.Error("every address of one IPv6 host is counted on its own")
+	}
+}
+
+func TestAttempts_bounded(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	a := newAttempts(func() time.Time { return now })
+	for i := range maxTracked + 10 {
+		a.fail(keyOf(fmt.Sprint(i), netip.MustParseAddr("192.0.2.1")))
+	}
+	if len(a.mu.failed) > maxTracked {
+		t.Errorf("%d counts", len(a.mu.failed))
+	}
+	now = now.Add(time.Hour)
+	a.fail(keyOf("new", netip.MustParseAddr("192.0.2.1")))
+	if len(a.mu.failed) != 1 {
+		t.Errorf("%d counts after an hour", len(a.mu.failed))
+	}
+}
