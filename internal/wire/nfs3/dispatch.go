@@ -103,6 +103,9 @@ func (s *Server) handle(ctx context.Context, c *sunrpc.Call) sunrpc.Accept {
 	if c.Proc >= procCount {
 		return sunrpc.ProcedureUnavailable
 	}
+	if c.Proc != procNull && s.o.AuthSys != nil && !s.o.AuthSys() {
+		return sunrpc.TooWeak
+	}
 	q := requestPool.Get().(*request)
 	q.s, q.ctx, q.c = s, ctx, c
 	a := q.dispatch()

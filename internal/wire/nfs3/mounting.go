@@ -16,6 +16,9 @@ type mountBackend struct{ s *Server }
 // Mount implements mount.Backend.
 func (b mountBackend) Mount(ctx context.Context, c *sunrpc.Call, path string) ([]byte, mount.Status) {
 	s := b.s
+	if s.o.AuthSys != nil && !s.o.AuthSys() {
+		return nil, mount.ErrAcces
+	}
 	x, ok := s.o.Exports.ByPath(path)
 	if !ok {
 		return nil, mount.ErrNoEnt

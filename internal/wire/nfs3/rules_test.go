@@ -327,22 +327,41 @@ func TestObserver_isToldOfEveryCall(t *testing.T) {
 	}
 }
 
-func TestRepeatedCall_acrossConnections(t *testing.T) {
+func TestRepeatedCall_isAnsweredFromTheCache(t *testing.T) {
 	b := start(t)
 	b.mustCreate(b.root, "f")
-	e := sunrpc.NewEncoder(100)
-	sunrpc.EncodeCall(&e, 4711, Program, 3, procRemove, b.cred)
-	e.Opaque(b.root)
-	e.String("f")
-	for range 3 {
-		nc := wiretest.Dial(t, "tcp", b.addr)
-		d, err := sunrpc.DecodeReply(wiretest.Exchange(t, nc, e.Bytes()))
-		if err != nil {
-			t.Fatal(err)
+	nc := wiretest.Dial(t, "tcp", b.addr)
+	for xid := uint32(1); xid < 3; xid++ {
+		e := sunrpc.NewEncoder(100)
+		sunrpc.EncodeCall(&e, xid, Program, 3, procRemove, b.cred)
+		e.Opaque(b.root)
+		e.String("f")
+		for range 3 {
+			d, err := sunrpc.DecodeReply(wiretest.Exchange(t, nc, e.Bytes()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The second xid is another call: the name is gone.
+			want(t, "repeated REMOVE", Status(d.U32()), map[uint32]Status{1: OK, 2: ErrNoEnt}[xid])
 		}
-		want(t, "repeated REMOVE", Status(d.U32()), OK)
 	}
-	if n := b.srv.Stats().CacheHits; n != 2 {
+	if n := b.srv.Stats().CacheHits; n != 4 {
 		t.Errorf("cache hits %d", n)
 	}
+}
+
+func TestRules_withoutAuthSysNobodyIsServed(t *testing.T) {
+	var off atomic.Bool
+	b := start(t, func(o *Options) { o.AuthSys = func() bool { return !off.Load() } })
+	off.Store(true)
+	err := b.c.Call(t.Context(), Program, 3, procGetAttr, b.cred, func(e *sunrpc.Encoder) { e.Opaque(b.root) }, nil)
+	if e, ok := err.(*sunrpc.Error); !ok || !e.Denied || e.Auth != sunrpc.AuthTooWeak {
+		t.Errorf("GETATTR: %v", err)
+	}
+	if _, st := b.tryMount("/"); st != mount.ErrAcces {
+		t.Errorf("MNT: %d", st)
+	}
+	off.Store(false)
+	_, st := b.getAttr(b.root)
+	want(t, "GETATTR when on again", st, OK)
 }

@@ -63,6 +63,9 @@ type Options struct {
 	IdentityTTL time.Duration
 	// Names looks up the names of a client for rules that name hosts; nil: none.
 	Names func(ctx context.Context, a netip.Addr) []string
+	// AuthSys tells whether callers that nobody vouches for (AUTH_SYS and
+	// AUTH_NONE) are served at all; nil: they are. It is asked for every call.
+	AuthSys func() bool
 	// HandleKey makes file handles unforgeable: at least 16 secret bytes, the
 	// same after a restart and on every node.
 	HandleKey []byte

@@ -4,13 +4,17 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // The cache of answered calls (a duplicate-request cache): a client that lost
 // its connection repeats calls, and a REMOVE or an exclusive CREATE done twice
 // would answer an error for what has succeeded. A call is the same if client
-// address, xid, program, version, procedure, length and a hash of its first
-// bytes are. The port is not part of it: a client may come back from another.
+// address and port, xid, program, version, procedure, length and a hash of its
+// first bytes are, and the first is not older than cacheAge. The port is part
+// of it, as clients that repeat calls come back from the same one, while two
+// short-lived programs may count their xids from the same number: not to do
+// what the second asks for is worse than to do a repeat again.
 //
 // Bounded by entries and bytes over all, and by entries for each client
 // address, so that a busy client only ever pushes out its own answers or the
@@ -23,11 +27,14 @@ const cacheHashed = 1024
 // maxCachedReply bounds an answer worth keeping; non-idempotent calls answer less.
 const maxCachedReply = 1024
 
+// cacheAge is how long an answer is good for a repeat.
+const cacheAge = 10 * time.Minute
+
 // maxJoined bounds repeats that wait for one running call.
 const maxJoined = 4
 
 type cacheKey struct {
-	addr             netip.Addr
+	peer             netip.AddrPort
 	xid, prog        uint32
 	vers, proc, size uint32
 	sum              uint64
@@ -43,6 +50,7 @@ const (
 
 type drcEntry struct {
 	key    cacheKey
+	start  time.Time
 	client *cacheClient
 	done   bool
 	pins   int
@@ -88,7 +96,7 @@ const entryBytes = 640
 func (c *cache) key(call *Call) cacheKey {
 	b := call.Record.b
 	return cacheKey{
-		addr: call.Peer.Addr(), xid: call.XID, prog: call.Prog, vers: call.Vers, proc: call.Proc,
+		peer: call.Peer, xid: call.XID, prog: call.Prog, vers: call.Vers, proc: call.Proc,
 		size: uint32(len(b)), sum: maphash.Bytes(c.seed, b[:min(len(b), cacheHashed)]),
 	}
 }
@@ -98,7 +106,12 @@ func (c *cache) begin(call *Call) (*drcEntry, cacheState) {
 	k := c.key(call)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[k]; e != nil {
+	e := c.entries[k]
+	if e != nil && e.done && call.Start.Sub(e.start) > cacheAge {
+		c.remove(e)
+		e = nil
+	}
+	if e != nil {
 		if e.done {
 			e.pins++
 			return e, cacheDone
@@ -114,12 +127,13 @@ func (c *cache) begin(call *Call) (*drcEntry, cacheState) {
 		old.drop()
 		return e, cacheBusy
 	}
-	e := c.take()
+	e = c.take()
 	e.key = k
-	cl := c.clients[k.addr]
+	e.start = call.Start
+	cl := c.clients[k.peer.Addr()]
 	if cl == nil {
-		cl = &cacheClient{addr: k.addr}
-		c.clients[k.addr] = cl
+		cl = &cacheClient{addr: k.peer.Addr()}
+		c.clients[cl.addr] = cl
 	}
 	e.client = cl
 	c.entries[k] = e

@@ -129,6 +129,26 @@ func TestCache_runningCallsStayAndAnswersCanBePinned(t *testing.T) {
 	}
 }
 
+func TestCache_answersGrowOld(t *testing.T) {
+	c := newCache(10, 10, 1<<20)
+	put(c, 1, 1, []byte("old"))
+	call := cacheCall(1, 1)
+	call.Start = call.Start.Add(cacheAge + 1)
+	e, st := c.begin(call)
+	if st != cacheNew {
+		t.Fatalf("state %d", st)
+	}
+	c.end(e, []byte("new"), true)
+	if len(c.entries) != 1 {
+		t.Errorf("%d entries", len(c.entries))
+	}
+	call = cacheCall(1, 1)
+	call.Peer = netip.AddrPortFrom(call.Peer.Addr(), 701)
+	if _, st := c.begin(call); st != cacheNew {
+		t.Errorf("a call from another port is taken for a repeat: %d", st)
+	}
+}
+
 func TestBuf_countsOwners(t *testing.T) {
 	for _, n := range []int{0, 1, 512, 513, 3072, 3073, 5 << 10, 1<<20 + headroom, 1<<20 + headroom + 1} {
 		b := NewBuf(n)

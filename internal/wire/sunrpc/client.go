@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 )
@@ -85,7 +86,8 @@ type Client struct {
 
 // NewClient owns nc. Its goroutine ends with Close or when the connection fails.
 func NewClient(nc net.Conn) *Client {
-	c := &Client{nc: nc, maxReply: 2 << 20, pending: map[uint32]chan []byte{}, done: make(chan struct{}), xid: 1}
+	c := &Client{nc: nc, maxReply: 2 << 20, pending: map[uint32]chan []byte{}, done: make(chan struct{}),
+		xid: rand.Uint32()} // programs that start one after another must not repeat each other's
 	go c.read()
 	return c
 }

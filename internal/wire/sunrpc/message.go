@@ -43,6 +43,8 @@ const (
 	SystemError          Accept = 5
 	// NoReply drops the call without an answer. It is not on the wire.
 	NoReply Accept = 1 << 16
+	// TooWeak denies the call for its credential. It is not on the wire as such.
+	TooWeak Accept = 1<<16 + 1
 )
 
 // AuthStat says why a credential was refused.
@@ -104,6 +106,7 @@ type Call struct {
 	conn        *conn
 	packet      *packetPeer
 	prog        *Program
+	low, high   uint32 // versions of the program that there are, if this one is not
 	deny        denial
 	replyHint   int
 	requestCost int64
@@ -189,12 +192,16 @@ func beginReply(e *Encoder, xid uint32, a Accept) {
 // finishReply makes the reply one of state a, keeping results only with Success.
 func finishReply(c *Call, a Accept) {
 	e := &c.Reply
+	if a == TooWeak {
+		denyReply(c, denial{auth: AuthTooWeak})
+		return
+	}
 	if a != Success {
 		e.Truncate(replyHeader)
 		e.SetU32(replyHeader-4, uint32(a))
 		if a == ProgramMismatch {
-			e.U32(c.prog.Versions[0])
-			e.U32(c.prog.Versions[len(c.prog.Versions)-1])
+			e.U32(c.low)
+			e.U32(c.high)
 		}
 	}
 	e.SetU32(0, lastFragment|uint32(e.Len()-4))

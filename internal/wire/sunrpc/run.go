@@ -9,16 +9,27 @@ func (s *Server) route(c *Call) bool {
 		return false
 	}
 	c.deny = deny
-	c.prog = s.programs[c.Prog]
-	if c.Packet && c.prog != nil && !c.prog.Packet {
-		c.prog = nil
+	c.prog, c.low, c.high = nil, 0, 0
+	for _, p := range s.programs[c.Prog] {
+		if c.Packet && !p.Packet {
+			continue
+		}
+		if p.has(c.Vers) {
+			c.prog = p
+			break
+		}
+		if low, high := p.Versions[0], p.Versions[len(p.Versions)-1]; c.high == 0 {
+			c.low, c.high = low, high
+		} else {
+			c.low, c.high = min(c.low, low), max(c.high, high)
+		}
 	}
 	return true
 }
 
 // replySize is how many bytes of reply to count and prepare for.
 func (c *Call) replySize() int {
-	if c.prog == nil || c.prog.ReplySize == nil || c.deny != (denial{}) || !c.prog.has(c.Vers) {
+	if c.prog == nil || c.prog.ReplySize == nil || c.deny != (denial{}) {
 		return smallSize
 	}
 	return replyHeader + c.prog.ReplySize(c)
@@ -32,10 +43,10 @@ func (s *Server) run(c *Call) {
 	case c.deny != (denial{}):
 		s.n.denied.Add(1)
 		denyReply(c, c.deny)
+	case c.prog == nil && c.high != 0:
+		s.finish(c, ProgramMismatch)
 	case c.prog == nil:
 		s.finish(c, ProgramUnavailable)
-	case !c.prog.has(c.Vers):
-		s.finish(c, ProgramMismatch)
 	case c.prog.Once != nil && c.prog.Once(c.Vers, c.Proc):
 		if !s.runOnce(c) {
 			return

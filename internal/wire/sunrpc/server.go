@@ -115,7 +115,7 @@ type counters struct {
 // A Server answers calls on the listeners and packet connections it is given.
 type Server struct {
 	o        Options
-	programs map[uint32]*Program
+	programs map[uint32][]*Program // by number; several share one if their versions differ
 	requests *semaphore.Weighted
 	replies  *semaphore.Weighted
 	cache    *cache
@@ -147,7 +147,7 @@ func New(o Options) *Server {
 	o.defaults()
 	s := &Server{
 		o:        o,
-		programs: map[uint32]*Program{},
+		programs: map[uint32][]*Program{},
 		requests: semaphore.NewWeighted(o.MaxRequestBytes),
 		replies:  semaphore.NewWeighted(o.MaxReplyBytes),
 		cache:    newCache(o.CacheEntries, o.CachePerAddr, o.CacheBytes),
@@ -158,7 +158,7 @@ func New(o Options) *Server {
 		stop:     make(chan struct{}),
 	}
 	for _, p := range o.Programs {
-		s.programs[p.Number] = p
+		s.programs[p.Number] = append(s.programs[p.Number], p)
 	}
 	s.tick.Store(1)
 	return s

@@ -290,8 +290,11 @@ func TestServer_repeatedCallRunsOnce(t *testing.T) {
 	s, addr := startServer(t, Options{Programs: []*Program{svc.program()}})
 	p := record(3, 2, procOnce, nil)
 	var first []byte
+	var from net.Addr
+	var nc net.Conn
 	for range 3 {
-		nc := dial(t, addr) // as after a reconnect
+		nc = redial(t, addr, from)
+		from = nc.LocalAddr()
 		if _, err := nc.Write(p); err != nil {
 			t.Fatal(err)
 		}
@@ -304,8 +307,12 @@ func TestServer_repeatedCallRunsOnce(t *testing.T) {
 		} else if !bytes.Equal(got, first) {
 			t.Errorf("repeated call answered %x, at first %x", got, first)
 		}
+		if len(first) == 0 {
+			t.Fatal("no answer")
+		}
+		reset(t, nc)
 	}
-	nc := dial(t, addr)
+	nc = redial(t, addr, from)
 	if _, err := nc.Write(record(3, 2, procOnce, func(e *Encoder) { e.U32(1) })); err != nil {
 		t.Fatal(err)
 	}
@@ -320,29 +327,50 @@ func TestServer_repeatedCallRunsOnce(t *testing.T) {
 	}
 }
 
+// reset closes a connection so that its port can be used again at once.
+func reset(t *testing.T, nc net.Conn) {
+	t.Helper()
+	if err := nc.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.Close()
+}
+
+// redial connects from the given address, as a client does that lost its connection.
+func redial(t *testing.T, addr string, from net.Addr) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: from}
+	nc, err := d.DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	return nc
+}
+
 func TestServer_repeatJoinsRunningCall(t *testing.T) {
 	svc := &testService{entered: make(chan struct{}, 9), release: make(chan struct{})}
 	s, addr := startServer(t, Options{Programs: []*Program{svc.program()}})
 	p := record(3, 2, procOnce, nil)
-	a, b := dial(t, addr), dial(t, addr)
+	a := dial(t, addr)
 	if _, err := a.Write(p); err != nil {
 		t.Fatal(err)
 	}
 	<-svc.entered
+	reset(t, a)
+	b := redial(t, addr, a.LocalAddr())
 	if _, err := b.Write(p); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { return s.Stats().CacheJoined == 1 })
 	close(svc.release)
-	for _, nc := range []net.Conn{a, b} {
-		rec, err := readRecord(nc, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d, err := DecodeReply(rec)
-		if n := d.U32(); err != nil || n != 1 {
-			t.Errorf("run %d, %v", n, err)
-		}
+	rec, err := readRecord(b, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := DecodeReply(rec)
+	if n := d.U32(); err != nil || n != 1 {
+		t.Errorf("run %d, %v", n, err)
 	}
 }
 
@@ -533,5 +561,33 @@ func TestServer_endOfContextCuts(t *testing.T) {
 	}
 	if err := s.Serve(t.Context(), l); !errors.Is(err, ErrShutdown) {
 		t.Errorf("serve after shutdown: %v", err)
+	}
+}
+
+func TestServer_versionsOfOneProgram(t *testing.T) {
+	strict := &Program{Number: testProg, Versions: []uint32{7}, Handle: func(_ context.Context, c *Call) Accept {
+		if c.Cred.Flavor != FlavorSys {
+			return TooWeak
+		}
+		return Success
+	}}
+	_, addr := startServer(t, Options{Programs: []*Program{(&testService{}).program(), strict}})
+	c := dialClient(t, addr)
+	for _, vers := range []uint32{2, 4, 7} {
+		if err := c.Call(t.Context(), testProg, vers, 0, &SysCred{}, nil, nil); err != nil {
+			t.Errorf("version %d: %v", vers, err)
+		}
+	}
+	var e *Error
+	if err := c.Call(t.Context(), testProg, 7, 0, nil, nil, nil); !errors.As(err, &e) || !e.Denied || e.Auth != AuthTooWeak {
+		t.Errorf("a credential that is too weak: %v", err)
+	}
+	nc := dial(t, addr)
+	if _, err := nc.Write(record(1, 9, 0, nil)); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := readRecord(nc, 100)
+	if err != nil || len(rec) != 32 || rec[27] != 2 || rec[31] != 7 {
+		t.Errorf("an unknown version: %x %v, want 2 to 7 offered", rec, err)
 	}
 }
