@@ -9,16 +9,19 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"manifold/internal/config"
+	"manifold/internal/telemetry"
 )
 
 // httpsPart serves handler over TLS on all listeners. A certificate that is
 // replaced counts for the next connection.
-func httpsPart(name string, listeners []net.Listener, handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), log *slog.Logger) part {
+func httpsPart(name string, listeners []net.Listener, handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), count *httpCounter, log *slog.Logger) part {
 	srv := &http.Server{
-		Handler: handler,
+		Handler:   count.requests(handler),
+		ConnState: count.connection,
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: certificate,
@@ -52,6 +55,72 @@ func httpsPart(name string, listeners []net.Listener, handler http.Handler, cert
 		},
 	}
 }
+
+// httpCounter counts connections and requests of an HTTP protocol in the metrics.
+type httpCounter struct {
+	opened, ended atomic.Uint64
+	ops           map[string]*telemetry.Op // by method
+	other         *telemetry.Op
+}
+
+func newHTTPCounter(m *telemetry.Registry, protocol string) *httpCounter {
+	c := &httpCounter{ops: map[string]*telemetry.Op{}, other: m.Op(protocol, "OTHER", telemetry.Metadata, telemetry.Composite)}
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		c.ops[method] = m.Op(protocol, method, telemetry.Metadata, telemetry.Read)
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		c.ops[method] = m.Op(protocol, method, telemetry.Metadata, telemetry.Write)
+	}
+	m.Connections(protocol, c.opened.Load, c.ended.Load)
+	return c
+}
+
+func (c *httpCounter) connection(_ net.Conn, s http.ConnState) {
+	switch s {
+	case http.StateNew:
+		c.opened.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		c.ended.Add(1)
+	}
+}
+
+func (c *httpCounter) requests(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		op, ok := c.ops[r.Method]
+		if !ok {
+			op = c.other
+		}
+		a := &answer{ResponseWriter: w}
+		start := time.Now()
+		// A handler that panics to break the connection has failed.
+		done := false
+		defer func() { op.Done(time.Since(start), a.bytes, !done || a.status >= 400) }()
+		h.ServeHTTP(a, r)
+		done = true
+	})
+}
+
+// answer notes the status and length of an answer.
+type answer struct {
+	http.ResponseWriter
+	status, bytes int
+}
+
+func (a *answer) WriteHeader(status int) {
+	if status >= 200 { // not 100 Continue and the like
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += n
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach what is below.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // serveAll runs serve on each listener and answers the first failure; serve
 // must end when its listener is closed.

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"manifold/internal/kv/memkv"
+	"manifold/internal/telemetry"
 )
 
 func TestHTTPS_certificateAndDrain(t *testing.T) {
@@ -42,8 +44,9 @@ func TestHTTPS_certificateAndDrain(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "ok")
 	})
+	metrics := telemetry.New()
 	certs := &certificates{config: st.config}
-	p := httpsPart("test", []net.Listener{l}, h, certs.get, slog.New(slog.DiscardHandler))
+	p := httpsPart("test", []net.Listener{l}, h, certs.get, newHTTPCounter(metrics, "rest"), slog.New(slog.DiscardHandler))
 	ended := make(chan error, 1)
 	go func() { ended <- runParts(ctx, slog.New(slog.DiscardHandler), time.Minute, []part{p}, nil) }()
 
@@ -85,5 +88,17 @@ func TestHTTPS_certificateAndDrain(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	var b strings.Builder
+	if err := metrics.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`qumulo_protocol_operations_count{data_type="metadata",io_type="read",op_name="GET",protocol="rest"} 2`,
+		`qumulo_protocol_operation_bytes_count{data_type="metadata",io_type="read",op_name="GET",protocol="rest"} 4`,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("metrics lack %q:\n%s", want, &b)
+		}
 	}
 }

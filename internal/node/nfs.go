@@ -20,11 +20,18 @@ import (
 // programs are served on the same port.
 func newNFS(f *core.FS, c *config.Store, metrics *telemetry.Registry, log *slog.Logger, extra ...*sunrpc.Program) (*nfs3.Server, error) {
 	super := f.Superblock()
-	return nfs3.New(nfs3.Options{
+	s, err := nfs3.New(nfs3.Options{
 		FS: f, Exports: exports{c}, Identities: c.Resolver(), Names: newNames().of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
 		Observer: newNFSObserver(metrics), Logger: log, Extra: extra,
 	})
+	if err != nil {
+		return nil, err
+	}
+	metrics.Connections("nfs",
+		func() uint64 { return s.Stats().Accepted },
+		func() uint64 { n := s.Stats(); return n.Accepted - uint64(max(n.Conns, 0)) })
+	return s, nil
 }
 
 // nfsPart serves on the sockets of the NFS port.

@@ -106,7 +106,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 	}
 	if s := socks[ports.REST]; s != nil {
-		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, o.Logger))
+		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest"), o.Logger))
 	}
 
 	if s := socks[ports.NFS]; s != nil {

@@ -11,7 +11,6 @@ package telemetry
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +44,6 @@ type Registry struct {
 
 	ops, bytes, errors *prometheus.CounterVec
 	latency            *prometheus.HistogramVec
-	connects, leaves   *prometheus.CounterVec
 }
 
 var opLabels = []string{"data_type", "io_type", "op_name", "protocol"}
@@ -60,8 +58,6 @@ func New() *Registry {
 		Name: "qumulo_protocol_operation_latency_seconds", Help: "Time from request to reply.", Buckets: []float64{},
 	}, opLabels)
 	r.reg.MustRegister(r.latency)
-	r.connects = r.counters("qumulo_protocol_client_connections", "Connections that clients opened.", "protocol")
-	r.leaves = r.counters("qumulo_protocol_client_disconnections", "Connections that ended.", "protocol")
 	return r
 }
 
@@ -96,11 +92,12 @@ func (o *Op) Done(d time.Duration, n int, failed bool) {
 	o.latency.Observe(d.Seconds())
 }
 
-// Connected counts a connection; call the answer once when it ends.
-func (r *Registry) Connected(protocol string) (disconnected func()) {
-	r.connects.WithLabelValues(protocol).Inc()
-	leaves := r.leaves.WithLabelValues(protocol)
-	return sync.OnceFunc(leaves.Inc)
+// Connections declares how many connections clients of a protocol have opened
+// and how many of them ended, as its server counts them.
+func (r *Registry) Connections(protocol string, opened, ended func() uint64) {
+	value := func(f func() uint64) func() float64 { return func() float64 { return float64(f()) } }
+	r.Counter("qumulo_protocol_client_connections", "Connections that clients opened.", value(opened), "protocol", protocol)
+	r.Counter("qumulo_protocol_client_disconnections", "Connections that ended.", value(ended), "protocol", protocol)
 }
 
 // Gauge declares a value that is read when metrics are. labels are alternating

@@ -16,9 +16,9 @@ func TestRendering(t *testing.T) {
 	op := r.Op("nfs", "nfs3_write", Data, Write)
 	op.Done(250*time.Millisecond, 4096, false)
 	op.Done(250*time.Millisecond, 0, true)
-	left := r.Connected("nfs")
-	left()
-	left()
+	n := func(v uint64) func() uint64 { return func() uint64 { return v } }
+	r.Connections("nfs", n(3), n(1))
+	r.Connections("rest", n(9), n(9))
 	var b bytes.Buffer
 	if err := r.Write(&b); err != nil {
 		t.Fatal(err)
@@ -33,7 +33,9 @@ func TestRendering(t *testing.T) {
 		"qumulo_protocol_operation_bytes_count" + l + "} 4096\n",
 		"qumulo_protocol_operation_latency_seconds_bucket" + l + `,le="+Inf"} 2`,
 		"qumulo_protocol_operation_latency_seconds_sum" + l + "} 0.5\n",
+		`qumulo_protocol_client_connections_count{protocol="nfs"} 3`,
 		`qumulo_protocol_client_disconnections_count{protocol="nfs"} 1`,
+		`qumulo_protocol_client_connections_count{protocol="rest"} 9`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q in\n%s", want, text)

@@ -21,7 +21,8 @@ type NFSOptions struct {
 	Bytes int64
 	// IOBytes of one read or write; 0 is 1 MiB.
 	IOBytes int
-	// RandomOps reads and writes of 4 KiB; 0 is 20,000.
+	// RandomOps reads and writes of 4 KiB; 0 is 20,000, or as many as the large
+	// files have blocks if that is less.
 	RandomOps int
 }
 
@@ -43,7 +44,7 @@ func NFS(ctx context.Context, o NFSOptions) (phases []Phase, err error) {
 		o.IOBytes = 1 << 20
 	}
 	if o.RandomOps == 0 {
-		o.RandomOps = 20_000
+		o.RandomOps = int(min(o.Bytes/4096, 20_000))
 	}
 	if o.IOBytes < 4096 || o.IOBytes > 1<<20 || o.IOBytes%4096 != 0 {
 		return nil, errors.New("bench: a read or write moves 4 KiB to 1 MiB, a multiple of 4 KiB")
