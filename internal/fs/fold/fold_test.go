@@ -68,6 +68,10 @@ func TestName_everyRune(t *testing.T) {
 		if !utf8.ValidRune(r) || !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.S) || norm.Version != "15.0.0" {
 			continue
 		}
+		if _, ok := lookup(decompositions[:], r, func(d decomposition) rune { return d.r }); !ok && r%61 != 0 &&
+			unicode.In(r, unicode.Han, unicode.Hangul, unicode.Tangut, unicode.So) {
+			continue // tens of thousands alike
+		}
 		for _, in := range []string{string(r), string(r) + "\u0323\u0307", "\u0045\u0302" + string(r)} {
 			want := norm.NFC.String(strings.Map(simpleFold, norm.NFC.String(in)))
 			if got := Name(Policy, in); got != want {
@@ -82,7 +86,7 @@ func TestName_everyRune(t *testing.T) {
 func TestName_random(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	alphabet := []rune("aAäÄσΣςſßẞKİıǰjJ가각\u1100\u1161\u11a8\u0300\u0301\u0323\u0345\u0307\u030c\u1fb3\u1fbcΑα\u0958\u0dddあが\u3099\U0001d15e")
-	for range 20000 {
+	for range 5000 {
 		var b strings.Builder
 		for range rnd.IntN(9) {
 			if rnd.IntN(20) == 0 {

@@ -211,6 +211,16 @@ func TestLock_smb(t *testing.T) {
 	}
 }
 
+func TestLock_smbUnlocksExclusiveFirst(t *testing.T) {
+	l := New(Options{})
+	mustLock(t, l, smb(file1, 1, 100, 1, true))
+	mustLock(t, l, smb(file1, 1, 0, 10, true))
+	mustLock(t, l, smb(file1, 1, 0, 10, false))
+	mustUnlock(t, l, smb(file1, 1, 100, 1, true)) // moves the others about in the table
+	mustUnlock(t, l, smb(file1, 1, 0, 10, false))
+	mustLock(t, l, smb(file1, 2, 0, 10, false))
+}
+
 func TestLock_smbEmptyRange(t *testing.T) {
 	l := New(Options{})
 	mustLock(t, l, smb(file1, 1, 5, 0, true))

@@ -211,8 +211,8 @@ func (r modelReq) request() *fs.LockRequest {
 }
 
 func TestModel(t *testing.T) {
-	for seed := range uint64(60) {
-		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) { runModel(t, seed, 400) })
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) { runModel(t, seed, 300) })
 	}
 }
 

@@ -124,3 +124,17 @@ func TestLockWait_smb(t *testing.T) {
 		t.Errorf("freed %d, canceled %t", n, canceled(w3))
 	}
 }
+
+// TestLockWait_grantLetsEarlierIn: a waiter that is granted gives up a stronger
+// lock, for which somebody before it in the queue waits.
+func TestLockWait_grantLetsEarlierIn(t *testing.T) {
+	l := New(Options{})
+	mustLock(t, l, posix(file1, "a", 0, 1, true))
+	mustLock(t, l, posix(file1, "c", 5, 1, true))
+	b := mustWait(t, l, posix(file1, "b", 0, 1, false))
+	a := mustWait(t, l, posix(file1, "a", 0, 6, false))
+	mustUnlock(t, l, posix(file1, "c", 5, 1, true))
+	if !granted(a) || !granted(b) {
+		t.Errorf("granted: a %t, b %t", granted(a), granted(b))
+	}
+}
