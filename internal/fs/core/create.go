@@ -36,9 +36,6 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		return err
 	}
 	if err := fs.CheckName(name); err != nil {
-		if name == "." || name == ".." || name == fs.SnapshotDirName {
-			return fs.Exist
-		}
 		return err
 	}
 	id, err := f.db.NewFileID(ctx)
@@ -253,9 +250,6 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 		return err
 	}
 	if err := fs.CheckName(name); err != nil {
-		if name == "." || name == ".." || name == fs.SnapshotDirName {
-			return fs.Exist
-		}
 		return err
 	}
 	return f.db.Update(ctx, func(tx *meta.Txn) error {
@@ -288,6 +282,9 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 			return fs.TooManyLinks
 		}
 		if err := f.mayAdd(ctx, tx.View(), c, d, false); err != nil {
+			return err
+		}
+		if err := f.checkWORM(i); err != nil {
 			return err
 		}
 		b := before(d)

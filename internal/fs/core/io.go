@@ -12,7 +12,11 @@ import (
 
 // Read implements fs.Files.
 func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadRequest, dst []byte) (fs.ReadResult, error) {
-	if err := f.unlocked(n, q.Stream, 0, q.Offset, len(dst), false); err != nil {
+	err := f.opens.allows(n, q.Stream, fs.RightRead)
+	if err == nil {
+		err = f.unlocked(n, q.Stream, 0, q.Offset, uint64(len(dst)), false)
+	}
+	if err != nil {
 		return fs.ReadResult{}, wrap("read", n, "", err)
 	}
 	res, err := f.read(ctx, n, q.Stream, q.Offset, dst, func(r *meta.Reader, i *meta.Inode) error {
@@ -56,17 +60,19 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 		return check(r, i)
 	})
 	if err != nil {
-		return fs.ReadResult{}, err
+		return fs.ReadResult{}, f.streamErr(ctx, n, sid, err)
 	}
 	return fs.ReadResult{N: got, EOF: eof, Attr: attrOf(n, &i)}, nil
 }
 
 // Write implements fs.Files.
 func (f *FS) Write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequest) (fs.WriteResult, error) {
-	if !w.Append {
-		if err := f.unlocked(n, w.Stream, 0, w.Offset, len(w.Data), true); err != nil {
-			return fs.WriteResult{}, wrap("write", n, "", err)
-		}
+	err := f.opens.allows(n, w.Stream, fs.RightModify)
+	if err == nil && !w.Append {
+		err = f.unlocked(n, w.Stream, 0, w.Offset, uint64(len(w.Data)), true)
+	}
+	if err != nil {
+		return fs.WriteResult{}, wrap("write", n, "", err)
 	}
 	res, err := f.write(ctx, c, n, w, false)
 	return res, wrap("write", n, "", err)
@@ -119,7 +125,7 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 		return e, nil
 	})
 	if err != nil {
-		return res, err
+		return res, f.streamErr(ctx, n, w.Stream, err)
 	}
 	res = fs.WriteResult{Count: len(w.Data), Committed: got.Committed, Verifier: f.io.Verifier(), Offset: got.Offset,
 		File: fs.Changed{Before: before(&got.Before), After: attrOf(n, &got.After), Atomic: true}}
@@ -189,6 +195,12 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 	if err == nil && (off > fs.MaxFileSize || length > fs.MaxFileSize-off) {
 		err = fs.TooBig
 	}
+	if err == nil {
+		err = f.opens.allows(n, stream, fs.RightModify)
+	}
+	if err == nil {
+		err = f.unlocked(n, stream, 0, off, length, true)
+	}
 	masked := false
 	if err == nil {
 		err = f.io.Exclusive(ctx, n.ID, func() error {
@@ -227,6 +239,18 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 	return ch, wrap("zero", n, "", err)
 }
 
+// streamErr tells a missing named stream from a missing object.
+func (f *FS) streamErr(ctx context.Context, n fs.Node, sid fs.StreamID, err error) error {
+	if sid == 0 || !errors.Is(err, meta.ErrNotFound) {
+		return err
+	}
+	_, gone := f.GetAttr(ctx, fs.SystemCaller(), n, 0)
+	if gone != nil {
+		return gone
+	}
+	return fs.NoAttr
+}
+
 // noStream names what is missing when a named stream was asked for.
 func noStream(err error) error {
 	if errors.Is(err, meta.ErrNotFound) {
@@ -245,7 +269,7 @@ func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Str
 		}
 		return f.need(ctx, r, c, i, fs.RightRead)
 	}, yield)
-	return wrap("regions", n, "", err)
+	return wrap("regions", n, "", f.streamErr(ctx, n, stream, err))
 }
 
 // copyPiece is how much one step of CopyRange moves.

@@ -9,8 +9,8 @@ import (
 // unlocked fails with LockConflict if an SMB lock of somebody else forbids to
 // read or write the bytes; handle 0 is a caller without an open. Appends are
 // not checked: where they go is known only inside their transaction.
-func (f *FS) unlocked(n fs.Node, sid fs.StreamID, handle, off uint64, length int, write bool) error {
-	if c := f.CheckIO(n, sid, handle, off, uint64(length), write); c != nil {
+func (f *FS) unlocked(n fs.Node, sid fs.StreamID, handle, off uint64, length uint64, write bool) error {
+	if c := f.CheckIO(n, sid, handle, off, length, write); c != nil {
 		return fmt.Errorf("%w: locked by %s", fs.LockConflict, c.Owner.Client)
 	}
 	return nil

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -15,11 +16,22 @@ type openTable struct {
 	mu    sync.Mutex
 	next  uint64
 	files map[fs.FileID]*openFile
+	// denying counts the handles that keep others from reading or writing, so
+	// that with none of them a read or write without a handle costs one load.
+	denying atomic.Int32
 }
 
 // openFile are the handles of one inode.
 type openFile struct {
 	handles map[*handle]struct{}
+	// doomed are the streams that are deleted when their last handle closes.
+	doomed map[fs.StreamID]doomed
+}
+
+// doomed is the name that goes; of use for the default stream.
+type doomed struct {
+	dir  fs.FileID
+	name string
 }
 
 // peek returns the handles of an inode, nil if it is not open.
@@ -39,6 +51,9 @@ func (t *openTable) admit(h *handle) error {
 			if o.sid != h.sid || o.node.Snap != h.node.Snap {
 				continue
 			}
+			if !touchesData(h.granted) || !touchesData(o.granted) {
+				continue
+			}
 			if conflict(h.granted, o.share) || conflict(o.granted, h.share) {
 				return fs.Sharing
 			}
@@ -50,31 +65,95 @@ func (t *openTable) admit(h *handle) error {
 	t.next++
 	h.id = t.next
 	f.handles[h] = struct{}{}
+	if h.denies() {
+		t.denying.Add(1)
+	}
 	return nil
 }
 
+// denies tells whether the handle keeps anybody from reading or writing.
+func (h *handle) denies() bool {
+	return touchesData(h.granted) && h.share&(fs.ShareRead|fs.ShareWrite) != fs.ShareRead|fs.ShareWrite
+}
+
+// allows fails with Sharing if a handle keeps a caller without one from reading
+// or writing.
+func (t *openTable) allows(n fs.Node, sid fs.StreamID, rights fs.Rights) error {
+	if t.denying.Load() == 0 || !n.Live() {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f := t.files[n.ID]; f != nil {
+		for o := range f.handles {
+			if o.sid == sid && o.node.Live() && touchesData(o.granted) && conflict(rights, o.share) {
+				return fs.Sharing
+			}
+		}
+	}
+	return nil
+}
+
+// doom marks a stream for deletion at its last close, or unmarks it.
+func (t *openTable) doom(h *handle, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.files[h.node.ID]
+	switch {
+	case f == nil:
+	case !on:
+		delete(f.doomed, h.sid)
+	default:
+		if f.doomed == nil {
+			f.doomed = map[fs.StreamID]doomed{}
+		}
+		f.doomed[h.sid] = doomed{h.dir, h.name}
+	}
+}
+
+// touchesData tells whether an open takes part in share modes: those for
+// attributes only do not.
+func touchesData(rights fs.Rights) bool {
+	return rights&(fs.RightRead|fs.RightExecute|fs.RightModify|fs.RightExtend|fs.RightDelete) != 0
+}
+
 // conflict tells whether an open with rights is forbidden by a share mode, as
-// [MS-FSA] 2.1.5.1.2.2 has it: opens that touch attributes only share anything.
+// [MS-FSA] 2.1.5.1.2.2 has it.
 func conflict(rights fs.Rights, share fs.Share) bool {
 	return rights&(fs.RightRead|fs.RightExecute) != 0 && share&fs.ShareRead == 0 ||
 		rights&(fs.RightModify|fs.RightExtend) != 0 && share&fs.ShareWrite == 0 ||
 		rights&fs.RightDelete != 0 && share&fs.ShareDelete == 0
 }
 
-// leave takes a handle away and says whether it was the last of its inode.
-func (t *openTable) leave(h *handle) (last bool) {
+// leave takes a handle away. It says whether it was the last of its inode, and
+// what is to be deleted because it was the last of its stream.
+func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.files[h.node.ID]
 	if f == nil {
-		return false
+		return false, nil
+	}
+	if _, ok := f.handles[h]; ok && h.denies() {
+		t.denying.Add(-1)
 	}
 	delete(f.handles, h)
+	if d, ok := f.doomed[h.sid]; ok {
+		gone = &d
+		for o := range f.handles {
+			if o.sid == h.sid {
+				gone = nil
+			}
+		}
+		if gone != nil {
+			delete(f.doomed, h.sid)
+		}
+	}
 	if len(f.handles) > 0 {
-		return false
+		return false, gone
 	}
 	delete(t.files, h.node.ID)
-	return true
+	return true, gone
 }
 
 type handle struct {
@@ -185,10 +264,9 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 	h.doom.Store(o.DeleteOnClose)
 	truncates := o.Disposition == fs.OpenOverwrite || o.Disposition == fs.OpenOverwriteIf || o.Disposition == fs.OpenSupersede
 	if truncates && res.Action != fs.OpenCreated {
-		zero := uint64(0)
-		ch, err := f.SetStreamSize(ctx, c, a.Node, h.sid, zero)
+		ch, err := f.resize(ctx, c, a.Node, h.sid, 0)
 		if err != nil {
-			f.opens.leave(h)
+			_, _ = f.opens.leave(h)
 			return nil, false, err
 		}
 		a = ch.After
@@ -201,7 +279,7 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 	}
 	// The object may have been removed before the handle held it.
 	if _, err := f.GetAttr(ctx, c, a.Node, 0); err != nil {
-		f.opens.leave(h)
+		_, _ = f.opens.leave(h)
 		return nil, fs.KindOf(err) == fs.Stale, err
 	}
 	res.Attr, res.Granted, res.Stream = a, granted, h.sid
@@ -266,7 +344,7 @@ func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResul
 	if h.granted&(fs.RightRead|fs.RightExecute) == 0 {
 		return fs.ReadResult{}, wrap("read", h.node, "", fs.Access)
 	}
-	if err := h.f.unlocked(h.node, h.sid, h.id, off, len(dst), false); err != nil {
+	if err := h.f.unlocked(h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
 	r, err := h.f.read(ctx, h.node, h.sid, off, dst, func(*meta.Reader, *meta.Inode) error { return nil })
@@ -282,7 +360,7 @@ func (h *handle) Write(ctx context.Context, w *fs.WriteRequest) (fs.WriteResult,
 	q.Stream = h.sid
 	q.Append = w.Append || h.granted&fs.RightModify == 0
 	if !q.Append {
-		if err := h.f.unlocked(h.node, h.sid, h.id, q.Offset, len(q.Data), true); err != nil {
+		if err := h.f.unlocked(h.node, h.sid, h.id, q.Offset, uint64(len(q.Data)), true); err != nil {
 			return fs.WriteResult{}, wrap("write", h.node, "", err)
 		}
 	}
@@ -310,7 +388,7 @@ func (h *handle) SetAttr(ctx context.Context, s *fs.SetAttr) (fs.Changed, error)
 		size := *s.Size
 		rest := *s
 		rest.Size = nil
-		ch, err := h.f.SetStreamSize(ctx, h.caller, h.node, h.sid, size)
+		ch, err := h.f.resize(ctx, h.caller, h.node, h.sid, size)
 		if err == nil && rest != (fs.SetAttr{}) {
 			ch, err = h.f.SetAttr(ctx, h.caller, h.node, &rest)
 		}
@@ -342,7 +420,8 @@ func (h *handle) SetDeleteOnClose(ctx context.Context, on bool) error {
 			return wrap("delete on close", h.node, "", err)
 		}
 	}
-	h.doom.Store(on)
+	h.doom.Store(false) // the open's own wish is overruled either way
+	h.f.opens.doom(h, on)
 	return nil
 }
 
@@ -355,18 +434,16 @@ func (h *handle) Close(ctx context.Context) error {
 	if h.node.Live() && h.granted&(fs.RightModify|fs.RightExtend) != 0 && !h.doom.Load() {
 		err = h.f.io.Flush(ctx, h.node.ID)
 	}
+	if h.doom.Load() {
+		h.f.opens.doom(h, true)
+	}
 	h.f.ReleaseHandle(h.node, h.id)
-	last := h.f.opens.leave(h)
-	if h.doom.Load() && h.node.Live() {
+	last, gone := h.f.opens.leave(h)
+	if gone != nil && h.node.Live() {
 		if h.sid != 0 {
 			err = errors.Join(err, h.f.removeStream(ctx, h.caller, h.node, h.sid))
 		} else {
-			var res fs.RemoveResult
-			id := h.node.ID
-			_, rerr := h.f.remove(ctx, fs.SystemCaller(), fs.Node{ID: h.dir}, h.name, fs.RemoveAny, &res, &id)
-			if k := fs.KindOf(rerr); rerr != nil && k != fs.NotExist && k != fs.NotEmpty {
-				err = errors.Join(err, rerr)
-			}
+			err = errors.Join(err, h.f.removeDoomed(ctx, h.node.ID, *gone))
 		}
 	}
 	if last && h.node.Live() {
@@ -374,6 +451,31 @@ func (h *handle) Close(ctx context.Context) error {
 	}
 	return wrap("close", h.node, "", err)
 }
+
+// removeDoomed takes away the name that an object was opened by; if it has gone
+// or was renamed meanwhile, its primary one.
+func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
+	var res fs.RemoveResult
+	_, err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+	if err != nil && kindIs(err, fs.NotExist, fs.NameInvalid, fs.Stale) {
+		err = f.db.View(ctx, func(r *meta.Reader) error {
+			i, err := inode(ctx, r, id)
+			if err == nil {
+				d = doomed{i.Parent, i.ParentName}
+			}
+			return err
+		})
+		if err == nil && d.dir != 0 {
+			_, err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+		}
+	}
+	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty) {
+		return nil // somebody else was quicker, or filled the directory
+	}
+	return err
+}
+
+func kindIs(err error, kinds ...fs.Kind) bool { return slices.Contains(kinds, fs.KindOf(err)) }
 
 // closedLast frees an inode without a name once nobody has it open.
 func (f *FS) closedLast(ctx context.Context, id fs.FileID) {

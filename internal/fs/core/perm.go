@@ -186,6 +186,9 @@ func (f *FS) SetACL(ctx context.Context, c *fs.Caller, n fs.Node, a *fs.ACL) (fs
 					return err
 				}
 			}
+			if err := f.checkWORM(i); err != nil {
+				return err
+			}
 			b := before(i)
 			set := *a
 			if set.Owner == identity.Unset {

@@ -408,11 +408,11 @@ func (f *FS) StatFS(ctx context.Context, n fs.Node) (fs.StatFS, error) {
 	defer f.quotas.mu.Unlock()
 	for _, d := range above {
 		q := f.quotas.dirs[d]
-		if q == nil || q.limit >= s.TotalBytes {
+		if q == nil {
 			continue
 		}
 		left := uint64(max(0, int64(q.limit)-q.used-q.reserved))
-		s.TotalBytes = q.limit
+		s.TotalBytes = min(s.TotalBytes, q.limit)
 		s.FreeBytes, s.AvailBytes = min(s.FreeBytes, left), min(s.AvailBytes, left)
 	}
 	return s, nil

@@ -19,14 +19,8 @@ func (f *FS) Remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 
 // remove takes a name away; if only is set, the name must stand for that object.
 func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode, res *fs.RemoveResult, only *fs.FileID) (fs.Type, error) {
-	if name == "." || name == ".." || name == fs.SnapshotDirName {
-		if name == ".." {
-			return 0, fs.NotEmpty
-		}
-		return 0, fs.Invalid
-	}
-	if len(name) > fs.MaxName {
-		return 0, fs.NameTooLong
+	if err := fs.CheckName(name); err != nil {
+		return 0, err
 	}
 	if err := writable(c, dir); err != nil {
 		return 0, err

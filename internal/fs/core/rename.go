@@ -33,9 +33,6 @@ func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs
 	}
 	for _, n := range []string{fromName, toName} {
 		if err := fs.CheckName(n); err != nil {
-			if n == "." || n == ".." || n == fs.SnapshotDirName {
-				err = fs.Invalid
-			}
 			return 0, err
 		}
 	}
@@ -173,6 +170,9 @@ func (m *move) run(ctx context.Context, from, to fs.FileID) error {
 		if err := f.checkWORM(old); err != nil {
 			return err
 		}
+	}
+	if err := f.checkWORM(i); err != nil {
+		return err
 	}
 	if isDir && to != from && !m.whole {
 		return errWholeTree

@@ -12,7 +12,13 @@ import (
 // SetAttr implements fs.Files.
 func (f *FS) SetAttr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr) (fs.Changed, error) {
 	var ch fs.Changed
-	err := f.setattr(ctx, c, n, s, s.OwnerOverride, &ch)
+	var err error
+	if s.Size != nil {
+		err = f.opens.allows(n, 0, fs.RightModify)
+	}
+	if err == nil {
+		err = f.setattr(ctx, c, n, s, s.OwnerOverride, &ch)
+	}
 	if err == nil {
 		f.hub.object(eventsOf(s), n.ID)
 	}
@@ -79,9 +85,10 @@ func (f *FS) apply(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inod
 		return false, err
 	}
 	b := before(i)
-	worm := i.LegalHold || i.Retention != (fs.Time{}) && i.Retention.Compare(f.now()) > 0
-	if worm && (s.Mode != nil || s.Owner != nil || s.Group != nil || s.Size != nil || s.Mtime != nil || s.Btime != nil || s.DOS != nil) {
-		return false, fs.WORM
+	if s.Mode != nil || s.Owner != nil || s.Group != nil || s.Size != nil || s.Atime != nil || s.Mtime != nil || s.Ctime != nil || s.Btime != nil || s.DOS != nil {
+		if err := f.checkWORM(i); err != nil {
+			return false, err
+		}
 	}
 
 	// Owner and group first: what chmod may do depends on the new group.
@@ -148,7 +155,7 @@ func (f *FS) apply(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inod
 		case isDir:
 			return false, fs.IsDir
 		case i.Type != fs.File:
-			return false, fs.Invalid
+			return false, fs.NotFile
 		}
 		if !(writer && (c.Cred.IsUser(a.Owner) || !s.OwnerOverride)) && acl.Check(c, &a, isDir, fs.RightModify) == 0 {
 			return false, fs.Access

@@ -63,6 +63,9 @@ func (f *FS) SetMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpac
 			if err := f.need(ctx, tx.View(), c, i, write); err != nil {
 				return err
 			}
+			if err := f.checkWORM(i); err != nil {
+				return err
+			}
 			if m != fs.MetaUpsert {
 				_, err := tx.Xattr(ctx, i.ID, s, key)
 				switch {
@@ -101,6 +104,9 @@ func (f *FS) RemoveMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaS
 		err = f.change(ctx, n.ID, func(tx *meta.Txn, i *meta.Inode) error {
 			_, write := metaRights(s)
 			if err := f.need(ctx, tx.View(), c, i, write); err != nil {
+				return err
+			}
+			if err := f.checkWORM(i); err != nil {
 				return err
 			}
 			b := before(i)
@@ -215,6 +221,9 @@ func (f *FS) CreateStream(ctx context.Context, c *fs.Caller, n fs.Node, name str
 				out = infoOf(s.ID, s)
 				return nil
 			}
+			if err := f.checkWORM(i); err != nil {
+				return err
+			}
 			if len(ss) >= maxStreams {
 				return fs.TooMany
 			}
@@ -241,10 +250,23 @@ func (f *FS) CreateStream(ctx context.Context, c *fs.Caller, n fs.Node, name str
 
 // SetStreamSize implements fs.Metadata.
 func (f *FS) SetStreamSize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID, size uint64) (fs.Changed, error) {
-	if id == 0 {
-		return f.SetAttr(ctx, c, n, &fs.SetAttr{Size: &size})
+	if err := f.opens.allows(n, id, fs.RightModify); err != nil {
+		return fs.Changed{}, wrap("resize stream", n, "", err)
 	}
+	return f.resize(ctx, c, n, id, size)
+}
+
+// resize sets the size of any stream, share modes not asked.
+func (f *FS) resize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID, size uint64) (fs.Changed, error) {
 	var ch fs.Changed
+	if id == 0 {
+		s := &fs.SetAttr{Size: &size}
+		err := f.setattr(ctx, c, n, s, false, &ch)
+		if err == nil {
+			f.hub.object(eventsOf(s), n.ID)
+		}
+		return ch, wrap("setattr", n, "", err)
+	}
 	err := writable(c, n)
 	if err == nil && size > fs.MaxFileSize {
 		err = fs.TooBig
@@ -258,6 +280,9 @@ func (f *FS) SetStreamSize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.S
 					return err
 				}
 				if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
+					return err
+				}
+				if err := f.checkWORM(i); err != nil {
 					return err
 				}
 				b := before(i)
@@ -285,6 +310,9 @@ func (f *FS) RenameStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 	if err == nil {
 		err = f.change(ctx, n.ID, func(tx *meta.Txn, i *meta.Inode) error {
 			if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
+				return err
+			}
+			if err := f.checkWORM(i); err != nil {
 				return err
 			}
 			ss, err := tx.Streams(ctx, i.ID)
@@ -322,7 +350,7 @@ func (f *FS) RenameStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 func (f *FS) RemoveStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID) error {
 	err := f.removeStream(ctx, c, n, id)
 	if errors.Is(err, meta.ErrTooBig) {
-		if _, err = f.SetStreamSize(ctx, c, n, id, 0); err == nil {
+		if _, err = f.resize(ctx, c, n, id, 0); err == nil {
 			if err = f.io.ApplyMasks(ctx, n.ID, id); err == nil {
 				err = f.removeStream(ctx, c, n, id)
 			}
@@ -345,6 +373,9 @@ func (f *FS) removeStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 				return err
 			}
 			if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
+				return err
+			}
+			if err := f.checkWORM(i); err != nil {
 				return err
 			}
 			s, err := tx.Stream(ctx, i.ID, id)

@@ -156,6 +156,12 @@ var totalsTests = []test{
 		eq(e, "size", got["d"].LogicalBytes, 5000)
 		eq(e, "data", got["d"].DataBytes, e.attr(f).DataBytes)
 	}},
+	{"of_files", func(e *env) {
+		_, err := e.TotalsOf(e.ctx, e.file(e.home, "f", ""))
+		e.want(err, fs.NotDir)
+		_, err = e.TotalsOf(e.ctx, fs.Node{ID: 1 << 40})
+		e.want(err, fs.Stale)
+	}},
 	{"statfs", func(e *env) {
 		before, err := e.StatFS(e.ctx, fs.Root)
 		e.must(err)
@@ -194,7 +200,7 @@ var quotaTests = []test{
 		q, err = e.Quota(e.ctx, d.ID)
 		e.must(err)
 		t := e.totals(d)
-		eq(e, "used", q.Used, t.DataBytes+t.MetaBytes+t.StreamBytes)
+		eq(e, "used", q.Used, t.DataBytes+t.MetaBytes+t.StreamBytes-e.attr(d).MetaBytes)
 		x := e.mkdir(e.home, "x")
 		_, err = e.SetQuota(e.ctx, x.ID, 1<<30, true, 0)
 		e.must(err)
@@ -285,6 +291,18 @@ var quotaTests = []test{
 		s, err := e.StatFS(e.ctx, sub)
 		e.must(err)
 		eq(e, "total space", s.TotalBytes, 32*kib)
+		// The wider quota may have less left.
+		x := e.mkdir(e.mkdir(e.home, "outer"), "inner")
+		e.file(e.lookup(e.home, "outer").Node, "f", strings.Repeat("x", 40*kib))
+		_, err = e.SetQuota(e.ctx, x.ID, 32*kib, true, 0)
+		e.must(err)
+		_, err = e.SetQuota(e.ctx, e.lookup(e.home, "outer").Node.ID, 64*kib, true, 0)
+		e.must(err)
+		s, err = e.StatFS(e.ctx, x)
+		e.must(err)
+		if s.AvailBytes > 24*kib {
+			e.Fatalf("space left %d", s.AvailBytes)
+		}
 	}},
 	{"rename", func(e *env) {
 		d := e.mkdir(e.home, "d")
@@ -302,7 +320,7 @@ var quotaTests = []test{
 		q, err := e.Quota(e.ctx, d.ID)
 		e.must(err)
 		t := e.totals(d)
-		eq(e, "used", q.Used, t.DataBytes+t.MetaBytes)
+		eq(e, "used", q.Used, t.DataBytes+t.MetaBytes-e.attr(d).MetaBytes)
 		// Within the tree nothing grows.
 		_, err = e.SetQuota(e.ctx, d.ID, 1, false, 0)
 		e.must(err)

@@ -70,9 +70,12 @@ func (f *FS) totals(t tree, n *inode) fs.Totals {
 func (f *FS) TotalsOf(_ context.Context, node fs.Node) (fs.Totals, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n, t, err := f.find("totals", node)
+	n, t, err := f.dir("totals", node)
 	if err != nil {
 		return fs.Totals{}, err
+	}
+	if node.Snap == fs.SnapshotDir {
+		return fs.Totals{}, fs.E("totals", node, "", fs.Invalid, nil)
 	}
 	return f.totals(t, n), nil
 }
@@ -113,7 +116,10 @@ func (f *FS) up(n *inode) []*inode {
 	return out
 }
 
-func (f *FS) used(dir fs.FileID) uint64 { return capacity(f.totals(f.live, f.live[dir])) }
+// used is what lies below a directory, itself not counted.
+func (f *FS) used(dir fs.FileID) uint64 {
+	return capacity(f.totals(f.live, f.live[dir])) - fs.BlockSize
+}
 
 // room tells whether an object may grow, or a directory get something of that size.
 func (f *FS) room(op string, n *inode, growth uint64) error {

@@ -80,12 +80,16 @@ func (e *Engine) buffer(ctx context.Context, f *file, w *fs.WriteRequest, check 
 			return err
 		}
 		f.apply(ino)
-		if w.Append {
+		// Asked for every named stream: what is buffered for one that is not
+		// there could never be stored.
+		if w.Append || w.Stream != 0 {
 			size, err := f.sizeOf(ctx, r, ino, w.Stream)
 			if err != nil {
 				return err
 			}
-			off = size
+			if w.Append {
+				off = size
+			}
 		}
 		if off > fs.MaxFileSize || n > fs.MaxFileSize-off {
 			return fs.TooBig
