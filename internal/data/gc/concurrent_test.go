@@ -10,17 +10,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"manifold/internal/data"
 	"manifold/internal/data/datatest"
 	"manifold/internal/data/scrub"
 	"manifold/internal/kv"
+	"manifold/internal/kv/pebblekv"
 )
 
 // Writers, readers and the collector at the same time. The clock runs so fast
 // that readers meet removed segments; it stands still during a transaction, as
 // the grace outlasts any.
 func TestConcurrent(t *testing.T) {
-	w := newWorld(t)
+	t.Run("memkv", func(t *testing.T) { concurrent(t, newWorld(t)) })
+	t.Run("pebblekv", func(t *testing.T) {
+		eng, err := pebblekv.Open(t.Context(), pebblekv.Options{Dir: "db", FS: vfs.NewMem()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer eng.Close()
+		concurrent(t, newWorldOn(t, eng))
+	})
+}
+
+func concurrent(t *testing.T, w *world) {
 	var txns sync.RWMutex // held by transactions, and by who moves the clock
 	var next, again atomic.Uint64
 	var mu sync.Mutex

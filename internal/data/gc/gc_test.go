@@ -27,7 +27,7 @@ const stream = 10
 type world struct {
 	t     testing.TB
 	disk  *errdisk.Disk
-	eng   *memkv.Engine
+	eng   kv.Engine
 	store *segment.Store
 	gc    *gc.Collector
 	next  data.ExtentID
@@ -42,8 +42,10 @@ const plenty = 1
 // packAge is short enough for the model, and longer than the grace.
 const packAge = 4 * time.Minute
 
-func newWorld(t testing.TB) *world {
-	w := &world{t: t, disk: errdisk.New(), eng: memkv.New(), now: time.Unix(1e9, 0)}
+func newWorld(t testing.TB) *world { return newWorldOn(t, memkv.New()) }
+
+func newWorldOn(t testing.TB, eng kv.Engine) *world {
+	w := &world{t: t, disk: errdisk.New(), eng: eng, now: time.Unix(1e9, 0)}
 	w.start()
 	return w
 }
@@ -75,7 +77,7 @@ func (w *world) start() {
 
 // crash goes on with what a power loss leaves.
 func (w *world) crash() {
-	w.disk, w.eng = w.disk.Crash(), w.eng.Crash()
+	w.disk, w.eng = w.disk.Crash(), w.eng.(*memkv.Engine).Crash()
 	w.start()
 }
 
@@ -390,7 +392,7 @@ func TestModel(t *testing.T) {
 					if r.IntN(2) == 0 {
 						w.crash()
 					} else {
-						w.disk, w.eng = w.disk.CrashTorn(r), w.eng.Crash()
+						w.disk, w.eng = w.disk.CrashTorn(r), w.eng.(*memkv.Engine).Crash()
 						w.start()
 					}
 					pending = nil
