@@ -67,7 +67,7 @@ func TestKill9(t *testing.T) {
 			}
 		})
 		at := time.Now()
-		//s.Fsck(t)
+		s.Fsck(t)
 		fscks = append(fscks, time.Since(at))
 		at = time.Now()
 		s.Start(t)
