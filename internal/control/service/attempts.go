@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"sync"
@@ -10,14 +11,22 @@ import (
 // attempts counts failed sign-ins per user name and client network. Only
 // failures cost: programs sign in hundreds of times with the right password.
 // The pair is counted, so that guessing from one network does not lock the
-// user out from another.
+// user out from another. Attempts of one pair are made one after the other:
+// many at once would all be allowed before the first has failed.
 type attempts struct {
 	now func() time.Time
 
 	mu struct {
 		sync.Mutex
 		failed map[attemptKey]bucket
+		turns  map[attemptKey]*turn
 	}
+}
+
+// turn is a lock that exists while somebody holds or awaits it.
+type turn struct {
+	slot  chan struct{}
+	users int
 }
 
 type attemptKey struct {
@@ -40,7 +49,39 @@ const (
 func newAttempts(now func() time.Time) *attempts {
 	a := &attempts{now: now}
 	a.mu.failed = map[attemptKey]bucket{}
+	a.mu.turns = map[attemptKey]*turn{}
 	return a
+}
+
+// begin waits for the pair's turn. Unless it fails, done must be called.
+func (a *attempts) begin(ctx context.Context, k attemptKey) (done func(), err error) {
+	a.mu.Lock()
+	t := a.mu.turns[k]
+	if t == nil {
+		t = &turn{slot: make(chan struct{}, 1)}
+		a.mu.turns[k] = t
+	}
+	t.users++
+	a.mu.Unlock()
+	leave := func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(a.mu.turns, k)
+		}
+	}
+	select {
+	case t.slot <- struct{}{}:
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+	done = func() { <-t.slot; leave() }
+	if !a.allowed(k) {
+		done()
+		return nil, ErrTooManyAttempts
+	}
+	return done, nil
 }
 
 func keyOf(user string, client netip.Addr) attemptKey {
@@ -81,7 +122,7 @@ func (a *attempts) fail(k attemptKey) {
 			return
 		}
 	}
-	a.mu.failed[k] = bucket{a.mu.failed[k].levelAt(now) + 1, now}
+	a.mu.failed[k] = bucket{min(a.mu.failed[k].levelAt(now)+1, maxFailures), now}
 }
 
 func (a *attempts) succeed(k attemptKey) {

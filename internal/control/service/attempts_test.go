@@ -1,8 +1,11 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -44,6 +47,43 @@ func TestAttempts(t *testing.T) {
 	if keyOf("x", netip.MustParseAddr("2001:db8::1")) != keyOf("x", netip.MustParseAddr("2001:db8::2")) {
 		t.Error("every address of one IPv6 host is counted on its own")
 	}
+}
+
+// Many at once get no further than one after the other.
+func TestAttempts_concurrent(t *testing.T) {
+	a := newAttempts(func() time.Time { return time.Unix(1e9, 0) })
+	k := keyOf("admin", netip.MustParseAddr("192.0.2.1"))
+	var tried atomic.Int64
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			done, err := a.begin(t.Context(), k)
+			if err != nil {
+				return
+			}
+			tried.Add(1)
+			a.fail(k)
+			done()
+		})
+	}
+	wg.Wait()
+	if n := tried.Load(); n != maxFailures {
+		t.Errorf("%d attempts, want %d", n, maxFailures)
+	}
+	if len(a.mu.turns) != 0 {
+		t.Errorf("%d turns are left", len(a.mu.turns))
+	}
+	a.succeed(k)
+	done, err := a.begin(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.begin(gone, k); err == nil {
+		t.Error("two turns at once")
+	}
+	done()
 }
 
 func TestAttempts_bounded(t *testing.T) {

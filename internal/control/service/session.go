@@ -53,9 +53,11 @@ const all = "ALL"
 // Login proves a user by its password and answers a token for it.
 func (s *Service) Login(ctx context.Context, client netip.Addr, name, password string) (string, error) {
 	k := keyOf(name, client)
-	if !s.attempts.allowed(k) {
-		return "", ErrTooManyAttempts
+	done, err := s.attempts.begin(ctx, k)
+	if err != nil {
+		return "", err
 	}
+	defer done()
 	u, err := s.auth.Authenticate(ctx, name, password)
 	if errors.Is(err, config.ErrCredentials) {
 		s.attempts.fail(k)
@@ -144,10 +146,12 @@ func (s *Session) credential() *identity.Credential {
 // ChangePassword sets the session's own password, given the present one.
 func (s *Service) ChangePassword(ctx context.Context, ses *Session, old, new string) error {
 	k := keyOf(ses.User.Value.Name, ses.Caller.Client.Addr())
-	if !s.attempts.allowed(k) {
-		return ErrTooManyAttempts
+	done, err := s.attempts.begin(ctx, k)
+	if err != nil {
+		return err
 	}
-	err := s.auth.ChangePassword(ctx, ses.User.ID, old, new)
+	defer done()
+	err = s.auth.ChangePassword(ctx, ses.User.ID, old, new)
 	if errors.Is(err, config.ErrCredentials) {
 		s.attempts.fail(k)
 		return ErrSignIn
