@@ -23,6 +23,7 @@ func newNFS(f *core.FS, c *config.Store, metrics *telemetry.Registry, log *slog.
 	s, err := nfs3.New(nfs3.Options{
 		FS: f, Exports: exports{c}, Identities: c.Resolver(), Names: newNames().of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
+		AuthSys:  func() bool { return c.NFSInForce().AuthSysEnabled },
 		Observer: newNFSObserver(metrics), Logger: log, Extra: extra,
 	})
 	if err != nil {
@@ -73,33 +74,15 @@ func serveSockets(s *ports.Sockets, stream func(net.Listener) error, packet func
 	return first
 }
 
-// exports are the exports in force, none while NFSv3 is switched off: AUTH_SYS
-// is all it has.
+// exports are the exports in force.
 type exports struct{ c *config.Store }
 
-func (e exports) on() bool { return e.c.NFSInForce().AuthSysEnabled }
-
 // ByID, ByPath and All implement nfs3.Exports.
-func (e exports) ByID(id uint32) (*export.Export, bool) {
-	if !e.on() {
-		return nil, false
-	}
-	return e.c.ExportTable().Rules(id)
-}
-
+func (e exports) ByID(id uint32) (*export.Export, bool) { return e.c.ExportTable().Rules(id) }
 func (e exports) ByPath(path string) (*export.Export, bool) {
-	if !e.on() {
-		return nil, false
-	}
 	return e.c.ExportTable().RulesByPath(path)
 }
-
-func (e exports) All() []*export.Export {
-	if !e.on() {
-		return nil
-	}
-	return e.c.ExportTable().AllRules()
-}
+func (e exports) All() []*export.Export { return e.c.ExportTable().AllRules() }
 
 // nfsObserver counts calls in the metrics. Handles are made once for each
 // procedure.
