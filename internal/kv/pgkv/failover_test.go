@@ -35,7 +35,7 @@ func TestFailover(t *testing.T) {
 	}
 	c := kvtest.NewCrash(8, 200)
 	ctx := t.Context()
-	const each = 400
+	const each = 200
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, e, each, 1) }()
 	// A commit of the test's own tells how far the load is.
@@ -68,12 +68,12 @@ func TestFailover(t *testing.T) {
 	}
 	t.Logf("%d commits acknowledged before the kill, %d of %d in all, none lost; %v without commits",
 		before, c.Acknowledged(), 8*each, gap)
+	t.Run("Restart", func(t *testing.T) { testRestart(t, standby) })
 }
 
-// TestOutcome breaks the connection at COMMIT, before and after the database
+// testOutcome breaks the connection at COMMIT, before and after the database
 // has done it, and looks at what the engine makes of it.
-func TestOutcome(t *testing.T) {
-	x := &schemas{s: startServer(t)}
+func testOutcome(t *testing.T, x *schemas) {
 	e := x.open(t, Options{Patience: 5 * time.Second})
 	defer e.Close()
 	ctx := t.Context()
@@ -138,10 +138,9 @@ func waitBlocked(t *testing.T, s *server) {
 	}
 }
 
-// TestRestartOfServer kills the database between transactions and under a
-// View: both end with a clear answer, and it works again afterwards.
-func TestRestartOfServer(t *testing.T) {
-	s := startServer(t)
+// testRestart kills the database under a View and starts it again: every call
+// ends with a clear answer, and later ones work.
+func testRestart(t *testing.T, s *server) {
 	e, err := Open(t.Context(), Options{DSN: dsn(s), Patience: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

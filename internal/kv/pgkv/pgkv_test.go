@@ -27,6 +27,7 @@ func TestSuite(t *testing.T) {
 		kvtest.RunAges(t, func(t *testing.T, now func() time.Time) kv.Engine { return x.open(t, Options{Now: now}) })
 	})
 	t.Run("TwoNodes", func(t *testing.T) { testTwoNodes(t, x) })
+	t.Run("Outcome", func(t *testing.T) { testOutcome(t, x) })
 	t.Run("Expiry", func(t *testing.T) { testExpiry(t, x) })
 	t.Run("FenceHoldsEnd", func(t *testing.T) { testFenceHoldsEnd(t, x) })
 	t.Run("LongScan", func(t *testing.T) { testLongScan(t, x) })
@@ -78,7 +79,7 @@ func testTwoNodes(t *testing.T, x *schemas) {
 	}
 	// A session of b is ended by a; b's fence fails at once, its holder hears
 	// of it when it renews.
-	s, err := b.NewSession(ctx, 300*time.Millisecond, []byte("b"))
+	s, err := b.NewSession(ctx, time.Minute, []byte("b"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +93,7 @@ func testTwoNodes(t *testing.T, x *schemas) {
 	if _, err := b.Update(ctx, func(t kv.Txn) error { t.Fence(s); t.Put(k, nil); return nil }); !errors.Is(err, kv.ErrFenced) {
 		t.Errorf("the fence: %v", err)
 	}
+	renew(s)
 	select {
 	case <-s.Lost():
 	case <-ctx.Done():
@@ -104,32 +106,46 @@ func testTwoNodes(t *testing.T, x *schemas) {
 	}
 }
 
+// renew makes a session renew itself now, unless it has ended.
+func renew(s kv.Session) {
+	select {
+	case s.(*session).now <- struct{}{}:
+	case <-s.Lost():
+	}
+}
+
 // testExpiry lets a session run out because its holder cannot renew it.
 func testExpiry(t *testing.T, x *schemas) {
 	a := x.open(t, Options{})
 	ctx := t.Context()
-	s, err := a.NewSession(ctx, 200*time.Millisecond, nil)
+	s, err := a.NewSession(ctx, time.Minute, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It outlives its term as long as it is renewed.
-	first := s.(*session).until
-	for {
-		s.(*session).mu.Lock()
-		now := s.(*session).until
-		s.(*session).mu.Unlock()
-		if now.Sub(first) > 400*time.Millisecond {
-			break
+	// A renewal moves the end, and does not conflict with a fence that comes
+	// from a snapshot before it.
+	first := s.(*session).term()
+	if _, err := a.Update(ctx, func(t kv.Txn) error {
+		if _, err := t.Get(ctx, []byte("k")); !errors.Is(err, kv.ErrNotFound) {
+			return fmt.Errorf("attempt again: %w", err)
 		}
-		if _, err := a.Update(ctx, func(t kv.Txn) error { t.Fence(s); t.Put([]byte("k"), nil); return nil }); err != nil {
-			t.Fatalf("a fence under renewals: %v", err)
-		}
+		renew(s)
+		renew(s) // begins after the first has ended
+		t.Fence(s)
+		t.Put([]byte("k"), nil)
+		return nil
+	}); err != nil {
+		t.Errorf("a fence across a renewal: %v", err)
+	}
+	if now := s.(*session).term(); !now.After(first) {
+		t.Errorf("the renewal left the end at %v, was %v", now, first)
 	}
 	// The row goes behind the holder's back, as when its clock stood still.
 	x.s.sql(t, fmt.Sprintf(`update s%d.manifold_session set expires = clock_timestamp() - interval '1 second'`, x.n))
 	if _, err := a.Update(ctx, func(t kv.Txn) error { t.Fence(s); t.Put([]byte("k"), nil); return nil }); !errors.Is(err, kv.ErrFenced) {
 		t.Errorf("the fence of a session that ran out: %v", err)
 	}
+	renew(s)
 	<-s.Lost()
 	if list, err := a.Sessions(ctx); err != nil || len(list) != 0 {
 		t.Errorf("Sessions: %v, %v", list, err)

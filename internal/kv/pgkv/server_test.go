@@ -34,7 +34,8 @@ func need(tb testing.TB) *syscall.SysProcAttr {
 	if _, err := os.Stat(filepath.Join(binDir, "postgres")); err != nil {
 		missing = "postgresql-15"
 	}
-	attr := &syscall.SysProcAttr{Setpgid: true}
+	// The server ends with the test, however that ends.
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
 	if os.Getuid() == 0 {
 		u, err := user.Lookup("postgres")
 		if err != nil {
@@ -130,8 +131,8 @@ func (s *server) start(tb testing.TB, options ...string) {
 		close(done)
 	}()
 	tb.Cleanup(func() {
-		// SIGINT is the fast shutdown.
-		_ = cmd.Process.Signal(syscall.SIGINT)
+		// SIGQUIT is the immediate shutdown; nobody needs the data again.
+		_ = cmd.Process.Signal(syscall.SIGQUIT)
 		<-done
 		if tb.Failed() {
 			tb.Logf("the server's log: %s", log.tail())

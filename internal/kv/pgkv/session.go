@@ -18,6 +18,7 @@ type session struct {
 	id   uint64
 	ttl  time.Duration
 	stop context.CancelFunc
+	now  chan struct{} // asks to renew now; tests use it
 
 	mu    sync.Mutex
 	until time.Time
@@ -71,7 +72,7 @@ func (e *Engine) NewSession(ctx context.Context, ttl time.Duration, info []byte)
 		return nil, err
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &session{e: e, id: uint64(id), ttl: ttl, stop: stop, until: before.Add(ttl), lost: make(chan struct{})}
+	s := &session{e: e, id: uint64(id), ttl: ttl, stop: stop, until: before.Add(ttl), lost: make(chan struct{}), now: make(chan struct{})}
 	e.sessMu.Lock()
 	e.sessions[s.id] = s
 	e.sessMu.Unlock()
@@ -87,9 +88,7 @@ func (e *Engine) NewSession(ctx context.Context, ttl time.Duration, info []byte)
 func (s *session) renew(ctx context.Context) {
 	defer s.end()
 	for {
-		s.mu.Lock()
-		left := time.Until(s.until)
-		s.mu.Unlock()
+		left := time.Until(s.term())
 		if left <= 0 {
 			return
 		}
@@ -97,6 +96,8 @@ func (s *session) renew(ctx context.Context) {
 		t := time.NewTimer(max(min(left-s.ttl*2/3, s.ttl/3), min(s.ttl/20, left)))
 		select {
 		case <-t.C:
+		case <-s.now:
+			t.Stop()
 		case <-ctx.Done():
 			t.Stop()
 			return
@@ -131,6 +132,13 @@ func (s *session) end() {
 		s.ended = true
 		close(s.lost)
 	}
+}
+
+// term returns when the lease ends unless it is renewed.
+func (s *session) term() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.until
 }
 
 func (s *session) ID() uint64 { return s.id }
