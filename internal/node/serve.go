@@ -58,7 +58,12 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	var open closers
-	defer func() { err = errors.Join(err, open.Close()) }()
+	defer func() {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // asked to stop while it was starting
+		}
+		err = errors.Join(err, open.Close())
+	}()
 
 	socks, foreign, err := bind(ctx, ledger, probeRPCBind(ledger))
 	if err != nil {

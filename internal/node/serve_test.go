@@ -213,6 +213,18 @@ func TestServe_conflictChangesNothing(t *testing.T) {
 	}
 }
 
+func TestServe_stoppedWhileStarting(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := Serve(ctx, Options{DataDir: filepath.Join(t.TempDir(), "data"), Ports: ports.Options{
+		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+		Move:      map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0},
+	}})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBench_nfs(t *testing.T) {
 	phases, err := Bench(t.Context(), BenchOptions{BenchShape: BenchShape{Files: 20}, Dir: t.TempDir(), NFS: true, NFSBytes: 2 << 20})
 	if err != nil || len(phases) != 9 {
