@@ -18,8 +18,8 @@ type Runner struct {
 	Limits kv.Limits
 	// Now is the clock that MaxTxnAge is measured with.
 	Now func() time.Time
-	// Begin starts one attempt.
-	Begin func(ctx context.Context) (Attempt, error)
+	// Begin starts one attempt; n counts those that failed before.
+	Begin func(ctx context.Context, n int) (Attempt, error)
 }
 
 var errOld = errors.New("attempt too old")
@@ -29,7 +29,7 @@ func (r *Runner) Update(ctx context.Context, fn func(kv.Txn) error) (kv.Rev, err
 	t := &Txn{lim: r.Limits}
 	old := 0
 	for n := 0; ; n++ {
-		rev, err := r.once(ctx, t, fn)
+		rev, err := r.once(ctx, t, fn, n)
 		switch err {
 		case ErrConflict:
 		case errOld:
@@ -45,12 +45,12 @@ func (r *Runner) Update(ctx context.Context, fn func(kv.Txn) error) (kv.Rev, err
 	}
 }
 
-func (r *Runner) once(ctx context.Context, t *Txn, fn func(kv.Txn) error) (kv.Rev, error) {
+func (r *Runner) once(ctx context.Context, t *Txn, fn func(kv.Txn) error, n int) (kv.Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	start := r.Now()
-	a, err := r.Begin(ctx)
+	a, err := r.Begin(ctx, n)
 	if err != nil {
 		return 0, err
 	}

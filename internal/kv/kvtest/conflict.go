@@ -163,12 +163,18 @@ func testUnvalidatedSnapshot(t *testing.T, e kv.Engine) {
 	update(t, e, func(x kv.Txn) error {
 		runs++
 		u := x.Unvalidated()
-		va := get(t, u, a)
+		va, err := u.Get(ctxOf(t), a)
+		if err != nil {
+			return err
+		}
 		if runs == 1 {
 			update(t, e, func(y kv.Txn) error { y.Put(a, []byte("2")); y.Put(b, []byte("2")); return nil })
 		}
-		vb := get(t, u, b)
-		if va != vb {
+		vb, err := u.Get(ctxOf(t), b)
+		if err != nil {
+			return err
+		}
+		if string(va) != string(vb) {
 			t.Errorf("the unvalidated reader saw a=%s with b=%s", va, vb)
 		}
 		return nil

@@ -42,6 +42,8 @@ func Run(t *testing.T, open Open, opts ...Option) {
 		{"Conflicts", func(t *testing.T, e kv.Engine) { testConflicts(t, e, slices.Contains(opts, MayRetry)) }},
 		{"Opacity", testOpacity},
 		{"UnvalidatedSnapshot", testUnvalidatedSnapshot},
+		{"UnvalidatedScanOfAll", testUnvalidatedScanOfAll},
+		{"BusyHint", testBusyHint},
 		{"Counter", testCounter},
 		{"GiveUp", testGiveUp},
 		{"Histories", testHistories},

@@ -19,7 +19,7 @@ type attempt struct {
 	ranges []kv.Range
 }
 
-func (e *Engine) begin(context.Context) (kvbase.Attempt, error) {
+func (e *Engine) begin(context.Context, int) (kvbase.Attempt, error) {
 	s, err := e.current()
 	if err != nil {
 		return nil, err

@@ -18,18 +18,26 @@ type attempt struct {
 	seen  uint64 // the newest commit the reads depend on
 	// reads are the slots that must not be newer than start at the commit.
 	reads []uint32
-	// pin is set once Unvalidated was asked for: from then on all reads come
-	// from one snapshot and start stays.
-	pin    *reader
-	doomed bool // a conflict that no read has reported yet
-	first  [24]uint32
+	// fixed: there were unvalidated reads, so that start must stay: nothing
+	// tells whether they are true of another state.
+	fixed bool
+	// pin is a snapshot that all reads come from, once there is one: for scans
+	// across prefixes, and for Updates that failed because of fixed.
+	pin     *reader
+	pinning bool // make pin for the first unvalidated read
+	doomed  bool // a conflict that no read has reported yet
+	first   [24]uint32
 }
 
-func (e *Engine) begin(context.Context) (kvbase.Attempt, error) {
+// pinAfter is how many attempts may fail before unvalidated reads get a
+// snapshot, which costs more and cannot fail.
+const pinAfter = 3
+
+func (e *Engine) begin(_ context.Context, n int) (kvbase.Attempt, error) {
 	if p := e.failure.Load(); p != nil {
 		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, *p)
 	}
-	a := &attempt{e: e, start: e.committed.Load()}
+	a := &attempt{e: e, start: e.committed.Load(), pinning: n >= pinAfter}
 	a.reads = a.first[:0]
 	return a, nil
 }
@@ -46,6 +54,9 @@ func (a *attempt) hold() bool {
 
 // extend moves the start to now if all reads so far are still true.
 func (a *attempt) extend() error {
+	if a.fixed {
+		return kvbase.ErrConflict
+	}
 	a.e.mu.Lock()
 	defer a.e.mu.Unlock()
 	// After a failure slots stay ahead of what was committed for ever.
@@ -59,13 +70,23 @@ func (a *attempt) extend() error {
 	return nil
 }
 
-// add puts a slot, whose reading was proven to be of the start, in the read set.
-func (a *attempt) add(i uint32, slot uint64) {
-	a.reads = append(a.reads, i)
+// add notes a read that was proven to be of the start.
+func (a *attempt) add(i uint32, slot uint64, validate bool) {
+	if validate {
+		a.reads = append(a.reads, i)
+	} else {
+		a.fixed = true
+	}
 	a.seen = max(a.seen, slot)
 }
 
 func (a *attempt) Get(_ context.Context, key []byte) ([]byte, error) {
+	return a.get(key, true)
+}
+
+// get reads key as of the start, and puts it in the read set if it is to be
+// validated.
+func (a *attempt) get(key []byte, validate bool) ([]byte, error) {
 	if a.doomed {
 		return nil, kvbase.ErrConflict
 	}
@@ -73,27 +94,31 @@ func (a *attempt) Get(_ context.Context, key []byte) ([]byte, error) {
 	h := e.slots.hash(key)
 	i := e.slots.keySlot(h)
 	if a.pin != nil {
-		a.reads = append(a.reads, i)
+		if validate {
+			a.reads = append(a.reads, i)
+		}
 		return a.pin.get(key)
 	}
 	for {
 		slot := e.slots.load(i)
 		if slot <= a.start {
-			if v, ok := e.rows.get(h, key, slot); ok {
-				a.add(i, slot)
+			v, ok := e.rows.get(h, key, slot)
+			if !ok {
+				var err error
+				if v, err = fetch(e.db, key); err != nil && err != kv.ErrNotFound {
+					return nil, err
+				}
+				if slot = e.slots.load(i); slot <= a.start {
+					e.rows.put(h, key, v, a.start)
+					ok = true
+				}
+			}
+			if ok {
+				a.add(i, slot, validate)
 				if v == nil {
 					return nil, kv.ErrNotFound
 				}
 				return v, nil
-			}
-			v, err := fetch(e.db, key)
-			if err != nil && err != kv.ErrNotFound {
-				return nil, err
-			}
-			if slot = e.slots.load(i); slot <= a.start {
-				a.add(i, slot)
-				e.rows.put(h, key, v, a.start)
-				return v, err
 			}
 		}
 		if err := a.extend(); err != nil {
@@ -114,39 +139,43 @@ func (a *attempt) GetMany(ctx context.Context, keys [][]byte) ([][]byte, error) 
 	return out, nil
 }
 
-// Scan needs one look at the slot, after the iterator was made: an iterator
-// sees the state of its making.
 func (a *attempt) Scan(ctx context.Context, r kv.Range, o kv.ScanOptions) iter.Seq2[kv.KV, error] {
-	return func(yield func(kv.KV, error) bool) {
-		if a.doomed {
-			yield(kv.KV{}, kvbase.ErrConflict)
-			return
-		}
-		i := a.e.slots.prefixSlot(r.Start)
-		if a.pin != nil {
+	return func(yield func(kv.KV, error) bool) { a.scan(ctx, r, o, true, yield) }
+}
+
+// scan needs one look at the slot, after the iterator was made: an iterator
+// sees the state of its making.
+func (a *attempt) scan(ctx context.Context, r kv.Range, o kv.ScanOptions, validate bool, yield func(kv.KV, error) bool) {
+	if a.doomed {
+		yield(kv.KV{}, kvbase.ErrConflict)
+		return
+	}
+	i := a.e.slots.prefixSlot(r.Start)
+	if a.pin != nil {
+		if validate {
 			a.reads = append(a.reads, i)
-			a.pin.Scan(ctx, r, o)(yield)
+		}
+		a.pin.Scan(ctx, r, o)(yield)
+		return
+	}
+	for {
+		it, err := newIter(a.e.db, r)
+		if err != nil {
+			yield(kv.KV{}, err)
 			return
 		}
-		for {
-			it, err := newIter(a.e.db, r)
-			if err != nil {
-				yield(kv.KV{}, err)
-				return
-			}
-			if slot := a.e.slots.load(i); slot <= a.start {
-				a.add(i, slot)
-				walk(it, o, yield, func() error { return nil })
-				return
-			}
-			if err := it.Close(); err != nil {
-				yield(kv.KV{}, readError(err))
-				return
-			}
-			if err := a.extend(); err != nil {
-				yield(kv.KV{}, err)
-				return
-			}
+		if slot := a.e.slots.load(i); slot <= a.start {
+			a.add(i, slot, validate)
+			walk(it, o, yield, func() error { return nil })
+			return
+		}
+		if err := it.Close(); err != nil {
+			yield(kv.KV{}, readError(err))
+			return
+		}
+		if err := a.extend(); err != nil {
+			yield(kv.KV{}, err)
+			return
 		}
 	}
 }
@@ -156,18 +185,56 @@ func (a *attempt) Guard(r kv.Range) {
 	a.reads = append(a.reads, a.e.slots.prefixSlot(r.Start))
 }
 
-// Unvalidated pins the attempt to a snapshot. Reads made before are of it too
-// if none of them changed until after it was taken.
+// Unvalidated implements kvbase.Attempt.
 func (a *attempt) Unvalidated() kv.Reader {
-	if a.pin == nil {
-		a.pin = &reader{e: a.e, snap: a.e.acquire(), start: a.e.now()}
-		if a.hold() {
-			a.start = a.pin.snap.low
-		} else {
-			a.doomed = true
-		}
+	if a.pinning {
+		a.pinNow()
 	}
-	return a.pin
+	return (*unvalidated)(a)
+}
+
+// pinNow ties the attempt to a snapshot. Reads made before are of it too if
+// none of them changed until after it was taken.
+func (a *attempt) pinNow() {
+	if a.pin != nil || a.doomed {
+		return
+	}
+	a.pin = &reader{e: a.e, snap: a.e.acquire(), start: a.e.now()}
+	// Of unvalidated reads nothing is known but that they are of the start.
+	if a.hold() && (!a.fixed || a.pin.snap.high == a.start) {
+		a.start = a.pin.snap.low
+	} else {
+		a.doomed = true
+	}
+}
+
+// unvalidated reads as the attempt does, without the read set.
+type unvalidated attempt
+
+func (u *unvalidated) Get(_ context.Context, key []byte) ([]byte, error) {
+	return (*attempt)(u).get(key, false)
+}
+
+func (u *unvalidated) GetMany(_ context.Context, keys [][]byte) ([][]byte, error) {
+	out := make([][]byte, len(keys))
+	for i, k := range keys {
+		v, err := (*attempt)(u).get(k, false)
+		if err != nil && err != kv.ErrNotFound {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func (u *unvalidated) Scan(ctx context.Context, r kv.Range, o kv.ScanOptions) iter.Seq2[kv.KV, error] {
+	return func(yield func(kv.KV, error) bool) {
+		a := (*attempt)(u)
+		if !r.WithinPrefix() {
+			a.pinNow()
+		}
+		a.scan(ctx, r, o, false, yield)
+	}
 }
 
 // Validate has nothing to compare: all reads are of one state, where the

@@ -97,7 +97,7 @@ func testOutcome(t *testing.T, x *schemas) {
 	}
 	e.giveSlot(s)
 	// A transaction that is undecided makes the question wait.
-	a, err := e.begin(ctx)
+	a, err := e.begin(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
