@@ -3,7 +3,6 @@
 package errdisk
 
 import (
-	"bytes"
 	"io"
 	"io/fs"
 	"maps"
@@ -46,22 +45,56 @@ const (
 	OpRead  Op = "read"
 )
 
+// file is sparse; absent pages are zeros. A page that is not in dirty may be
+// shared with synced and with clones, so it is copied before it is written.
 type file struct {
 	d      *Disk
 	name   string
-	now    []byte
-	synced []byte
-	// now and synced differ from lo to hi at most.
-	lo, hi int64
+	size   int64
+	now    map[int64]*page
+	synced map[int64]*page
+	dirty  map[int64]struct{} // pages of now that are not synced
+}
+
+const pageBytes = 4096
+
+type page [pageBytes]byte
+
+func newFile(d *Disk, name string, size int64) *file {
+	return &file{d: d, name: name, size: size, now: map[int64]*page{}, synced: map[int64]*page{}, dirty: map[int64]struct{}{}}
 }
 
 // write needs mu.
-func (f *file) write(p []byte, off int64) int {
-	n := copy(f.now[off:], p)
-	if f.lo == f.hi {
-		f.lo, f.hi = off, off
+func (f *file) write(p []byte, off int64) (n int) {
+	p = p[:max(min(int64(len(p)), f.size-off), 0)]
+	for n < len(p) {
+		i, in := (off+int64(n))/pageBytes, (off+int64(n))%pageBytes
+		if _, own := f.dirty[i]; !own {
+			c := new(page)
+			if old := f.now[i]; old != nil {
+				*c = *old
+			}
+			f.now[i] = c
+			f.dirty[i] = struct{}{}
+		}
+		n += copy(f.now[i][in:], p[n:])
 	}
-	f.lo, f.hi = min(f.lo, off), max(f.hi, off+int64(n))
+	return n
+}
+
+// read needs mu.
+func (f *file) read(p []byte, off int64) (n int) {
+	p = p[:max(min(int64(len(p)), f.size-off), 0)]
+	for n < len(p) {
+		i, in := (off+int64(n))/pageBytes, (off+int64(n))%pageBytes
+		if src := f.now[i]; src != nil {
+			n += copy(p[n:], src[in:])
+		} else {
+			m := min(len(p)-n, int(pageBytes-in))
+			clear(p[n : n+m])
+			n += m
+		}
+	}
 	return n
 }
 
@@ -91,7 +124,7 @@ func (d *Disk) SetSize(sizeBytes, otherBytes int64) {
 func (d *Disk) free() int64 {
 	free := d.mu.size - d.mu.other
 	for _, f := range d.mu.files {
-		free -= int64(len(f.now))
+		free -= f.size
 	}
 	return max(free, 0)
 }
@@ -100,7 +133,7 @@ func (d *Disk) free() int64 {
 func (d *Disk) Crash() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.clone(func([]byte, []byte) {})
+	return d.clone(func() bool { return false })
 }
 
 // CrashTorn is Crash, but of what was not synced some pages have reached the
@@ -108,27 +141,25 @@ func (d *Disk) Crash() *Disk {
 func (d *Disk) CrashTorn(r *rand.Rand) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.clone(func(kept, now []byte) {
-		for off := 0; off < len(kept); off += pageBytes {
-			end := min(off+pageBytes, len(kept))
-			if r.IntN(2) == 0 {
-				copy(kept[off:end], now[off:end])
-			}
-		}
-	})
+	return d.clone(func() bool { return r.IntN(2) == 0 })
 }
 
-const pageBytes = 4096
-
-// clone needs mu.
-func (d *Disk) clone(leak func(kept, now []byte)) *Disk {
+// clone needs mu. Dirty pages are kept as luck has it.
+func (d *Disk) clone(luck func() bool) *Disk {
 	c := New()
 	c.mu.size, c.mu.other = d.mu.size, d.mu.other
 	for _, n := range slices.Sorted(maps.Keys(d.mu.files)) {
 		f := d.mu.files[n]
-		kept := bytes.Clone(f.synced)
-		leak(kept, f.now)
-		c.mu.files[n] = &file{d: c, name: n, now: kept, synced: bytes.Clone(kept)}
+		k := newFile(c, n, f.size)
+		k.synced = maps.Clone(f.synced)
+		for _, i := range slices.Sorted(maps.Keys(f.dirty)) {
+			if luck() {
+				kept := *f.now[i]
+				k.synced[i] = &kept
+			}
+		}
+		k.now = maps.Clone(k.synced)
+		c.mu.files[n] = k
 	}
 	return c
 }
@@ -138,8 +169,15 @@ func (d *Disk) Flip(name string, off int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.mu.files[name]
-	f.now[off] ^= 1
-	f.synced[off] ^= 1
+	i := off / pageBytes
+	for _, pages := range []map[int64]*page{f.now, f.synced} {
+		c := new(page)
+		if old := pages[i]; old != nil {
+			*c = *old
+		}
+		c[off%pageBytes] ^= 1
+		pages[i] = c
+	}
 }
 
 // List implements segment.Disk.
@@ -163,7 +201,7 @@ func (d *Disk) Create(name string, sizeBytes int64) (segment.File, error) {
 	if d.mu.size > 0 && sizeBytes > d.free() {
 		return nil, syscall.ENOSPC
 	}
-	f := &file{d: d, name: name, now: make([]byte, sizeBytes), synced: make([]byte, sizeBytes)}
+	f := newFile(d, name, sizeBytes)
 	d.mu.files[name] = f
 	return f, nil
 }
@@ -183,7 +221,7 @@ func (d *Disk) Stat(name string) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.mu.files[name]; f != nil {
-		return int64(len(f.now)), nil
+		return f.size, nil
 	}
 	return 0, fs.ErrNotExist
 }
@@ -207,13 +245,18 @@ func (d *Disk) Truncate(name string, sizeBytes int64) error {
 	if f == nil {
 		return fs.ErrNotExist
 	}
-	for _, b := range []*[]byte{&f.now, &f.synced} {
-		if sizeBytes <= int64(len(*b)) {
-			*b = (*b)[:sizeBytes:sizeBytes]
-		} else {
-			*b = append(*b, make([]byte, sizeBytes-int64(len(*b)))...)
+	for i := range f.now {
+		if i*pageBytes >= sizeBytes {
+			delete(f.now, i)
+			delete(f.dirty, i)
 		}
 	}
+	for i := range f.synced {
+		if i*pageBytes >= sizeBytes {
+			delete(f.synced, i)
+		}
+	}
+	f.size = sizeBytes
 	return nil
 }
 
@@ -246,10 +289,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.d.mu.f.Read; err != nil {
 		return 0, err
 	}
-	if off >= int64(len(f.now)) {
-		return 0, io.EOF
-	}
-	n := copy(p, f.now[off:])
+	n := f.read(p, off)
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -277,11 +317,10 @@ func (f *file) Sync() error {
 	if err := f.d.mu.f.Sync; err != nil {
 		return err
 	}
-	hi := min(f.hi, int64(len(f.now)))
-	if f.lo < hi {
-		copy(f.synced[f.lo:hi], f.now[f.lo:hi])
+	for i := range f.dirty {
+		f.synced[i] = f.now[i]
 	}
-	f.lo, f.hi = 0, 0
+	clear(f.dirty)
 	return nil
 }
 
