@@ -229,6 +229,17 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("%s", l.raw)
 	}
 	a.fails(404, "api_snapshots_snapshot_not_found_error", "GET", "/v3/snapshots/999", nil)
+	// A directory that moved goes by both paths.
+	third := fmt.Sprint(a.must(200, "POST", "/v3/snapshots/", object{"source_file_id": id}).at("id"))
+	a.must(200, "POST", "/v1/files/2/entries/", object{"name": "e", "action": "RENAME", "old_path": "/d"})
+	for _, p := range []string{"%2Fd%2Ff", "%2Fe%2Ff"} {
+		if got := a.must(200, "GET", "/v1/files/"+p+"/data?snapshot="+third, nil); string(got.raw) != "new" {
+			t.Errorf("%s: %q", p, got.raw)
+		}
+	}
+	if st := a.must(200, "GET", "/v3/snapshots/status/"+third, nil); st.str("source_file_path") != "/e/" {
+		t.Errorf("%s", st.raw)
+	}
 	a.must(404, "GET", "/v3/snapshots/x", nil)
 	a.must(200, "GET", "/v1/snapshots/total-used-capacity", nil).str("bytes")
 	// Without a directory the root is meant.

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,19 +90,26 @@ func (s *Service) byNode(ctx context.Context, c *fs.Caller, n fs.Node, want fs.A
 	return File{a, pathOf(names, a.Type)}, nil
 }
 
-// inSnapshot walks from the snapshotted directory, under the path it had.
+// inSnapshot walks from the snapshotted directory, which goes by the path it
+// had when the snapshot was taken, and by the one it has now.
 func (s *Service) inSnapshot(ctx context.Context, c *fs.Caller, names []string, id fs.SnapshotID, want fs.AttrMask) (File, error) {
 	snap, err := s.fs.Snapshot(ctx, id)
 	if err != nil {
 		return File{}, err
 	}
+	n := fs.Node{ID: snap.Root, Snap: id}
 	root, err := components(snap.Path)
 	if err != nil {
 		return File{}, err
 	}
-	n := fs.Node{ID: snap.Root, Snap: id}
-	if len(names) < len(root) || join(names[:len(root)]) != join(root) {
-		return File{}, fs.E("resolve", n, join(names), fs.NotExist, nil)
+	if !under(names, root) {
+		now, err := s.fs.PathOf(ctx, fs.Node{ID: snap.Root})
+		if err == nil {
+			root, err = components(now)
+		}
+		if err != nil || !under(names, root) {
+			return File{}, fs.E("resolve", n, join(names), fs.NotExist, err)
+		}
 	}
 	a, err := s.fs.GetAttr(ctx, c, n, want)
 	if err != nil {
@@ -113,6 +121,11 @@ func (s *Service) inSnapshot(ctx context.Context, c *fs.Caller, names []string, 
 		}
 	}
 	return File{a, pathOf(names, a.Type)}, nil
+}
+
+// under tells whether a path lies at or below a directory.
+func under(names, dir []string) bool {
+	return len(names) >= len(dir) && slices.Equal(names[:len(dir)], dir)
 }
 
 // Entry is a name in a directory.
