@@ -229,7 +229,7 @@ func (q *request) enterTwo(first, second []byte) (a, b handle, st Status) {
 func (q *request) fail(op string, err error) Status {
 	st := StatusOf(err)
 	if st == ErrServerFault || st == ErrIO {
-		q.s.o.Logger.ErrorContext(q.ctx, "NFS call failed", "operation", op, "procedure", procNames[q.c.Proc],
+		q.s.o.Logger.ErrorContext(q.ctx, "NFS call failed", "operation", op, "program", q.c.Prog, "procedure", q.c.Proc,
 			"client", q.c.Peer, "error", err)
 	}
 	return st

@@ -93,7 +93,7 @@ func startServer(t testing.TB, o Options) (*Server, string) {
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-ended; err != nil {
+		if err := <-ended; err != nil && !errors.Is(err, ErrShutdown) {
 			t.Errorf("serve: %v", err)
 		}
 	})

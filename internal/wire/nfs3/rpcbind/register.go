@@ -114,3 +114,47 @@ func change(ctx context.Context, c *sunrpc.Client, proc uint32, e Entry) (bool, 
 	}
 	return ok, nil
 }
+
+// Lookup asks the rpcbind at the other end of c for the port of a program on
+// netid, "tcp" or "tcp6"; 0 if it has none.
+func Lookup(ctx context.Context, c *sunrpc.Client, prog, vers uint32, netid string) (uint16, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var port uint16
+	err := c.Call(ctx, Program, 4, procGetAddr, nil, func(w *sunrpc.Encoder) {
+		w.U32(prog)
+		w.U32(vers)
+		w.String(netid)
+		w.String("")
+		w.String("")
+	}, func(d *sunrpc.Decoder) error {
+		text := string(d.Opaque(maxString))
+		a, ok := parseUaddr(text)
+		if !d.OK() || !ok && text != "" {
+			return errors.New("rpcbind: malformed answer")
+		}
+		port = a.Port()
+		return nil
+	})
+	var e *sunrpc.Error
+	if errors.As(err, &e) && e.Accept == sunrpc.ProgramMismatch && netid == "tcp" {
+		// A port mapper of old, which knows version 2 only.
+		err = c.Call(ctx, Program, 2, procGetAddr, nil, func(w *sunrpc.Encoder) {
+			w.U32(prog)
+			w.U32(vers)
+			w.U32(protoTCP)
+			w.U32(0)
+		}, func(d *sunrpc.Decoder) error {
+			n := d.U32()
+			if !d.OK() || n > 0xffff {
+				return errors.New("rpcbind: malformed answer")
+			}
+			port = uint16(n)
+			return nil
+		})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("rpcbind: ask for program %d: %w", prog, err)
+	}
+	return port, nil
+}
