@@ -59,8 +59,14 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddGroup(&cobra.Group{ID: "here", Title: "On this machine:"}, &cobra.Group{ID: "api", Title: "Through the REST API of a server:"})
-	addGroup(root, "here", newServe(), newFsck(), newScrub(), newBench(), newPorts(), newAdminPassword(), newVersion())
-	addGroup(root, "api", cli.New(cli.Options{})...)
+	addGroup(root, "here", newServe(), newFsck(), newBench(), newPorts(), newAdminPassword(), newVersion())
+	remote := cli.New(cli.Options{})
+	addGroup(root, "api", remote...)
+	for _, c := range remote {
+		if c.Name() == "scrub" {
+			addOfflineScrub(c)
+		}
+	}
 	return root
 }
 

@@ -75,3 +75,27 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%q %v", s, err)
 	}
 }
+
+func TestScrub_bothWays(t *testing.T) {
+	c, _, err := newRoot().Find([]string{"scrub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	help := c.UsageString()
+	for _, want := range []string{"--data", "--host", "start", "status", "stop"} {
+		if !strings.Contains(help, want) {
+			t.Errorf("help lacks %q:\n%s", want, help)
+		}
+	}
+	if _, err := runArgs(t, "scrub", "--data", t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a data directory") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestServerCommands_wantData(t *testing.T) {
+	for _, c := range []string{"serve", "fsck", "reset-admin-password"} {
+		if _, err := runArgs(t, c); err == nil || !strings.Contains(err.Error(), "data") {
+			t.Errorf("%s: %v", c, err)
+		}
+	}
+}

@@ -55,45 +55,45 @@ func (m *meter) end() {
 	}
 }
 
-func newScrub() *cobra.Command {
+// addOfflineScrub makes the scrub command, whose verbs work on a running
+// server, do a stopped data directory by itself.
+func addOfflineScrub(c *cobra.Command) {
 	var (
 		lf logFlags
 		o  node.ScrubOptions
 	)
-	c := &cobra.Command{
-		Use:   "scrub --data DIR",
-		Short: "Verify every stored byte of a stopped data directory",
-		Long: "Reads all file data and compares it with its checksums, and compares the records of data with the\n" +
-			"segments on the disk. Exits with 0 if all is well, 4 if something is damaged, 1 if it could not be told.",
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			var err error
-			if o.Logger, err = lf.logger(); err != nil {
-				return err
-			}
-			bar := newMeter()
-			o.Rate <<= 20
-			o.Progress = func(p node.ScrubProgress) { bar.set("bytes verified", int64(p.Bytes), -1) }
-			out := c.OutOrStdout()
-			o.Found = func(f node.ScrubFinding) {
-				fmt.Fprintf(out, "%s: extent %d of stream %d, segment %d, block %d: %v\n", f.Kind, f.Extent, f.Owner, f.Segment, f.Block, f.Err)
-			}
-			report, err := node.Scrub(c.Context(), o)
-			bar.end()
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(out, "%d extents with %d bytes verified in %d segments; %d findings\n",
-				report.Extents, report.Bytes, report.Segments, report.Progress.Findings)
-			if n := report.Progress.Findings; n > 0 {
-				return exitError{statusDamage, errors.New("data is damaged")}
-			}
-			return nil
-		},
+	c.Use = "scrub --data DIR"
+	c.Long = "Reads all file data and compares it with its checksums, and compares the records of data with the\n" +
+		"segments on the disk. With --data it does a stopped data directory; the verbs below have a running\n" +
+		"server do it. Exits with 0 if all is well, 4 if something is damaged, 1 if it could not be told."
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if o.DataDir == "" {
+			return c.Help()
+		}
+		var err error
+		if o.Logger, err = lf.logger(); err != nil {
+			return err
+		}
+		bar := newMeter()
+		o.Rate <<= 20
+		o.Progress = func(p node.ScrubProgress) { bar.set("bytes verified", int64(p.Bytes), -1) }
+		out := c.OutOrStdout()
+		o.Found = func(f node.ScrubFinding) {
+			fmt.Fprintf(out, "%s: extent %d of stream %d, segment %d, block %d: %v\n", f.Kind, f.Extent, f.Owner, f.Segment, f.Block, f.Err)
+		}
+		report, err := node.Scrub(c.Context(), o)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%d extents with %d bytes verified in %d segments; %d findings\n",
+			report.Extents, report.Bytes, report.Segments, report.Progress.Findings)
+		if n := report.Progress.Findings; n > 0 {
+			return exitError{statusDamage, errors.New("data is damaged")}
+		}
+		return nil
 	}
-	c.Flags().StringVar(&o.DataDir, "data", "", "data directory `DIR` (required)")
+	c.Flags().StringVar(&o.DataDir, "data", "", "data directory `DIR` of a stopped server")
 	c.Flags().Int64Var(&o.Rate, "rate", 0, "read at most `MIB` a second; 0 is no limit")
 	lf.register(c)
-	_ = c.MarkFlagRequired("data")
-	return c
 }

@@ -539,6 +539,14 @@ func TestSettings(t *testing.T) {
 	if r, err := s.SetCertificate(ctx, c.Revision, other.Chain, other.Key); err != nil || r.Value.SelfSigned {
 		t.Errorf("%v", err)
 	}
+	_, err = s.LastScrub(ctx, 1)
+	wantErr(t, err, ErrNotFound)
+	if err := s.SetLastScrub(ctx, 1, Scrub{Bytes: 7}); err != nil {
+		t.Error(err)
+	}
+	if l, err := s.LastScrub(ctx, 1); err != nil || l.Bytes != 7 {
+		t.Errorf("%+v %v", l, err)
+	}
 	tok, err := s.NewMetricsToken(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,7 @@ const (
 	kindExport      kind = 8
 	kindNFS         kind = 9
 	kindMetrics     kind = 10
+	kindScrub       kind = 11
 )
 
 // Counters.

@@ -150,3 +150,27 @@ func (s *Store) NewMetricsToken(ctx context.Context) (string, error) {
 	})
 	return token, err
 }
+
+// Scrub is the last scrub of a node that was not stopped by hand.
+type Scrub struct {
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	Extents  uint64    `json:"extents"`
+	Bytes    uint64    `json:"bytes"`
+	Segments uint64    `json:"segments"`
+	Findings uint64    `json:"findings"`
+}
+
+// LastScrub answers the last scrub of a node, ErrNotFound if there was none.
+func (s *Store) LastScrub(ctx context.Context, node uint64) (Scrub, error) {
+	rec, err := read[Scrub](ctx, s, kindScrub, node)
+	return rec.Value, err
+}
+
+// SetLastScrub remembers a scrub.
+func (s *Store) SetLastScrub(ctx context.Context, node uint64, v Scrub) error {
+	return s.update(ctx, func(tx kv.Txn) error {
+		_, err := put(ctx, tx, kindScrub, node, v)
+		return err
+	})
+}

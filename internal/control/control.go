@@ -11,6 +11,7 @@ package control
 import (
 	"context"
 	"io"
+	"time"
 
 	"manifold/internal/config"
 )
@@ -77,6 +78,31 @@ type Metrics interface {
 // MetricsReaders recognises the token that may read metrics and nothing else.
 type MetricsReaders interface {
 	MetricsToken(ctx context.Context, token string) (bool, error)
+}
+
+// Scrubber verifies every stored byte of this node against its checksum while
+// the node serves.
+type Scrubber interface {
+	// StartScrub begins a scrub that reads at most rate bytes a second, 0 for
+	// no bound. One that runs already goes on as it is.
+	StartScrub(ctx context.Context, rate int64) (ScrubStatus, error)
+	// ScrubStatus answers the running scrub, else the last.
+	ScrubStatus(ctx context.Context) (ScrubStatus, error)
+	// StopScrub ends the running scrub, if there is one.
+	StopScrub(ctx context.Context) (ScrubStatus, error)
+}
+
+// ScrubStatus is how far a scrub is, or how the last one ended.
+type ScrubStatus struct {
+	Running bool
+	// Started is zero if there never was one, Ended while one runs.
+	Started, Ended time.Time
+	// Complete: the last one got through everything.
+	Complete                           bool
+	Extents, Bytes, Segments, Findings uint64
+	// Damage are the first findings, in words, of a scrub since the start of
+	// the process.
+	Damage []string
 }
 
 // Release is what a version request answers beyond the constant name of the

@@ -9,7 +9,9 @@ type Privilege string
 const (
 	Anyone Privilege = "" // whoever is logged in
 
+	ChecksummingRead Privilege = "PRIVILEGE_CHECKSUMMING_READ"
 	ClusterRead      Privilege = "PRIVILEGE_CLUSTER_READ"
+	ClusterWrite     Privilege = "PRIVILEGE_CLUSTER_WRITE"
 	FileFullAccess   Privilege = "PRIVILEGE_FILE_FULL_ACCESS"
 	FileReadAccess   Privilege = "PRIVILEGE_FILE_READ_ACCESS"
 	FSAttributesRead Privilege = "PRIVILEGE_FS_ATTRIBUTES_READ"

@@ -99,15 +99,22 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("garbage collector: %w", err)
 	}
+	scrubber, err := newScrubber(ctx, st, o.Logger)
+	if err != nil {
+		return err
+	}
+	scrubber.describe(metrics)
 	api := rest.New(rest.Options{
 		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
-		Release: control.Release{BuildID: build.String(), Date: build.Time},
-		Logger:  o.Logger,
+		Scrubber: scrubber,
+		Release:  control.Release{BuildID: build.String(), Date: build.Time},
+		Logger:   o.Logger,
 	})
 	certs := &certificates{config: st.config}
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
+		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 	}
 	if s := socks[ports.REST]; s != nil {

@@ -74,7 +74,7 @@ func New(o Options) []*cobra.Command {
 	}
 	cmds := []*cobra.Command{
 		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.changePasswordCommand(),
-		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.nodeCommand(), a.rawCommand(),
+		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.nodeCommand(), a.scrubCommand(), a.rawCommand(),
 	}
 	for _, c := range cmds {
 		f := c.PersistentFlags()

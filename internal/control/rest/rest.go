@@ -42,6 +42,7 @@ type Options struct {
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
 	Ports          *ports.Ledger
+	Scrubber       control.Scrubber
 	Release        control.Release
 	// NodeID of the node that answers; 0 is 1.
 	NodeID control.NodeID
@@ -97,12 +98,15 @@ func (s *server) routes() []route {
 	if s.o.Ports != nil {
 		rs = append(rs, portRoutes()...)
 	}
+	if s.o.Scrubber != nil {
+		rs = append(rs, scrubRoutes()...)
+	}
 	return rs
 }
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), exportRoutes(), metricsRoutes(), portRoutes())
+	return slices.Concat(coreRoutes(), exportRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

@@ -31,6 +31,7 @@ type api struct {
 	fs      *memfs.FS
 	config  *config.Store
 	hc      *http.Client
+	scrubs  *scrubs
 }
 
 func newAPI(t *testing.T) *api {
@@ -52,14 +53,16 @@ func newAPI(t *testing.T) *api {
 	}
 	f := memfs.New(memfs.Options{})
 	clock := time.Now() // stands still: nothing expires or drains behind a test's back
+	scrubber := &scrubs{}
 	handler := New(Options{
-		Now: func() time.Time { return clock },
-		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store,
+		Scrubber: scrubber,
+		Now:      func() time.Time { return clock },
+		FS:       f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	})
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client()}
+	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber}
 	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	// Signing in costs a password hash each time, so only some tests do.
 	if a.token, _, err = store.NewSession(t.Context(), 500, []string{"ALL"}); err != nil {
