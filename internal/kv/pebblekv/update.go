@@ -109,7 +109,7 @@ func (a *attempt) get(key []byte, validate bool) ([]byte, error) {
 					return nil, err
 				}
 				if slot = e.slots.load(i); slot <= a.start {
-					e.rows.put(h, key, v, a.start)
+					e.rows.put(h, key, v, slot)
 					ok = true
 				}
 			}

@@ -145,7 +145,7 @@ func (r *reader) get(key []byte) ([]byte, error) {
 	slot = e.slots.load(e.slots.keySlot(h))
 	r.see(slot)
 	if slot <= r.snap.low {
-		e.rows.put(h, key, v, r.snap.low)
+		e.rows.put(h, key, v, slot)
 	}
 	return v, err
 }
