@@ -57,12 +57,6 @@ type Exports interface {
 	DeleteExport(ctx context.Context, id, revision uint64) error
 }
 
-// NFSSettings keeps the switches of the NFS protocols.
-type NFSSettings interface {
-	NFS(ctx context.Context) (config.Record[config.NFS], error)
-	SetNFS(ctx context.Context, revision uint64, v config.NFS) (config.Record[config.NFS], error)
-}
-
 // Members tells what the cluster and its nodes are.
 type Members interface {
 	Cluster(ctx context.Context) (config.Record[config.Cluster], error)

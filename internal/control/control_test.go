@@ -14,7 +14,6 @@ var (
 	_ Sessions       = (*config.Store)(nil)
 	_ Principals     = (*config.Store)(nil)
 	_ Exports        = (*config.Store)(nil)
-	_ NFSSettings    = (*config.Store)(nil)
 	_ Members        = (*config.Store)(nil)
 	_ MetricsReaders = (*config.Store)(nil)
 	_ Metrics        = (*telemetry.Registry)(nil)
@@ -27,7 +26,7 @@ func TestAllPrivileges(t *testing.T) {
 	}
 	for _, p := range []Privilege{
 		ClusterRead, FileFullAccess, FileReadAccess, FSAttributesRead, FSFileLockWrite, MetricsRead, NetworkRead,
-		NFSExportRead, NFSExportWrite, NFSSettingsRead, NFSSettingsWrite, QuotaRead, QuotaWrite,
+		NFSExportRead, NFSExportWrite, QuotaRead, QuotaWrite,
 		SnapshotRead, SnapshotWrite, SnapshotDiffRead, TreeDeleteRead, TreeDeleteWrite,
 	} {
 		if !slices.Contains(all, p) {

@@ -241,7 +241,6 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("%s", st.raw)
 	}
 	a.must(404, "GET", "/v3/snapshots/x", nil)
-	a.must(200, "GET", "/v1/snapshots/total-used-capacity", nil).str("bytes")
 	// Without a directory the root is meant.
 	if s := a.must(200, "POST", "/v3/snapshots/", object{}); s.str("source_file_id") != "2" {
 		t.Errorf("%s", s.raw)

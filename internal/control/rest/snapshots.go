@@ -62,10 +62,6 @@ type snapshotPatch struct {
 	Expiration optional[string] `json:"expiration,omitzero"`
 }
 
-type usedCapacity struct {
-	Bytes u64 `json:"bytes"`
-}
-
 // suffix is the part of the name that its maker chose.
 func suffix(s *fs.Snapshot) string {
 	_, name, ok := strings.Cut(s.Name, "_")
@@ -114,7 +110,6 @@ func snapshotRoutes() []route {
 		{Method: "POST", Path: "/v2/snapshots/", Summary: "Take a snapshot of a directory id, of the root without one.", In: newSnapshot{}, Out: snapshotV2{}, Query: []query{ttl}, handle: takeSnapshot(v2)},
 		{Method: "GET", Path: "/v3/snapshots/", Summary: "All snapshots, with policies.", Out: snapshotList[snapshotV3]{}, Query: []query{filter}, handle: listSnapshots(renderV3)},
 		{Method: "POST", Path: "/v3/snapshots/", Summary: "Take a snapshot; its name becomes its id, an underscore and the suffix.", In: newSnapshot{}, Out: snapshotV3{}, Query: []query{ttl}, handle: takeSnapshot(v3)},
-		{Method: "GET", Path: "/v1/snapshots/total-used-capacity", Summary: "Space that only snapshots take.", Out: usedCapacity{}, handle: snapshotCapacity},
 	}
 	for _, v := range []struct {
 		path   string
@@ -296,9 +291,4 @@ func deleteSnapshot(q *request) (reply, error) {
 		return reply{}, conflict("api_snapshots_snapshot_in_use_error", "snapshot %d is locked or has owners", s.ID)
 	}
 	return reply{}, err
-}
-
-func snapshotCapacity(q *request) (reply, error) {
-	st, err := q.s.o.FS.StatFS(q.Context(), fs.Root)
-	return reply{body: usedCapacity{num(st.SnapshotBytes)}}, err
 }
