@@ -161,10 +161,9 @@ func (s *Service) notify(h Host, state uint32) {
 		}
 		pause = min(2*pause, time.Minute)
 	}
-	s.mu.Lock()
-	grace := s.graceOn
-	s.mu.Unlock()
-	if grace && !s.pause(s.o.Grace) {
+	select {
+	case <-s.over:
+	case <-s.ctx.Done():
 		return
 	}
 	s.hmu.Lock()

@@ -476,18 +476,33 @@ func TestRestart_hostsThatReclaimNothingAreForgotten(t *testing.T) {
 	b := started(t)
 	b.want("lock", procLock, alice, ex, Granted)
 	b.want("lock", procLock, bob, wire{off: 100, n: 1}, Granted)
-	b = start(t, b.store, func(o *Options) { o.Grace = 300 * time.Millisecond })
+	b = start(t, b.store, func(o *Options) { o.Grace = time.Hour })
 	if err := b.s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	reclaim := ex
 	reclaim.reclaim = true
 	b.want("reclaim", procLock, alice, reclaim, Granted)
+	for range 4 {
+		<-b.peer.notices
+	}
+	b.s.EndGrace()
+	b.s.EndGrace()
 	wiretest.Eventually(t, "forgetting", func() bool { return b.store.len() == 1 })
-	wiretest.Eventually(t, "end of grace", func() bool { st, _ := b.call(procLock, bob, wire{off: 100, n: 1}); return st == Granted })
+	b.want("lock after the grace period", procLock, bob, wire{off: 100, n: 1}, Granted)
 	if b.store.len() != 2 {
 		t.Errorf("%d hosts", b.store.len())
 	}
+}
+
+func TestRestart_graceEndsByItself(t *testing.T) {
+	b := started(t)
+	b.want("lock", procLock, alice, ex, Granted)
+	b = start(t, b.store, func(o *Options) { o.Grace = time.Millisecond })
+	if err := b.s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wiretest.Eventually(t, "end of grace", func() bool { st, _ := b.call(procLock, bob, ex); return st == Granted })
 }
 
 func TestNotice_believedFromTheHostOnlyAndOnce(t *testing.T) {

@@ -112,6 +112,7 @@ type Service struct {
 	started bool
 	closed  bool
 	graceOn bool
+	over    chan struct{} // closed when the grace period is over
 	state   uint32
 	blocked map[string]*blocked
 	shares  map[string]*share
@@ -152,7 +153,7 @@ func New(ctx context.Context, o Options) (*Service, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{o: o, async: make(chan struct{}, 64), blocked: map[string]*blocked{}, shares: map[string]*share{},
-		ports: map[portKey]uint16{}, hosts: map[hostKey]*monitored{}}
+		ports: map[portKey]uint16{}, hosts: map[hostKey]*monitored{}, over: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	return s, nil
 }
@@ -185,6 +186,7 @@ func (s *Service) Start(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.state, s.started = state, true
 	if len(hosts) == 0 {
+		close(s.over)
 		return nil
 	}
 	s.graceOn = true
@@ -211,13 +213,14 @@ func (s *Service) grace() {
 // EndGrace ends the grace period before its time.
 func (s *Service) EndGrace() {
 	s.mu.Lock()
-	on := s.graceOn
-	s.graceOn = false
-	s.mu.Unlock()
-	if on {
-		s.o.FS.SetGrace(false)
-		s.o.Logger.Info("the grace period for locks is over")
+	defer s.mu.Unlock()
+	if !s.graceOn {
+		return
 	}
+	s.graceOn = false
+	s.o.FS.SetGrace(false)
+	close(s.over)
+	s.o.Logger.Info("the grace period for locks is over")
 }
 
 // Shutdown ends waiting requests, callbacks and notices. Locks stay with the
