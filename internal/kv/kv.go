@@ -4,8 +4,10 @@
 //
 // Invariants every engine keeps:
 //   - Keys are raw bytes in bytewise order, 1 to [MaxKeyBytes] long.
-//   - A View reads one consistent snapshot. An Update is serializable: what it
-//     read and the ranges it scanned or guarded are still true when it commits.
+//   - A View reads one consistent snapshot. Updates and Views have one serial
+//     order, and what returned before another began precedes it. Of two Updates
+//     that overlap, the one that read what the other changed precedes it or
+//     runs again.
 //   - When Update returns nil, the commit is durable. A View (and the reads of
 //     an Update) never shows a reply-worthy state that a crash could take back:
 //     engines wait for the sync of what was seen before they return.
@@ -41,7 +43,8 @@ var (
 	ErrUnavailable = errors.New("kv: engine unavailable")
 	// ErrOutsidePrefix: a Scan or Guard inside an Update crossed a prefix: a bug of the caller.
 	ErrOutsidePrefix = errors.New("kv: scan or guard crosses a key prefix")
-	// ErrSnapshotTooOld: a View outlived Limits.MaxSnapshotAge; run it again.
+	// ErrSnapshotTooOld: a View outlived Limits.MaxSnapshotAge, or its snapshot
+	// turned out to fit in no serial order (on pgkv); run it again.
 	ErrSnapshotTooOld = errors.New("kv: snapshot too old")
 	// ErrClosed: the engine was closed.
 	ErrClosed = errors.New("kv: engine closed")
@@ -128,17 +131,24 @@ type Reader interface {
 
 // Txn is an Update in progress. It sees its own writes. All it reads joins the
 // read set. Not safe for concurrent use.
+//
+// An error of a read ends the attempt, whatever the function makes of it; it
+// may be a conflict that the engine has found already and will retry. Puts
+// report nothing: what they exceed comes back from Update.
 type Txn interface {
 	Reader
 	// Put buffers a write; the last write of a key wins. The engine copies both.
 	Put(key, value []byte)
 	// Delete buffers a deletion; deleting an absent key is no error.
 	Delete(key []byte)
-	// Guard aborts and retries the Update if any key of r is created, changed
-	// or deleted by another transaction before this one commits.
+	// Guard puts all keys of r into the read set, absent ones included, without
+	// reading them: no key of r is created, changed or deleted between the
+	// snapshot and the commit.
 	Guard(r Range)
 	// Unvalidated reads the same snapshot without joining the read set, for
-	// hints and caches.
+	// hints and caches. It shows the snapshot as it was, without the writes of
+	// this Txn, and may scan anything. Its reads do not count against Limits.
+	// An engine that cannot read without validating validates.
 	Unvalidated() Reader
 	// Fence makes the commit fail with ErrFenced unless the session is still valid.
 	Fence(s Session)
@@ -171,7 +181,7 @@ type Limits struct {
 	MaxWrites      int           // keys written in an Update
 	MaxTxnBytes    int           // sum of keys and values written
 	MaxValueBytes  int           // one value
-	MaxTxnAge      time.Duration // of one attempt of an Update
+	MaxTxnAge      time.Duration // of one attempt of an Update; the third in a row that is older ends it with ErrTooLarge
 	MaxSnapshotAge time.Duration // of a View
 }
 

@@ -35,10 +35,18 @@ func (c *copyFS) fs() vfs.FS {
 	}))
 }
 
+// rounds shortens a test for the race detector, which runs a quarter.
+func rounds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
 // TestCrashes copies the file layer ahead of file operations picked at random,
 // with none, some or all of the unsynced data, and opens every copy.
 func TestCrashes(t *testing.T) {
-	const copies = 25
+	copies := int(rounds(24))
 	for _, percent := range []int{0, 50, 100} {
 		type copied struct {
 			fs *vfs.MemFS
@@ -107,12 +115,12 @@ func TestCrashInFlush(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var all []copied
-	n := 0
+	n, copies := 0, int(rounds(28))
 	before := func(op errorfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
 		// Every operation that is not the log's own, and few of those.
-		if n++; len(all) < 30 && (!strings.HasSuffix(op.Path, ".log") && n%3 == 0 || n%40 == 0) {
+		if n++; len(all) < copies && (!strings.HasSuffix(op.Path, ".log") && n%3 == 0 || n%40 == 0) {
 			p := c.Promised()
 			all = append(all, copied{fs.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 30, RNG: rng}), p})
 		}
@@ -145,7 +153,7 @@ func TestCrashInFlush(t *testing.T) {
 // Fatal, acknowledge nothing afterwards, and lose nothing it acknowledged.
 func TestLogFailure(t *testing.T) {
 	for _, kind := range []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileSyncData} {
-		for seed := range uint64(5) {
+		for seed := range rounds(4) {
 			c := kvtest.NewCrash(4, 500)
 			fs := newCopyFS()
 			fatal := make(chan error, 1)
@@ -408,7 +416,7 @@ func TestCollisions(t *testing.T) {
 
 // TestHistories runs more histories than the suite does.
 func TestHistories(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range rounds(20) {
 		e := open(t, Options{FS: vfs.NewMem()})
 		h := kvtest.History{Seed: 100 + seed, Workers: 2 + int(seed%7), Each: 80, Keys: 3 + int(seed%5)}
 		if err := h.Check(t.Context(), e); err != nil {

@@ -26,6 +26,9 @@ func (s *server) standby(tb testing.TB, options ...string) *server {
 // TestFailover kills the primary under load and promotes its synchronous
 // standby: nothing acknowledged is lost, and the writers go on by themselves.
 func TestFailover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes two servers; the full run has it")
+	}
 	primary := startServer(t, "synchronous_standby_names=*", "wal_level=replica", "max_wal_senders=4")
 	// Until the standby is there, commits would wait for it.
 	standby := primary.standby(t)
