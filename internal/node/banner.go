@@ -21,6 +21,8 @@ type banner struct {
 	exports []string
 	// registered: another rpcbind knows our ports.
 	registered bool
+	// noLocks: clients cannot find the lock manager.
+	noLocks bool
 	// password of the administrator when it was made just now and may be shown.
 	password string
 	// notes are further lines: where a password was left, what is missing.
@@ -75,8 +77,11 @@ func (b *banner) mount(a netip.Addr, export string) string {
 	if !byRPCBind || nfs != 2049 {
 		o = append(o, fmt.Sprintf("port=%d,mountport=%d,mountproto=tcp", nfs, nfs))
 	}
-	// Without the lock protocol a client must keep its locks to itself.
-	o = append(o, "nolock")
+	if !byRPCBind || b.noLocks {
+		// Clients find the lock manager by rpcbind at its standard port only;
+		// without it they must keep locks to themselves.
+		o = append(o, "nolock")
+	}
 	return fmt.Sprintf("mount -t nfs -o %s %s:%s /mnt", strings.Join(o, ","), host(a), export)
 }
 

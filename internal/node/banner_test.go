@@ -16,7 +16,7 @@ func TestBanner(t *testing.T) {
 		want []string
 		not  []string
 	}{
-		{"standard", ports.Options{}, []string{"https://192.0.2.9:8000/", "https://[2001:db8::7]:8000/", "mount -t nfs -o vers=3,proto=tcp,nolock 192.0.2.9:/ /mnt", "Xy9-secret"}, []string{"fe80", "mountport"}},
+		{"standard", ports.Options{}, []string{"https://192.0.2.9:8000/", "https://[2001:db8::7]:8000/", "mount -t nfs -o vers=3,proto=tcp 192.0.2.9:/ /mnt", "Xy9-secret"}, []string{"fe80", "mountport", "nolock"}},
 		{"moved", ports.Options{Offset: 20000}, []string{":28000/", "port=22049,mountport=22049,mountproto=tcp,nolock 192.0.2.9:/ /mnt"}, nil},
 		{"no rpcbind", ports.Options{Disable: []ports.ID{ports.RPCBind}}, []string{"port=2049,mountport=2049"}, nil},
 		{"one address", ports.Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, []string{"https://127.0.0.1:8000/"}, []string{"192.0.2.9"}},

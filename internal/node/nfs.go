@@ -8,31 +8,38 @@ import (
 	"sync"
 
 	"manifold/internal/config"
-	"manifold/internal/fs/core"
+	"manifold/internal/fs"
 	"manifold/internal/fs/export"
 	"manifold/internal/ports"
 	"manifold/internal/telemetry"
 	"manifold/internal/wire/nfs3"
+	"manifold/internal/wire/nfs3/nlm"
 	"manifold/internal/wire/sunrpc"
 )
 
-// newNFS builds the NFS server on a file system and its configuration. extra
-// programs are served on the same port.
-func newNFS(f *core.FS, c *config.Store, metrics *telemetry.Registry, log *slog.Logger, extra ...*sunrpc.Program) (*nfs3.Server, error) {
-	super := f.Superblock()
-	s, err := nfs3.New(nfs3.Options{
-		FS: f, Exports: exports{c}, Identities: c.Resolver(), Names: newNames().of,
+// newNFS builds the NFS server of a node and the lock manager beside it.
+func newNFS(ctx context.Context, st *storage, l *ports.Ledger, name string, metrics *telemetry.Registry, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
+	var srv *nfs3.Server // the lock manager asks it for handles once it serves
+	locks, err := newNLM(context.WithoutCancel(ctx), st.fs, l, name, func(ctx context.Context, c *sunrpc.Call, fh []byte) (fs.Node, *fs.Caller, error) {
+		return srv.Resolve(ctx, c, fh)
+	}, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	super := st.fs.Superblock()
+	srv, err = nfs3.New(nfs3.Options{
+		FS: st.fs, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: newNames().of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
-		AuthSys:  func() bool { return c.NFSInForce().AuthSysEnabled },
-		Observer: newNFSObserver(metrics), Logger: log, Extra: extra,
+		AuthSys:  func() bool { return st.config.NFSInForce().AuthSysEnabled },
+		Observer: newNFSObserver(metrics), Logger: log, Extra: locks.Programs(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, errors.Join(err, locks.Shutdown(ctx))
 	}
 	metrics.Connections("nfs",
-		func() uint64 { return s.Stats().Accepted },
-		func() uint64 { n := s.Stats(); return n.Accepted - uint64(max(n.Conns, 0)) })
-	return s, nil
+		func() uint64 { return srv.Stats().Accepted },
+		func() uint64 { n := srv.Stats(); return n.Accepted - uint64(max(n.Conns, 0)) })
+	return srv, locks, nil
 }
 
 // nfsPart serves on the sockets of the NFS port.

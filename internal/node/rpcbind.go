@@ -7,18 +7,18 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"manifold/internal/ports"
 	"manifold/internal/wire/nfs3"
 	"manifold/internal/wire/nfs3/mount"
+	"manifold/internal/wire/nfs3/nlm"
 	"manifold/internal/wire/nfs3/rpcbind"
 	"manifold/internal/wire/sunrpc"
 )
 
 // rpcEntries are what clients can ask rpcbind for: the programs on the sockets
-// of the NFS port. UDP serves MOUNT only.
+// of the NFS port. UDP serves MOUNT and the status monitor only.
 func rpcEntries(socks *ports.Sockets, port uint16) []rpcbind.Entry {
 	if socks == nil {
 		return nil
@@ -35,12 +35,15 @@ func rpcEntries(socks *ports.Sockets, port uint16) []rpcbind.Entry {
 		out = append(out,
 			rpcbind.Entry{Prog: nfs3.Program, Vers: 3, Net: n, Port: port},
 			rpcbind.Entry{Prog: mount.Program, Vers: 1, Net: n, Port: port},
-			rpcbind.Entry{Prog: mount.Program, Vers: 3, Net: n, Port: port})
+			rpcbind.Entry{Prog: mount.Program, Vers: 3, Net: n, Port: port},
+			rpcbind.Entry{Prog: nlm.Program, Vers: nlm.Version, Net: n, Port: port},
+			rpcbind.Entry{Prog: nlm.MonitorProgram, Vers: nlm.MonitorVersion, Net: n, Port: port})
 	}
 	for _, n := range families("udp", packets) {
 		out = append(out,
 			rpcbind.Entry{Prog: mount.Program, Vers: 1, Net: n, Port: port},
-			rpcbind.Entry{Prog: mount.Program, Vers: 3, Net: n, Port: port})
+			rpcbind.Entry{Prog: mount.Program, Vers: 3, Net: n, Port: port},
+			rpcbind.Entry{Prog: nlm.MonitorProgram, Vers: nlm.MonitorVersion, Net: n, Port: port})
 	}
 	return out
 }
@@ -96,17 +99,7 @@ func dialRPCBind(l *ports.Ledger) rpcbind.Dial {
 		if network == "unix" {
 			return ports.DialUnix(ctx, address)
 		}
-		var err error
-		for port := uint16(1023); port > 1023-32; port-- {
-			var c net.Conn
-			if c, err = l.Dial(ctx, ports.RPCBindOut, network, address, ports.DialOptions{LocalPort: port}); err == nil {
-				return c, nil
-			}
-			if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
-				break
-			}
-		}
-		return nil, err
+		return dialPrivileged(ctx, l, ports.RPCBindOut, address, netip.Addr{})
 	}
 }
 
@@ -125,12 +118,51 @@ func probeRPCBind(l *ports.Ledger) func(context.Context) error {
 	}
 }
 
-// register tells the rpcbind of this machine where we are.
-func register(ctx context.Context, l *ports.Ledger, entries []rpcbind.Entry) (*rpcbind.Registration, error) {
-	r, err := rpcbind.Register(ctx, dialRPCBind(l), entries)
+// register tells the rpcbind of this machine where we are. The lock manager and
+// status monitor of the machine's own NFS client have the same program numbers
+// as ours and cannot do without them, so what is there of those stays: locks
+// then tells that ours can be found.
+func register(ctx context.Context, l *ports.Ledger, entries []rpcbind.Entry, log *slog.Logger) (r *rpcbind.Registration, locks bool, err error) {
+	mine, locks, err := withoutTaken(ctx, l, entries, log)
+	if err == nil {
+		r, err = rpcbind.Register(ctx, dialRPCBind(l), mine)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("port 111 belongs to the rpcbind of this machine, which does not take our programs: %w\n"+
+		return nil, false, fmt.Errorf("port 111 belongs to the rpcbind of this machine, which does not take our programs: %w\n"+
 			"run as root, move ours with --port %[2]s=N, or do without it with --disable %[2]s", err, ports.RPCBind)
 	}
-	return r, nil
+	return r, locks, nil
+}
+
+func withoutTaken(ctx context.Context, l *ports.Ledger, entries []rpcbind.Entry, log *slog.Logger) (mine []rpcbind.Entry, locks bool, err error) {
+	nc, err := l.Dial(ctx, ports.RPCBindOut, "tcp", "127.0.0.1:111", ports.DialOptions{})
+	if err != nil {
+		return nil, false, err
+	}
+	c := sunrpc.NewClient(nc)
+	defer c.Close()
+	locks = true
+	taken := map[uint32]bool{}
+	for _, e := range entries {
+		if e.Net != "tcp" || taken[e.Prog] {
+			continue
+		}
+		port, err := rpcbind.Lookup(ctx, c, e.Prog, e.Vers, e.Net)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case port == 0 || port == e.Port:
+		case e.Prog == nlm.Program || e.Prog == nlm.MonitorProgram:
+			log.WarnContext(ctx, "this machine has a lock manager or status monitor of its own; clients do not find ours and must mount with nolock", "program", e.Prog, "port", port)
+			taken[e.Prog], locks = true, false
+		default:
+			log.WarnContext(ctx, "rpcbind knew another server for a program of ours; it now tells clients of us", "program", e.Prog, "port", port)
+		}
+	}
+	for _, e := range entries {
+		if !taken[e.Prog] {
+			mine = append(mine, e)
+		}
+	}
+	return mine, locks, nil
 }

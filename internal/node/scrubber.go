@@ -59,8 +59,10 @@ var _ control.Scrubber = (*scrubber)(nil)
 
 func newScrubber(ctx context.Context, st *storage, log *slog.Logger) (*scrubber, error) {
 	s := &scrubber{
-		scrub: func(ctx context.Context, o scrub.Options) (scrub.Report, error) { return scrub.Run(ctx, st.kv, st.data, o) },
-		last:  st.config, now: time.Now, log: log, kick: make(chan struct{}, 1),
+		scrub: func(ctx context.Context, o scrub.Options) (scrub.Report, error) {
+			return scrub.Run(ctx, st.kv, st.data, o)
+		},
+		last: st.config, now: time.Now, log: log, kick: make(chan struct{}, 1),
 	}
 	return s, s.load(ctx)
 }

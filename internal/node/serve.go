@@ -122,8 +122,17 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 
 	if s := socks[ports.NFS]; s != nil {
-		srv, err := newNFS(st.fs, st.config, metrics, o.Logger)
+		srv, locks, err := newNFS(ctx, st, ledger, m.name, metrics, o.Logger)
 		if err != nil {
+			return err
+		}
+		// After the last call has been answered and before the storage closes.
+		open.add("lock manager", func() error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return locks.Shutdown(ctx)
+		})
+		if err := locks.Start(ctx); err != nil {
 			return err
 		}
 		parts = append(parts, nfsPart(srv, s))
@@ -133,8 +142,9 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if s := socks[ports.RPCBind]; s != nil {
 		parts = append(parts, rpcbindPart(s, ledger.Number(ports.RPCBind), entries, o.Logger))
 	}
+	noLocks := false
 	if foreign {
-		r, err := register(ctx, ledger, entries)
+		r, found, err := register(ctx, ledger, entries, o.Logger)
 		if err != nil {
 			return err
 		}
@@ -143,10 +153,11 @@ func Serve(ctx context.Context, o Options) (err error) {
 			defer cancel()
 			return r.Close(ctx)
 		})
+		noLocks = !found
 		made.notes = append(made.notes, "The rpcbind of this machine tells clients our ports.")
 	}
 
-	b := banner{build: build, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
+	b := banner{build: build, noLocks: noLocks, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
 	for _, x := range st.config.ExportTable().AllRules() {
 		b.exports = append(b.exports, x.Path)
 	}

@@ -198,7 +198,8 @@ func addrPort(a net.Addr) uint16 {
 type DialOptions struct {
 	// Timeout of the connection; 0 means 10 s.
 	Timeout time.Duration
-	// LocalPort to come from, 0 for any.
+	// LocalAddr and LocalPort to come from; the zero values are any.
+	LocalAddr netip.Addr
 	LocalPort uint16
 }
 
@@ -219,11 +220,12 @@ func (l *Ledger) Dial(ctx context.Context, id ID, transport, address string, o D
 	if d.Timeout == 0 {
 		d.Timeout = 10 * time.Second
 	}
-	if o.LocalPort != 0 {
+	if o.LocalPort != 0 || o.LocalAddr.IsValid() {
+		from := net.TCPAddr{IP: net.IP(o.LocalAddr.AsSlice()), Port: int(o.LocalPort), Zone: o.LocalAddr.Zone()}
 		if transport == "udp" {
-			d.LocalAddr = &net.UDPAddr{Port: int(o.LocalPort)}
+			d.LocalAddr = (*net.UDPAddr)(&from)
 		} else {
-			d.LocalAddr = &net.TCPAddr{Port: int(o.LocalPort)}
+			d.LocalAddr = &from
 		}
 	}
 	return d.DialContext(ctx, transport, address)

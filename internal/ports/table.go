@@ -92,7 +92,7 @@ func Table() []Port {
 		{RPCBind, 111, 111, tcpUDP, In, "data", "wire/nfs3", "--port rpcbind=N", On, "none", "rpcbind v2-4, by which NFSv3 clients find NFS and MOUNT."},
 		{WebTLS, 443, 443, tcp, In, "control", "web", "--port web-tls=N", Planned, "always", "Web console and SAML endpoints."},
 		{CIFS, 445, 445, tcp, In, "data", "wire/smb", "--port smb=N", Planned, "none", "SMB 2 and 3; its own signing and encryption."},
-		{NFS, 2049, 2049, tcpUDP, In, "data", "wire/nfs3", "--port nfs=N", On, "none", "NFS and MOUNT on one port; UDP serves MOUNT only."},
+		{NFS, 2049, 2049, tcpUDP, In, "data", "wire/nfs3", "--port nfs=N", On, "none", "NFS, MOUNT, locks and status monitor on one port; UDP serves MOUNT and the monitor only."},
 		{Replication, 3712, 3712, tcp, In, "data", "replication", "--port replication=N", Planned, "always", "Replication from other clusters."},
 		{Portal, 3713, 3713, tcp, In, "data", "replication", "--port portal=N", Planned, "always", "Global-namespace portals of other clusters."},
 		{REST, 8000, 8000, tcp, In, "control", "control/rest", "--port rest=N", On, "always", "REST API and metrics."},
@@ -122,7 +122,7 @@ func Table() []Port {
 		{BenchOut, 0, 0, tcp, PeerChosen, "infrastructure", "node", "", On, "none", "manifold bench, over loopback, to the server that it has started itself."},
 		{"dcerpc", 0, 0, tcp, PeerChosen, "infrastructure", "identity/ad", "", Planned, "none", "Netlogon and LSA of domain controllers, at the port the endpoint mapper answers."},
 		{"ftp-active", 0, 0, tcp, PeerChosen, "data", "wire/ftp", "", Planned, "starttls", "FTP active data connections to the client's port."},
-		{NLMOut, 0, 0, tcpUDP, PeerChosen, "data", "wire/nfs3", "", Planned, "none", "NLM grants and NSM notices, at the port the client's rpcbind answers."},
+		{NLMOut, 0, 0, tcp, PeerChosen, "data", "wire/nfs3", "", On, "none", "NLM grants and NSM notices, at the port the client's rpcbind answers."},
 	}
 }
 
