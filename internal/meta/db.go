@@ -118,7 +118,6 @@ func Format(ctx context.Context, engine kv.Engine, o FormatOptions) error {
 		tx.Put(inodeKey(fs.RootID), root.encode())
 		t := totals{Birth: 1}
 		tx.Put(totalsKey(fs.RootID), t.encode())
-		tx.Put(plainKey(tagCounter, uint64(counterFile), 0), encodeNumber(1<<batchBits))
 		return nil
 	})
 	return err

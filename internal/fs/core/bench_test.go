@@ -99,3 +99,26 @@ func BenchmarkRead4K(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkWriteRandom4K overwrites random blocks of a 256 MiB file, stable.
+func BenchmarkWriteRandom4K(b *testing.B) {
+	f := newFS(b, newPebble(b))
+	n := mustCreate(b, f, fs.Root, "file", fs.File)
+	p := make([]byte, 1<<20)
+	for i := range 256 {
+		if _, err := f.Write(context.Background(), root, n, &fs.WriteRequest{Offset: uint64(i) << 20, Data: p}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, _, err := f.Commit(context.Background(), root, n, 0, 0, 0); err != nil {
+		b.Fatal(err)
+	}
+	p = p[:4096]
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if _, err := f.Write(context.Background(), root, n, &fs.WriteRequest{Offset: uint64(i*7919%65536) * 4096, Data: p, Stability: fs.FileSync}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

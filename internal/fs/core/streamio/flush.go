@@ -155,6 +155,31 @@ type commit struct {
 // commitSpans stores payloads, syncs them, and installs them batch by batch.
 func (e *Engine) commitSpans(ctx context.Context, c *commit, spans []span) error {
 	exts := cutExtents(spans)
+	for again := 0; ; again++ {
+		if err := e.place(ctx, exts); err != nil {
+			return err
+		}
+		var err error
+		for len(exts) > 0 && err == nil {
+			n := batchOf(exts)
+			if err = e.install(ctx, c, exts[:n]); err == nil {
+				exts = exts[n:]
+			}
+		}
+		// The commit came so late that the segment was given up meanwhile: the
+		// bytes go into another one.
+		if !errors.Is(err, data.ErrMoved) || again == maxMoves {
+			return err
+		}
+	}
+}
+
+// maxMoves bounds how often bytes are stored again because of ErrMoved.
+const maxMoves = 3
+
+// place gives every extent an id, and payloads too large to go with the
+// transaction a place in a segment, synced.
+func (e *Engine) place(ctx context.Context, exts []extent) error {
 	appended := false
 	for i := range exts {
 		x := &exts[i]
@@ -172,19 +197,10 @@ func (e *Engine) commitSpans(ctx context.Context, c *commit, spans []span) error
 		}
 		appended = true
 	}
-	if appended {
-		if err := e.store.Sync(ctx); err != nil {
-			return err
-		}
+	if !appended {
+		return nil
 	}
-	for len(exts) > 0 {
-		n := batchOf(exts)
-		if err := e.install(ctx, c, exts[:n]); err != nil {
-			return err
-		}
-		exts = exts[n:]
-	}
-	return nil
+	return e.store.Sync(ctx)
 }
 
 // cutExtents joins adjoining spans and cuts them at chunk boundaries.

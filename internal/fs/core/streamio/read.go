@@ -20,7 +20,7 @@ func (e *Engine) Read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint6
 			defer f.mu.RUnlock()
 		}
 	}
-	err = e.viewAt(ctx, n.Snap, func(r *meta.Reader) error {
+	err = e.settled(ctx, n.Snap, func(r *meta.Reader) error {
 		p, err := r.Inode(ctx, n.ID)
 		if err != nil {
 			return err
@@ -64,6 +64,17 @@ func (e *Engine) Read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint6
 		return 0, false, ino, err
 	}
 	return read, eof, ino, nil
+}
+
+// settled is viewAt for reads of extents: one that was moved or freed since the
+// view began is looked up again in a new one.
+func (e *Engine) settled(ctx context.Context, snap fs.SnapshotID, fn func(*meta.Reader) error) error {
+	for again := 0; ; again++ {
+		err := e.viewAt(ctx, snap, fn)
+		if !errors.Is(err, data.ErrMoved) && !errors.Is(err, data.ErrNotFound) || again == maxMoves {
+			return err
+		}
+	}
 }
 
 func (e *Engine) viewAt(ctx context.Context, snap fs.SnapshotID, fn func(*meta.Reader) error) error {

@@ -202,7 +202,7 @@ func (e *Engine) merge(ctx context.Context, id fs.FileID, sid fs.StreamID, idx u
 		x     extent
 	}
 	var runs []run
-	err := e.db.View(ctx, func(r *meta.Reader) error {
+	err := e.settled(ctx, 0, func(r *meta.Reader) error {
 		runs = nil
 		ino, err := r.Inode(ctx, id)
 		if err != nil {
