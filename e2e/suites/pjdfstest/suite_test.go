@@ -28,7 +28,7 @@ mount -t nfs -o vers=3,proto=tcp,%s /mnt || exit 1
 export SUITE=%s
 cat >/tmp/one <<'ONE'
 d=/mnt/pjd/$(echo $1 | tr / _); mkdir -p -m 755 $d && cd $d || exit
-timeout 300 sh $SUITE/tests/$1 2>/dev/null | awk -v f=$1 -v OFS='\t' '
+timeout 900 sh $SUITE/tests/$1 2>/dev/null | awk -v f=$1 -v OFS='\t' '
   /^1\.\.[0-9]+/ { sub(/^1\.\./, ""); plan = $1 }
   /^ok / || /^not ok .*# TODO/ { pass++; next }
   /^not ok / { bad = bad " " ($3 + 0) }
@@ -79,7 +79,7 @@ func runSuite(t *testing.T, net *netns.Namespace, mount, knownList string) []Fil
 	if files == "" {
 		files = "*/*.t"
 	}
-	guest := harness.Guest{Net: net, Realtime: true, Timeout: 20 * time.Minute}
+	guest := harness.Guest{Net: net, Realtime: true, Timeout: 40 * time.Minute}
 	res := guest.Run(t, fmt.Sprintf(guestScript, mount, suite, files))
 	if res.Code != 0 {
 		t.Errorf("script ended with %d: %s", res.Code, res.Stderr)
