@@ -141,9 +141,8 @@ type Txn interface {
 	Put(key, value []byte)
 	// Delete buffers a deletion; deleting an absent key is no error.
 	Delete(key []byte)
-	// Guard puts all keys of r into the read set, absent ones included, without
-	// reading them: no key of r is created, changed or deleted between the
-	// snapshot and the commit.
+	// Guard puts all keys of r into the read set, absent ones included, as a
+	// Scan of all of r would.
 	Guard(r Range)
 	// Unvalidated reads the same snapshot without joining the read set, for
 	// hints and caches. It shows the snapshot as it was, without the writes of

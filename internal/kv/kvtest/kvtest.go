@@ -46,6 +46,7 @@ func Run(t *testing.T, open Open, opts ...Option) {
 		{"BusyHint", testBusyHint},
 		{"Counter", testCounter},
 		{"GiveUp", testGiveUp},
+		{"Fair", testFair},
 		{"Histories", testHistories},
 		{"Limits", testLimits},
 		{"Sessions", testSessions},

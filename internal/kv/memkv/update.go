@@ -17,14 +17,17 @@ type attempt struct {
 	r      reader
 	keys   [][]byte
 	ranges []kv.Range
+	turn   *kvbase.Ticket
 }
 
-func (e *Engine) begin(context.Context, int) (kvbase.Attempt, error) {
+func (e *Engine) begin(_ context.Context, n int) (kvbase.Attempt, error) {
+	turn := e.turn.Take(n)
 	s, err := e.current()
 	if err != nil {
+		e.turn.Give(turn)
 		return nil, err
 	}
-	return &attempt{e: e, s: s, r: reader{root: s.root, now: e.now, start: e.now()}}, nil
+	return &attempt{e: e, turn: turn, s: s, r: reader{root: s.root, now: e.now, start: e.now()}}, nil
 }
 
 func (a *attempt) Get(ctx context.Context, key []byte) ([]byte, error) {
@@ -117,6 +120,7 @@ func unknown(err error) error {
 
 func (a *attempt) apply(b *kvbase.Buffer) (kv.Rev, error) {
 	e := a.e
+	e.turn.Yield(a.turn)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.dead {
@@ -156,4 +160,7 @@ func (a *attempt) Validate(ctx context.Context) (kv.Rev, error) {
 	return a.s.rev, nil
 }
 
-func (a *attempt) Abort() { a.r.done = true }
+func (a *attempt) Abort() {
+	a.r.done = true
+	a.e.turn.Give(a.turn)
+}

@@ -99,7 +99,8 @@ type Engine struct {
 	failure   atomic.Pointer[error]
 	failOnce  sync.Once
 
-	mu sync.Mutex // the commit lock
+	turn kvbase.Turn
+	mu   sync.Mutex // the commit lock
 
 	snapMu sync.Mutex
 	snap   *snapshot // the newest, kept for the next View

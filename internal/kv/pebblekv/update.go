@@ -26,6 +26,7 @@ type attempt struct {
 	pin     *reader
 	pinning bool // make pin for the first unvalidated read
 	doomed  bool // a conflict that no read has reported yet
+	turn    *kvbase.Ticket
 	first   [24]uint32
 }
 
@@ -37,7 +38,8 @@ func (e *Engine) begin(_ context.Context, n int) (kvbase.Attempt, error) {
 	if p := e.failure.Load(); p != nil {
 		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, *p)
 	}
-	a := &attempt{e: e, start: e.committed.Load(), pinning: n >= pinAfter}
+	turn := e.turn.Take(n)
+	a := &attempt{e: e, start: e.committed.Load(), pinning: n >= pinAfter, turn: turn}
 	a.reads = a.first[:0]
 	return a, nil
 }
@@ -277,6 +279,7 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 	if err != nil {
 		return 0, err
 	}
+	e.turn.Give(a.turn) // the others need not wait for the sync
 	if !e.noSync {
 		if err := pb.SyncWait(); err != nil {
 			e.fail(fmt.Errorf("pebblekv: write-ahead log: %w", err))
@@ -305,6 +308,7 @@ func (a *attempt) fenced(b *kvbase.Buffer) error {
 // apply validates and makes the writes visible, in that order, under the lock.
 func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 	e := a.e
+	e.turn.Yield(a.turn)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p := e.failure.Load(); p != nil {
@@ -339,6 +343,7 @@ func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 }
 
 func (a *attempt) Abort() {
+	a.e.turn.Give(a.turn)
 	if a.pin != nil && !a.pin.done {
 		a.pin.done = true
 		a.e.release(a.pin.snap)
