@@ -53,7 +53,9 @@ func (s *Server) callerOf(ctx context.Context, c *sunrpc.Call, x *export.Export)
 		return nil, err
 	}
 	if caller == nil {
-		s.o.Logger.WarnContext(ctx, "client refused by an export's rules", "client", c.Peer, "export", x.ID, "path", x.Path)
+		s.quiet.Do(func() {
+			s.o.Logger.WarnContext(ctx, "client refused by an export's rules", "client", c.Peer, "export", x.ID, "path", x.Path)
+		})
 	}
 	if c.Session != nil {
 		k := &known{

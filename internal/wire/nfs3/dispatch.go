@@ -118,8 +118,10 @@ func (s *Server) handle(ctx context.Context, c *sunrpc.Call) sunrpc.Accept {
 		})
 	}
 	if d >= s.o.SlowOp {
-		s.o.Logger.WarnContext(ctx, "slow NFS call", "procedure", procNames[c.Proc], "duration", d,
-			"status", q.status.String(), "client", c.Peer)
+		s.quiet.Do(func() {
+			s.o.Logger.WarnContext(ctx, "slow NFS call", "procedure", procNames[c.Proc], "duration", d,
+				"status", q.status.String(), "client", c.Peer)
+		})
 	}
 	*q = request{}
 	requestPool.Put(q)
@@ -229,8 +231,10 @@ func (q *request) enterTwo(first, second []byte) (a, b handle, st Status) {
 func (q *request) fail(op string, err error) Status {
 	st := StatusOf(err)
 	if st == ErrServerFault || st == ErrIO {
-		q.s.o.Logger.ErrorContext(q.ctx, "NFS call failed", "operation", op, "program", q.c.Prog, "procedure", q.c.Proc,
-			"client", q.c.Peer, "error", err)
+		q.s.quiet.Do(func() {
+			q.s.o.Logger.ErrorContext(q.ctx, "NFS call failed", "operation", op, "program", q.c.Prog, "procedure", q.c.Proc,
+				"client", q.c.Peer, "error", err)
+		})
 	}
 	return st
 }

@@ -24,13 +24,17 @@ func (b mountBackend) Mount(ctx context.Context, c *sunrpc.Call, path string) ([
 		return nil, mount.ErrNoEnt
 	}
 	if _, ok := s.match(ctx, c.Peer, x); !ok {
-		s.o.Logger.WarnContext(ctx, "mount refused by an export's rules", "client", c.Peer, "export", x.ID, "path", x.Path)
+		s.quiet.Do(func() {
+			s.o.Logger.WarnContext(ctx, "mount refused by an export's rules", "client", c.Peer, "export", x.ID, "path", x.Path)
+		})
 		return nil, mount.ErrAcces
 	}
 	root, err := s.rootOf(ctx, x, true)
 	if err != nil {
-		s.o.Logger.WarnContext(ctx, "mount failed: the export's directory cannot be reached", "client", c.Peer,
-			"export", x.ID, "directory", x.FSPath, "error", err)
+		s.quiet.Do(func() {
+			s.o.Logger.WarnContext(ctx, "mount failed: the export's directory cannot be reached", "client", c.Peer,
+				"export", x.ID, "directory", x.FSPath, "error", err)
+		})
 		switch fs.KindOf(err) {
 		case fs.NotExist, fs.Stale:
 			return nil, mount.ErrNoEnt

@@ -16,6 +16,8 @@ import (
 	"manifold/internal/identity"
 	"manifold/internal/wire/nfs3/mount"
 	"manifold/internal/wire/sunrpc"
+
+	"golang.org/x/time/rate"
 )
 
 // Program is the RPC program number of NFS.
@@ -89,6 +91,7 @@ type Server struct {
 	fsid    uint64
 	rpc     *sunrpc.Server
 	version func() uint64
+	quiet   rate.Sometimes // of messages that clients can cause
 
 	// roots remembers the directory of each export while its path stays as it is.
 	roots sync.Map // uint32 -> rootEntry
@@ -124,6 +127,7 @@ func New(o Options) (*Server, error) {
 		o: o, handles: newHandler(o.HandleKey, o.FSID),
 		fsid:    binary.BigEndian.Uint64(o.FSID[:8]) ^ binary.BigEndian.Uint64(o.FSID[8:]),
 		version: func() uint64 { return 0 },
+		quiet:   rate.Sometimes{First: 100, Interval: 100 * time.Millisecond},
 	}
 	if v, ok := o.Identities.(Versioned); ok {
 		s.version = v.Version

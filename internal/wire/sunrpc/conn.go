@@ -81,7 +81,9 @@ func (c *conn) serve(ctx context.Context) {
 	}
 	if errors.Is(err, errBadRecord) {
 		c.srv.n.badRecords.Add(1)
-		c.srv.o.Logger.WarnContext(ctx, "connection closed: it sent what is no RPC record", "peer", c.peer)
+		c.srv.quiet.Do(func() {
+			c.srv.o.Logger.WarnContext(ctx, "connection closed: it sent what is no RPC record", "peer", c.peer)
+		})
 	}
 	c.wait(func() bool { return c.calls == 0 })
 	_ = c.nc.Close()

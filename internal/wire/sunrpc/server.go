@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 )
 
 // A Program answers the calls of one RPC program.
@@ -125,6 +126,8 @@ type Server struct {
 	workers atomic.Int64
 	idle    atomic.Int64
 
+	quiet rate.Sometimes // of messages that peers can cause
+
 	tick atomic.Int64 // coarse clock of the sweeper; starts at 1
 
 	mu       sync.Mutex
@@ -156,6 +159,7 @@ func New(o Options) *Server {
 		perAddr:  map[netip.Addr]int{},
 		closers:  map[int]func(){},
 		stop:     make(chan struct{}),
+		quiet:    rate.Sometimes{First: 20, Interval: time.Second},
 	}
 	for _, p := range o.Programs {
 		s.programs[p.Number] = append(s.programs[p.Number], p)
@@ -346,7 +350,9 @@ func (s *Server) sweep() {
 			r, w := c.readingSince.Load(), c.writingSince.Load()
 			if r != 0 && now-r > parts || w != 0 && now-w > parts {
 				s.n.stalled.Add(1)
-				s.o.Logger.Warn("connection closed: it stands still", "peer", c.peer, "in_record", r != 0, "in_reply", w != 0)
+				s.quiet.Do(func() {
+					s.o.Logger.Warn("connection closed: it stands still", "peer", c.peer, "in_record", r != 0, "in_reply", w != 0)
+				})
 				_ = c.nc.Close()
 			}
 		}

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"manifold/internal/wire/sunrpc"
+
+	"golang.org/x/time/rate"
 )
 
 // Program is the RPC program number of rpcbind.
@@ -57,6 +59,8 @@ const maxString = 256
 type Server struct {
 	o   Options
 	rpc *sunrpc.Server
+
+	quiet rate.Sometimes // of messages that strangers can cause
 
 	mu      sync.Mutex
 	entries []Entry
@@ -95,7 +99,7 @@ func New(o Options) *Server {
 	if o.Port == 0 {
 		o.Port = 111
 	}
-	s := &Server{o: o}
+	s := &Server{o: o, quiet: rate.Sometimes{First: 20, Interval: time.Second}}
 	nets := []string{"tcp", "udp"}
 	if o.IPv6 {
 		nets = append(nets, "tcp6", "udp6")
@@ -191,7 +195,9 @@ func mayChange(c *sunrpc.Call) bool {
 
 func (s *Server) set(c *sunrpc.Call, e Entry) bool {
 	if !mayChange(c) || e.Port == 0 {
-		s.o.Logger.Warn("rpcbind: registration refused", "client", c.Peer, "program", e.Prog)
+		s.quiet.Do(func() {
+			s.o.Logger.Warn("rpcbind: registration refused", "client", c.Peer, "program", e.Prog)
+		})
 		return false
 	}
 	s.mu.Lock()
@@ -212,7 +218,7 @@ func (s *Server) set(c *sunrpc.Call, e Entry) bool {
 // unset removes what was added, on one transport or, with "", on all.
 func (s *Server) unset(c *sunrpc.Call, prog, vers uint32, nets ...string) bool {
 	if !mayChange(c) {
-		s.o.Logger.Warn("rpcbind: removal refused", "client", c.Peer, "program", prog)
+		s.quiet.Do(func() { s.o.Logger.Warn("rpcbind: removal refused", "client", c.Peer, "program", prog) })
 		return false
 	}
 	s.mu.Lock()
