@@ -74,7 +74,7 @@ func (f *FS) load(ctx context.Context, n fs.Node, fn func(r *meta.Reader, i *met
 	g := f.io.Guard(n.ID)
 	defer g.End()
 	return f.db.View(ctx, func(r *meta.Reader) error {
-		i, err := inode(ctx, r, n.ID)
+		i, err := f.inode(ctx, r, n.ID)
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (f *FS) viewAt(ctx context.Context, n fs.Node, fn func(r *meta.Reader, i *m
 		snap = 0
 	}
 	err := f.db.ViewAt(ctx, snap, func(r *meta.Reader) error {
-		i, err := inode(ctx, r, n.ID)
+		i, err := f.inode(ctx, r, n.ID)
 		if err != nil {
 			return err
 		}

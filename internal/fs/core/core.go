@@ -95,7 +95,7 @@ func New(ctx context.Context, o Options) (*FS, error) {
 	}
 	f := &FS{o: o, log: o.Logger, Table: lock.New(lock.Options{}),
 		kickSnapshots: make(chan struct{}, 1), kickMasks: make(chan maskWork, 1024), kickTrees: make(chan struct{}, 1)}
-	f.opens.files = map[fs.FileID]*openFile{}
+	f.opens.files = map[fs.Node]*openFile{}
 	f.quotas.dirs = map[fs.FileID]*quotaState{}
 	f.work, f.stop = context.WithCancel(context.WithoutCancel(ctx))
 	db, err := meta.Open(ctx, o.KV, meta.Options{Release: o.Release, Logger: o.Logger, Committed: f.committed})

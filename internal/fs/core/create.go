@@ -51,7 +51,7 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	var reACL error
 	err = f.db.Update(ctx, func(tx *meta.Txn) error {
 		*res, resize, reACL = fs.CreateResult{}, false, nil
-		d, err := directory(ctx, tx, dir.ID)
+		d, err := f.directory(ctx, tx, dir.ID)
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func checkCreate(spec *fs.CreateSpec) error {
 
 // takeExisting decides what a create finds in its way.
 func (f *FS) takeExisting(ctx context.Context, tx *meta.Txn, c *fs.Caller, d *meta.Inode, e meta.Dentry, spec *fs.CreateSpec, res *fs.CreateResult, resize *bool) error {
-	i, err := inode(ctx, tx, e.ID)
+	i, err := f.inode(ctx, tx, e.ID)
 	if err != nil {
 		return err
 	}
@@ -253,14 +253,14 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 		return err
 	}
 	return f.db.Update(ctx, func(tx *meta.Txn) error {
-		d, err := directory(ctx, tx, dir.ID)
+		d, err := f.directory(ctx, tx, dir.ID)
 		if err != nil {
 			return err
 		}
 		if d.Parent == 0 && d.ID != fs.RootID {
 			return fs.Stale
 		}
-		i, err := inode(ctx, tx, target.ID)
+		i, err := f.inode(ctx, tx, target.ID)
 		if err != nil {
 			return err
 		}

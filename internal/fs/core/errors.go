@@ -60,17 +60,29 @@ type inodeReader interface {
 }
 
 // inode loads the object of a node; a missing one is stale.
-func inode(ctx context.Context, r inodeReader, id fs.FileID) (*meta.Inode, error) {
+func (f *FS) inode(ctx context.Context, r inodeReader, id fs.FileID) (*meta.Inode, error) {
 	n, err := r.Inode(ctx, id)
 	if errors.Is(err, meta.ErrNotFound) {
 		return nil, fs.Stale
 	}
+	if err == nil {
+		err = f.alive(n)
+	}
 	return n, err
 }
 
+// alive refuses an object that only waits to be freed: it has neither a name
+// nor an open.
+func (f *FS) alive(n *meta.Inode) error {
+	if n.Links == 0 && n.ID != fs.RootID && f.opens.peek(n.ID) == nil {
+		return fs.Stale
+	}
+	return nil
+}
+
 // directory loads a directory.
-func directory(ctx context.Context, r inodeReader, id fs.FileID) (*meta.Inode, error) {
-	n, err := inode(ctx, r, id)
+func (f *FS) directory(ctx context.Context, r inodeReader, id fs.FileID) (*meta.Inode, error) {
+	n, err := f.inode(ctx, r, id)
 	if err == nil && n.Type != fs.Directory {
 		err = fs.NotDir
 	}

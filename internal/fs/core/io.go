@@ -52,6 +52,9 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 		return fs.ReadResult{}, fs.IsDir
 	}
 	got, eof, i, err := f.io.Read(ctx, n, sid, off, dst, func(r *meta.Reader, i *meta.Inode) error {
+		if err := f.alive(i); err != nil {
+			return err
+		}
 		if sid == 0 {
 			if err := isFile(i); err != nil {
 				return err
@@ -93,6 +96,9 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	limits := f.quotas.any()
 	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
 		var e streamio.Effect
+		if err := f.alive(i); err != nil {
+			return e, err
+		}
 		if w.Stream == 0 {
 			if err := isFile(i); err != nil {
 				return e, err
@@ -114,7 +120,7 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 		if err := f.checkWORM(i); err != nil {
 			return e, err
 		}
-		e.KillPrivilege = i.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 && !acl.IsSuper(c) && acl.DropSetID(i.Mode, false) != i.Mode
+		e.KillPrivilege = i.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 && !acl.IsSuper(c) && acl.DropSetID(i.Mode, i.Type == fs.Directory) != i.Mode
 		if limits && i.Parent != 0 {
 			if need := growth(i, w.Stream, off, uint64(len(w.Data))); need > 0 {
 				if e.Release, err = f.reserve(ctx, i.Parent, need); err != nil {
@@ -205,7 +211,7 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 	if err == nil {
 		err = f.io.Exclusive(ctx, n.ID, func() error {
 			return f.db.Update(ctx, func(tx *meta.Txn) error {
-				i, err := inode(ctx, tx, n.ID)
+				i, err := f.inode(ctx, tx, n.ID)
 				if err != nil {
 					return err
 				}
@@ -221,6 +227,18 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 					return err
 				}
 				b := before(i)
+				size := i.Data.Size
+				if stream != 0 {
+					s, err := tx.Stream(ctx, i.ID, stream)
+					if err != nil {
+						return noStream(err)
+					}
+					size = s.Size
+				}
+				if off >= size || length == 0 {
+					ch = changed(b, i)
+					return nil
+				}
 				if masked, err = f.io.Zero(ctx, tx, i, stream, off, off+length); err != nil {
 					return noStream(err)
 				}
@@ -262,6 +280,9 @@ func noStream(err error) error {
 // Regions implements fs.Files.
 func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off uint64, yield func(fs.Region) bool) error {
 	err := f.io.Regions(ctx, n, stream, off, func(r *meta.Reader, i *meta.Inode) error {
+		if err := f.alive(i); err != nil {
+			return err
+		}
 		if stream == 0 {
 			if err := isFile(i); err != nil {
 				return err
@@ -303,10 +324,13 @@ func (f *FS) CopyRange(ctx context.Context, c *fs.Caller, src fs.Node, srcStream
 			break
 		}
 	}
-	if done > 0 {
-		if _, err := f.io.Commit(ctx, dst.ID, dstStream, dstOff, done); err != nil {
-			return 0, wrap("copy", dst, "", err)
-		}
+	if done == 0 {
+		// Nothing to copy: still the answer is an error where one may not write.
+		_, err := f.Write(ctx, c, dst, &fs.WriteRequest{Stream: dstStream, Offset: dstOff})
+		return 0, err
+	}
+	if _, err := f.io.Commit(ctx, dst.ID, dstStream, dstOff, done); err != nil {
+		return 0, wrap("copy", dst, "", err)
 	}
 	return done, nil
 }

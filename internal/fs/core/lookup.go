@@ -56,7 +56,7 @@ func (f *FS) lookup(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		if dir.Live() && f.io.Active(e.ID) {
 			return nil // buffered writes: load again under the guard
 		}
-		i, err := inode(ctx, r, e.ID)
+		i, err := f.inode(ctx, r, e.ID)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (f *FS) covering(ctx context.Context, id fs.FileID) ([]fs.Snapshot, error) 
 	var all []fs.Snapshot
 	var above []fs.FileID
 	err := f.db.View(ctx, func(r *meta.Reader) error {
-		d, err := directory(ctx, r, id)
+		d, err := f.directory(ctx, r, id)
 		if err != nil {
 			return err
 		}
@@ -225,7 +225,7 @@ func (f *FS) PathOf(ctx context.Context, n fs.Node) (string, error) {
 			}
 			parts = append(parts, i.ParentName)
 			var err error
-			if i, err = inode(ctx, r, i.Parent); err != nil {
+			if i, err = f.inode(ctx, r, i.Parent); err != nil {
 				return err
 			}
 		}

@@ -15,13 +15,13 @@ import (
 type openTable struct {
 	mu    sync.Mutex
 	next  uint64
-	files map[fs.FileID]*openFile
+	files map[fs.Node]*openFile
 	// denying counts the handles that keep others from reading or writing, so
 	// that with none of them a read or write without a handle costs one load.
 	denying atomic.Int32
 }
 
-// openFile are the handles of one inode.
+// openFile are the handles of one node: those of snapshots keep no live object.
 type openFile struct {
 	handles map[*handle]struct{}
 	// doomed are the streams that are deleted when their last handle closes.
@@ -34,33 +34,43 @@ type doomed struct {
 	name string
 }
 
-// peek returns the handles of an inode, nil if it is not open.
+// peek returns the handles of a live inode, nil if it is not open.
 func (t *openTable) peek(id fs.FileID) *openFile {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.files[id]
+	return t.files[fs.Node{ID: id}]
 }
 
-// admit adds a handle unless share modes forbid it.
-func (t *openTable) admit(h *handle) error {
+// admit adds a handle unless share modes forbid it. An open that truncates
+// counts as one that writes while it is let in.
+func (t *openTable) admit(h *handle, truncates bool) error {
+	access := h.granted
+	if truncates {
+		access |= fs.RightModify
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.files[h.node.ID]
+	f := t.files[h.node]
 	if f != nil {
+		for _, sid := range []fs.StreamID{0, h.sid} {
+			if _, going := f.doomed[sid]; going {
+				return fs.Sharing
+			}
+		}
 		for o := range f.handles {
-			if o.sid != h.sid || o.node.Snap != h.node.Snap {
+			if o.sid != h.sid {
 				continue
 			}
-			if !touchesData(h.granted) || !touchesData(o.granted) {
+			if !touchesData(access) || !touchesData(o.granted) {
 				continue
 			}
-			if conflict(h.granted, o.share) || conflict(o.granted, h.share) {
+			if conflict(access, o.share) || conflict(o.granted, h.share) {
 				return fs.Sharing
 			}
 		}
 	} else {
 		f = &openFile{handles: map[*handle]struct{}{}}
-		t.files[h.node.ID] = f
+		t.files[h.node] = f
 	}
 	t.next++
 	h.id = t.next
@@ -84,9 +94,9 @@ func (t *openTable) allows(n fs.Node, sid fs.StreamID, rights fs.Rights) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f := t.files[n.ID]; f != nil {
+	if f := t.files[n]; f != nil {
 		for o := range f.handles {
-			if o.sid == sid && o.node.Live() && touchesData(o.granted) && conflict(rights, o.share) {
+			if o.sid == sid && touchesData(o.granted) && conflict(rights, o.share) {
 				return fs.Sharing
 			}
 		}
@@ -98,7 +108,7 @@ func (t *openTable) allows(n fs.Node, sid fs.StreamID, rights fs.Rights) error {
 func (t *openTable) doom(h *handle, on bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.files[h.node.ID]
+	f := t.files[h.node]
 	switch {
 	case f == nil:
 	case !on:
@@ -130,7 +140,7 @@ func conflict(rights fs.Rights, share fs.Share) bool {
 func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.files[h.node.ID]
+	f := t.files[h.node]
 	if f == nil {
 		return false, nil
 	}
@@ -152,7 +162,7 @@ func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	if len(f.handles) > 0 {
 		return false, gone
 	}
-	delete(t.files, h.node.ID)
+	delete(t.files, h.node)
 	return true, gone
 }
 
@@ -247,6 +257,9 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 		granted &^= changing
 	}
 	if granted&want != want {
+		if want&changing != 0 && writable(c, a.Node) != nil {
+			return nil, false, fs.ReadOnly
+		}
 		return nil, false, fs.Access
 	}
 	if o.DeleteOnClose && granted&fs.RightDelete == 0 {
@@ -258,12 +271,13 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 			return nil, false, err
 		}
 	}
-	if err := f.opens.admit(h); err != nil {
+	truncates := res.Action != fs.OpenCreated &&
+		(o.Disposition == fs.OpenOverwrite || o.Disposition == fs.OpenOverwriteIf || o.Disposition == fs.OpenSupersede)
+	if err := f.opens.admit(h, truncates); err != nil {
 		return nil, false, err
 	}
 	h.doom.Store(o.DeleteOnClose)
-	truncates := o.Disposition == fs.OpenOverwrite || o.Disposition == fs.OpenOverwriteIf || o.Disposition == fs.OpenSupersede
-	if truncates && res.Action != fs.OpenCreated {
+	if truncates {
 		ch, err := f.resize(ctx, c, a.Node, h.sid, 0)
 		if err != nil {
 			_, _ = f.opens.leave(h)
@@ -288,11 +302,6 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 
 // openStream finds or makes the named stream of an open.
 func (f *FS) openStream(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, h *handle, creates bool, res *fs.OpenResult) error {
-	if creates {
-		s, err := f.CreateStream(ctx, c, h.node, o.StreamName, o.Disposition == fs.OpenCreate)
-		h.sid = s.ID
-		return err
-	}
 	id := fs.StreamID(0)
 	err := f.viewAt(ctx, h.node, func(r *meta.Reader, i *meta.Inode) error {
 		ss, err := r.Streams(ctx, i.ID)
@@ -307,6 +316,17 @@ func (f *FS) openStream(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, h *ha
 		}
 		return fs.NotExist
 	})
+	switch {
+	case err == nil && o.Disposition == fs.OpenCreate:
+		return fs.Exist
+	case err != nil && creates && fs.KindOf(err) == fs.NotExist:
+		var info fs.StreamInfo
+		info, err = f.CreateStream(ctx, c, h.node, o.StreamName, o.Disposition == fs.OpenCreate)
+		id = info.ID
+		if err == nil {
+			res.Action = fs.OpenCreated
+		}
+	}
 	h.sid = id
 	return err
 }
@@ -315,14 +335,12 @@ func (f *FS) openStream(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, h *ha
 func (f *FS) Opens(ctx context.Context, n fs.Node, yield func(fs.OpenInfo) bool) error {
 	f.opens.mu.Lock()
 	var out []fs.OpenInfo
-	for id, file := range f.opens.files {
-		if n != (fs.Node{}) && n.ID != id {
+	for node, file := range f.opens.files {
+		if n != (fs.Node{}) && n != node {
 			continue
 		}
 		for h := range file.handles {
-			if n == (fs.Node{}) || h.node == n {
-				out = append(out, fs.OpenInfo{Handle: h.id, Node: h.node, Stream: h.sid, Granted: h.granted, Share: h.share, Owner: h.owner, Caller: h.caller})
-			}
+			out = append(out, fs.OpenInfo{Handle: h.id, Node: h.node, Stream: h.sid, Granted: h.granted, Share: h.share, Owner: h.owner, Caller: h.caller})
 		}
 	}
 	f.opens.mu.Unlock()
@@ -459,7 +477,7 @@ func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 	_, err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
 	if err != nil && kindIs(err, fs.NotExist, fs.NameInvalid, fs.Stale) {
 		err = f.db.View(ctx, func(r *meta.Reader) error {
-			i, err := inode(ctx, r, id)
+			i, err := f.inode(ctx, r, id)
 			if err == nil {
 				d = doomed{i.Parent, i.ParentName}
 			}

@@ -130,14 +130,12 @@ func (f *FS) Access(ctx context.Context, c *fs.Caller, n fs.Node, want fs.Rights
 		if err != nil {
 			return err
 		}
-		if want&fs.RightDelete != 0 && got&fs.RightDelete == 0 && n.Live() && i.Parent != 0 {
-			p, err := inode(ctx, r, i.Parent)
+		if missing := want &^ got & (fs.RightDelete | fs.RightReadAttr); missing != 0 && i.Parent != 0 {
+			more, err := f.fromParent(ctx, r, c, i)
 			if err != nil {
 				return err
 			}
-			if f.mayRemove(ctx, r, c, p, i) == nil {
-				got |= fs.RightDelete
-			}
+			got |= more & missing
 		}
 		return nil
 	})
@@ -145,6 +143,29 @@ func (f *FS) Access(ctx context.Context, c *fs.Caller, n fs.Node, want fs.Rights
 		got &^= changing
 	}
 	return got & want, wrap("access", n, "", err)
+}
+
+// fromParent answers what the rights on the primary directory of i add.
+func (f *FS) fromParent(ctx context.Context, r *meta.Reader, c *fs.Caller, i *meta.Inode) (fs.Rights, error) {
+	p, err := f.inode(ctx, r, i.Parent)
+	if err != nil {
+		if fs.KindOf(err) == fs.Stale {
+			return 0, nil // outside the snapshot
+		}
+		return 0, err
+	}
+	var more fs.Rights
+	list, err := f.granted(ctx, r, c, p, fs.RightList)
+	if err != nil {
+		return 0, err
+	}
+	if list != 0 {
+		more |= fs.RightReadAttr
+	}
+	if f.mayRemove(ctx, r, c, p, i) == nil {
+		more |= fs.RightDelete
+	}
+	return more, nil
 }
 
 // changing are the rights that a read-only way in takes away.
@@ -225,7 +246,7 @@ func (f *FS) SetACL(ctx context.Context, c *fs.Caller, n fs.Node, a *fs.ACL) (fs
 func (f *FS) change(ctx context.Context, id fs.FileID, fn func(tx *meta.Txn, i *meta.Inode) error) error {
 	update := func() error {
 		return f.db.Update(ctx, func(tx *meta.Txn) error {
-			i, err := inode(ctx, tx, id)
+			i, err := f.inode(ctx, tx, id)
 			if err != nil {
 				return err
 			}

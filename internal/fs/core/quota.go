@@ -176,7 +176,7 @@ func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs
 func (f *FS) Quota(ctx context.Context, dir fs.FileID) (fs.Quota, error) {
 	var q fs.Quota
 	err := f.db.View(ctx, func(r *meta.Reader) error {
-		if _, err := directory(ctx, r, dir); err != nil {
+		if _, err := f.directory(ctx, r, dir); err != nil {
 			return err
 		}
 		rec, err := r.Quota(ctx, dir)
@@ -206,7 +206,7 @@ func (f *FS) SetQuota(ctx context.Context, dir fs.FileID, limit uint64, create b
 	}
 	// Exclusive: nothing commits between reading the totals and counting on.
 	err := f.db.ExclusiveThen(ctx, func(tx *meta.Txn) error {
-		if _, err := directory(ctx, tx, dir); err != nil {
+		if _, err := f.directory(ctx, tx, dir); err != nil {
 			return err
 		}
 		rec, err := tx.Quota(ctx, dir)
@@ -344,7 +344,7 @@ func (f *FS) ChildTotalsOf(ctx context.Context, n fs.Node, yield func(*fs.ChildT
 					return err
 				}
 				after = e.Cookie
-				i, err := inode(ctx, r, e.ID)
+				i, err := f.inode(ctx, r, e.ID)
 				if err != nil {
 					return err
 				}

@@ -124,7 +124,7 @@ func (f *FS) readPages(ctx context.Context, c *fs.Caller, dir fs.Node, want fs.A
 // the reserved ones.
 func (f *FS) readSnapshotDir(ctx context.Context, c *fs.Caller, dir fs.Node, after uint64, want fs.AttrMask, yield func(*fs.Dirent) bool) (bool, error) {
 	err := f.db.View(ctx, func(r *meta.Reader) error {
-		d, err := directory(ctx, r, dir.ID)
+		d, err := f.directory(ctx, r, dir.ID)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	var typ fs.Type
 	var held *openFile
 	err := f.db.Update(ctx, func(tx *meta.Txn) error {
-		d, err := directory(ctx, tx, dir.ID)
+		d, err := f.directory(ctx, tx, dir.ID)
 		if err != nil {
 			return err
 		}
@@ -39,7 +39,7 @@ func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		if err != nil {
 			return err
 		}
-		i, err := inode(ctx, tx, e.ID)
+		i, err := f.inode(ctx, tx, e.ID)
 		if err != nil {
 			return err
 		}

@@ -82,13 +82,13 @@ type move struct {
 
 func (m *move) run(ctx context.Context, from, to fs.FileID) error {
 	f, tx, c := m.f, m.tx, m.c
-	src, err := directory(ctx, tx, from)
+	src, err := f.directory(ctx, tx, from)
 	if err != nil {
 		return err
 	}
 	dst := src
 	if to != from {
-		if dst, err = directory(ctx, tx, to); err != nil {
+		if dst, err = f.directory(ctx, tx, to); err != nil {
 			return err
 		}
 		if dst.Parent == 0 && dst.ID != fs.RootID {
@@ -104,7 +104,7 @@ func (m *move) run(ctx context.Context, from, to fs.FileID) error {
 	if err != nil {
 		return err
 	}
-	i, err := inode(ctx, tx, e.ID)
+	i, err := f.inode(ctx, tx, e.ID)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (m *move) run(ctx context.Context, from, to fs.FileID) error {
 		m.res.From, m.res.To = changed(bs, src), changed(bd, dst)
 		return nil
 	default:
-		if old, err = inode(ctx, tx, oe.ID); err != nil {
+		if old, err = f.inode(ctx, tx, oe.ID); err != nil {
 			return err
 		}
 	}

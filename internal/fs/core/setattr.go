@@ -54,7 +54,7 @@ func (f *FS) setattr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr
 	masked := false
 	update := func() error {
 		return f.db.Update(ctx, func(tx *meta.Txn) error {
-			i, err := inode(ctx, tx, n.ID)
+			i, err := f.inode(ctx, tx, n.ID)
 			if err != nil {
 				return err
 			}

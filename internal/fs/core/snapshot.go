@@ -367,7 +367,7 @@ func (f *FS) DiffFile(ctx context.Context, older, newer fs.SnapshotID, id fs.Fil
 	}
 	load := func(s fs.SnapshotID) (pieces []piece, size uint64, err error) {
 		err = f.db.ViewAt(ctx, s, func(r *meta.Reader) error {
-			i, err := inode(ctx, r, id)
+			i, err := f.inode(ctx, r, id)
 			if err != nil {
 				return err
 			}

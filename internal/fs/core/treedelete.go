@@ -52,14 +52,14 @@ func (f *FS) startTreeDelete(ctx context.Context, c *fs.Caller, dir fs.FileID) (
 	}
 	in := treeIntent{Kind: treeKind, Created: f.o.Now().UTC(), Path: path}
 	err = f.db.Exclusive(ctx, func(tx *meta.Txn) error {
-		i, err := directory(ctx, tx, dir)
+		i, err := f.directory(ctx, tx, dir)
 		if err != nil {
 			return err
 		}
 		if i.Parent == 0 {
 			return fs.Stale
 		}
-		p, err := directory(ctx, tx, i.Parent)
+		p, err := f.directory(ctx, tx, i.Parent)
 		if err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (f *FS) CancelTreeDelete(ctx context.Context, id fs.FileID) error {
 		if in.Kind != treeKind {
 			return fs.NotExist
 		}
-		i, err := directory(ctx, tx, id)
+		i, err := f.directory(ctx, tx, id)
 		if err != nil {
 			return notThere(err)
 		}
@@ -214,7 +214,7 @@ func (f *FS) placeFor(ctx context.Context, tx *meta.Txn, in treeIntent, id fs.Fi
 	} else if err != nil && !errors.Is(err, meta.ErrNotFound) {
 		return nil, "", err
 	}
-	root, err := directory(ctx, tx, fs.RootID)
+	root, err := f.directory(ctx, tx, fs.RootID)
 	if err != nil {
 		return nil, "", err
 	}
@@ -333,7 +333,9 @@ func (f *FS) emptySome(ctx context.Context, root, dir fs.FileID) (sub []fs.FileI
 
 // dropDir removes an emptied directory of a detached tree.
 func (f *FS) dropDir(ctx context.Context, root, dir fs.FileID) error {
+	var held *openFile
 	err := f.db.Update(ctx, func(tx *meta.Txn) error {
+		held = nil
 		var in treeIntent
 		if err := tx.Intent(ctx, uint64(root), &in); err != nil {
 			return errCanceled
@@ -372,10 +374,11 @@ func (f *FS) dropDir(ctx context.Context, root, dir fs.FileID) error {
 		}
 		i.Links = 0
 		tx.DeleteQuota(dir)
-		return tx.FreeInode(ctx, i, false)
+		held = f.opens.peek(dir)
+		return tx.FreeInode(ctx, i, held != nil)
 	})
 	if err == nil {
-		f.quotas.forget(dir)
+		f.wentAway(dir, held)
 	}
 	return err
 }

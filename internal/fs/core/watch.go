@@ -35,7 +35,7 @@ type watcher struct {
 // Watch implements fs.Watcher.
 func (f *FS) Watch(ctx context.Context, dir fs.FileID, recursive bool, types fs.EventType) (<-chan fs.Event, error) {
 	err := f.db.View(ctx, func(r *meta.Reader) error {
-		_, err := directory(ctx, r, dir)
+		_, err := f.directory(ctx, r, dir)
 		return err
 	})
 	if err != nil {

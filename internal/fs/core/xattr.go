@@ -10,14 +10,6 @@ import (
 	"manifold/internal/meta"
 )
 
-// metaRights are what reading and writing of a metadata space needs.
-func metaRights(s fs.MetaSpace) (read, write fs.Rights) {
-	if s == fs.MetaGeneric || s == fs.MetaS3 || s == fs.MetaXattr {
-		return fs.RightRead, fs.RightModify
-	}
-	return fs.RightReadEA, fs.RightWriteEA
-}
-
 func checkMetaKey(s fs.MetaSpace, key string, size int) error {
 	switch {
 	case s < fs.MetaXattr || s > fs.MetaS3:
@@ -36,8 +28,7 @@ func checkMetaKey(s fs.MetaSpace, key string, size int) error {
 func (f *FS) GetMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpace, key string) ([]byte, error) {
 	var v []byte
 	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
-		read, _ := metaRights(s)
-		if err := f.need(ctx, r, c, i, read); err != nil {
+		if err := f.need(ctx, r, c, i, fs.RightReadEA); err != nil {
 			return err
 		}
 		b, err := r.Xattr(ctx, i.ID, s, key)
@@ -59,8 +50,7 @@ func (f *FS) SetMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpac
 	}
 	if err == nil {
 		err = f.change(ctx, n.ID, func(tx *meta.Txn, i *meta.Inode) error {
-			_, write := metaRights(s)
-			if err := f.need(ctx, tx.View(), c, i, write); err != nil {
+			if err := f.need(ctx, tx.View(), c, i, fs.RightWriteEA); err != nil {
 				return err
 			}
 			if err := f.checkWORM(i); err != nil {
@@ -102,8 +92,7 @@ func (f *FS) RemoveMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaS
 	err := writable(c, n)
 	if err == nil {
 		err = f.change(ctx, n.ID, func(tx *meta.Txn, i *meta.Inode) error {
-			_, write := metaRights(s)
-			if err := f.need(ctx, tx.View(), c, i, write); err != nil {
+			if err := f.need(ctx, tx.View(), c, i, fs.RightWriteEA); err != nil {
 				return err
 			}
 			if err := f.checkWORM(i); err != nil {
@@ -137,8 +126,7 @@ func (f *FS) ListMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpa
 	}
 	var items []item
 	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
-		read, _ := metaRights(s)
-		if err := f.need(ctx, r, c, i, read); err != nil {
+		if err := f.need(ctx, r, c, i, fs.RightReadEA); err != nil {
 			return err
 		}
 		for k, v := range r.XattrValues(ctx, i.ID, s, after) {
@@ -275,7 +263,7 @@ func (f *FS) resize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID
 	if err == nil {
 		err = f.io.Exclusive(ctx, n.ID, func() error {
 			return f.db.Update(ctx, func(tx *meta.Txn) error {
-				i, err := inode(ctx, tx, n.ID)
+				i, err := f.inode(ctx, tx, n.ID)
 				if err != nil {
 					return err
 				}
@@ -368,7 +356,7 @@ func (f *FS) removeStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 	}
 	return f.io.Exclusive(ctx, n.ID, func() error {
 		return f.db.Update(ctx, func(tx *meta.Txn) error {
-			i, err := inode(ctx, tx, n.ID)
+			i, err := f.inode(ctx, tx, n.ID)
 			if err != nil {
 				return err
 			}

@@ -219,20 +219,22 @@ func (m *model) recent(ids []fs.FileID) fs.FileID {
 	return ids[m.rnd.IntN(len(ids))]
 }
 
-func (m *model) dir() fs.Node {
-	n := fs.Node{ID: m.recent(m.dirs)}
-	if m.rnd.IntN(50) == 0 && len(m.snaps) > 0 {
-		n.Snap = m.snaps[m.rnd.IntN(len(m.snaps))]
-	}
-	return n
-}
+func (m *model) dir() fs.Node { return m.aged(m.recent(m.dirs), 50) }
 
-func (m *model) object() fs.Node {
-	n := fs.Node{ID: m.recent(m.objects)}
-	if m.rnd.IntN(30) == 0 && len(m.snaps) > 0 {
-		n.Snap = m.snaps[m.rnd.IntN(len(m.snaps))]
+func (m *model) object() fs.Node { return m.aged(m.recent(m.objects), 30) }
+
+// aged takes an object at times as of a snapshot that holds it. What a node
+// outside the tree of its snapshot is, the contract does not say.
+func (m *model) aged(id fs.FileID, chance int) fs.Node {
+	live := fs.Node{ID: id}
+	if m.rnd.IntN(chance) > 0 || len(m.snaps) == 0 {
+		return live
 	}
-	return n
+	old := fs.Node{ID: id, Snap: m.snaps[m.rnd.IntN(len(m.snaps))]}
+	if _, err := m.oracle.GetAttr(m.ctx, m.system, old, 0); err != nil {
+		return live
+	}
+	return old
 }
 
 // offset is mostly small, at times around what implementations cut at.

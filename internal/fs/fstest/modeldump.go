@@ -148,7 +148,7 @@ func (d *dump) diff(a, b fs.Snapshot) error {
 	})
 }
 
-// tree renders a tree and checks its totals against a walk.
+// tree renders a tree and its totals.
 func (d *dump) tree(title string, root fs.Node) error {
 	m := d.s.m
 	a, err := d.s.GetAttr(m.ctx, m.system, root, fs.AttrEverything)
@@ -158,75 +158,99 @@ func (d *dump) tree(title string, root fs.Node) error {
 	if a.Type != fs.Directory {
 		return d.object(title, a)
 	}
-	_, err = d.walk(title+":", a)
+	if err := d.walk(title+":", a); err != nil {
+		return err
+	}
+	// Once asked, what is buffered counts everywhere.
+	if _, err := d.s.TotalsOf(m.ctx, root); err != nil {
+		return fmt.Errorf("totals of %s: %w", title, err)
+	}
+	_, err = d.totals(title+":", a)
 	return err
 }
 
-// walk renders a directory and returns the totals of what has its primary name there.
-func (d *dump) walk(path string, a fs.Attr) (fs.Totals, error) {
+// walk renders a directory and all below it.
+func (d *dump) walk(path string, a fs.Attr) error {
 	m := d.s.m
-	sum := fs.Totals{MetaBytes: a.MetaBytes}
 	if err := d.object(path+"/", a); err != nil {
-		return sum, err
+		return err
 	}
-	streams, err := d.streams(path, a)
+	entries, err := d.entries(path, a.Node)
 	if err != nil {
-		return sum, err
-	}
-	var entries []fs.Dirent
-	eof, err := d.s.ReadDirByName(m.ctx, m.system, a.Node, "", fs.AttrEverything, func(e *fs.Dirent) bool {
-		entries = append(entries, *e)
-		return true
-	})
-	if err != nil {
-		return sum, fmt.Errorf("listing %s: %w", path, err)
-	}
-	if !eof {
-		return sum, errors.New("a full listing has no end")
+		return err
 	}
 	var byCookie []string
 	if _, err := d.s.ReadDir(m.ctx, m.system, a.Node, 0, 0, func(e *fs.Dirent) bool {
 		byCookie = append(byCookie, e.Name)
 		return true
 	}); err != nil {
-		return sum, err
+		return err
 	}
 	slices.Sort(byCookie)
 	d.line("%s lists %q", path, byCookie)
-	counted := map[fs.FileID]bool{}
 	for _, e := range entries {
 		child := path + "/" + e.Name
 		got, err := d.s.GetAttr(m.ctx, m.system, e.Attr.Node, fs.AttrEverything)
 		if err != nil {
-			return sum, fmt.Errorf("%s: %w", child, err)
+			return fmt.Errorf("%s: %w", child, err)
 		}
 		if describe(got) != describe(e.Attr) || e.ID != got.Node.ID || e.Type != got.Type {
-			return sum, fmt.Errorf("%s is listed as %+v, but is %+v", child, e, got)
+			return fmt.Errorf("%s is listed as %+v, but is %+v", child, e, got)
 		}
 		if e.Type == fs.Directory {
-			own, err := d.streams(child, got)
-			if err != nil {
-				return sum, err
-			}
-			below, err := d.walk(child, got)
-			if err != nil {
-				return sum, err
-			}
-			below.Directories++
-			below.Streams += own.Streams
-			below.StreamBytes += own.StreamBytes
-			addTotals(&sum, below)
-			continue
+			err = d.walk(child, got)
+		} else {
+			err = d.object(child, got)
 		}
-		if err := d.object(child, got); err != nil {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dump) entries(path string, dir fs.Node) ([]fs.Dirent, error) {
+	m := d.s.m
+	var entries []fs.Dirent
+	eof, err := d.s.ReadDirByName(m.ctx, m.system, dir, "", fs.AttrEverything, func(e *fs.Dirent) bool {
+		entries = append(entries, *e)
+		return true
+	})
+	if err == nil && !eof {
+		err = errors.New("a full listing has no end")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", path, err)
+	}
+	return entries, nil
+}
+
+// totals compares what an implementation says about every directory with a
+// walk over what has its primary name there, and renders what does not depend
+// on how data is stored.
+func (d *dump) totals(path string, a fs.Attr) (fs.Totals, error) {
+	m := d.s.m
+	sum := fs.Totals{MetaBytes: a.MetaBytes}
+	entries, err := d.entries(path, a.Node)
+	if err != nil {
+		return sum, err
+	}
+	counted := map[fs.FileID]bool{}
+	for _, e := range entries {
+		child := path + "/" + e.Name
+		own, err := d.own(child, e.Attr)
+		if err != nil {
 			return sum, err
 		}
-		if got.Parent == a.Node.ID && !counted[got.Node.ID] {
-			counted[got.Node.ID] = true
-			own, err := d.own(child, got)
+		if e.Type == fs.Directory {
+			below, err := d.totals(child, e.Attr)
 			if err != nil {
 				return sum, err
 			}
+			addTotals(&own, below)
+		}
+		if e.Attr.Parent == a.Node.ID && !counted[e.ID] {
+			counted[e.ID] = true
 			addTotals(&sum, own)
 		}
 	}
@@ -234,15 +258,19 @@ func (d *dump) walk(path string, a fs.Attr) (fs.Totals, error) {
 	if err != nil {
 		return sum, fmt.Errorf("totals of %s: %w", path, err)
 	}
-	own := sum
-	own.Streams, own.StreamBytes = sum.Streams, sum.StreamBytes
-	if got != own {
-		// A directory's own streams may be counted in it or not.
-		own.Streams, own.StreamBytes = own.Streams+streams.Streams, own.StreamBytes+streams.StreamBytes
+	want := sum
+	if got != want {
+		// The directory's own streams may be counted in it or not.
+		own, err := d.streams(path, a)
+		if err != nil {
+			return sum, err
+		}
+		addTotals(&want, own)
 	}
-	if got != own {
-		return sum, fmt.Errorf("totals of %s are %+v, a walk finds %+v", path, got, own)
+	if got != want {
+		return sum, fmt.Errorf("totals of %s are %+v, a walk finds %+v", path, got, want)
 	}
+	d.line("%s holds %d bytes in %d files, %d directories, %d symlinks, %d others", path, got.LogicalBytes, got.Files, got.Directories, got.Symlinks, got.Other)
 	return sum, nil
 }
 
@@ -277,6 +305,8 @@ func (d *dump) own(path string, a fs.Attr) (fs.Totals, error) {
 	t, err := d.streams(path, a)
 	t.DataBytes, t.MetaBytes = a.DataBytes, a.MetaBytes
 	switch a.Type {
+	case fs.Directory:
+		t.Directories, t.MetaBytes = 1, 0 // the rest comes from its own walk
 	case fs.File:
 		t.Files, t.LogicalBytes = 1, a.Size
 	case fs.Symlink:

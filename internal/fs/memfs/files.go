@@ -7,7 +7,22 @@ import (
 	"manifold/internal/fs/acl"
 )
 
-// find a stream of a node; the default one only of regular files.
+// free tells whether opens and mandatory locks of others leave the bytes to a
+// caller. It is asked before anything else about the object.
+func (f *FS) free(op string, node fs.Node, id fs.StreamID, off, length uint64, write bool, h *handle) error {
+	n := f.live[node.ID]
+	switch {
+	case n == nil || !node.Live():
+		return nil
+	case f.shareConflict(n, id, !write, write, h):
+		return fs.E(op, node, "", fs.Sharing, nil)
+	case f.lockConflict(n, id, off, length, write, h):
+		return fs.E(op, node, "", fs.LockConflict, nil)
+	}
+	return nil
+}
+
+// findStream finds a stream of a node; the default one only of regular files.
 func (f *FS) findStream(op string, node fs.Node, id fs.StreamID) (*inode, *stream, error) {
 	n, _, err := f.find(op, node)
 	if err != nil {
@@ -40,18 +55,18 @@ func (f *FS) Read(_ context.Context, c *fs.Caller, node fs.Node, r *fs.ReadReque
 
 func (f *FS) read(c *fs.Caller, node fs.Node, r *fs.ReadRequest, dst []byte, h *handle) (fs.ReadResult, error) {
 	const op = "read"
+	if h != nil && h.granted&(fs.RightRead|fs.RightExecute) == 0 {
+		return fs.ReadResult{}, fs.E(op, node, "", fs.Access, nil)
+	}
+	if err := f.free(op, node, r.Stream, r.Offset, uint64(len(dst)), false, h); err != nil {
+		return fs.ReadResult{}, err
+	}
 	n, s, err := f.findStream(op, node, r.Stream)
 	if err != nil {
 		return fs.ReadResult{}, err
 	}
-	if h == nil && !f.mayRead(c, n, r) || h != nil && h.granted&(fs.RightRead|fs.RightExecute) == 0 {
+	if h == nil && !f.mayRead(c, n, r) {
 		return fs.ReadResult{}, fs.E(op, node, "", fs.Access, nil)
-	}
-	if node.Live() && f.shareConflict(n, r.Stream, true, false, h) {
-		return fs.ReadResult{}, fs.E(op, node, "", fs.Sharing, nil)
-	}
-	if node.Live() && f.lockConflict(n, r.Stream, r.Offset, uint64(len(dst)), false, h) {
-		return fs.ReadResult{}, fs.E(op, node, "", fs.LockConflict, nil)
 	}
 	got := s.read(r.Offset, dst)
 	return fs.ReadResult{N: got, EOF: r.Offset+uint64(got) >= s.size, Attr: f.attr(n, node, r.Want)}, nil
@@ -67,14 +82,27 @@ func (f *FS) Write(_ context.Context, c *fs.Caller, node fs.Node, w *fs.WriteReq
 func (f *FS) write(c *fs.Caller, node fs.Node, w *fs.WriteRequest, h *handle) (fs.WriteResult, error) {
 	const op = "write"
 	fail := func(k fs.Kind) (fs.WriteResult, error) { return fs.WriteResult{}, fs.E(op, node, "", k, nil) }
+	if h != nil && h.granted&fs.RightsWriteData == 0 {
+		return fail(fs.Access)
+	}
+	off, length := w.Offset, uint64(len(w.Data))
+	place := length
+	if w.Append {
+		place = 0 // not known yet
+	}
+	if err := f.free(op, node, w.Stream, off, place, true, h); err != nil {
+		return fs.WriteResult{}, err
+	}
+	if err := writable(op, c, node); err != nil {
+		return fs.WriteResult{}, err
+	}
+	if !w.Append && (off > fs.MaxFileSize || length > fs.MaxFileSize-off) {
+		return fail(fs.TooBig)
+	}
 	n, s, err := f.findStream(op, node, w.Stream)
 	if err != nil {
 		return fs.WriteResult{}, err
 	}
-	if !node.Live() || c.ReadOnly {
-		return fail(fs.ReadOnly)
-	}
-	off, length := w.Offset, uint64(len(w.Data))
 	if w.Append {
 		off = s.size
 	}
@@ -86,10 +114,6 @@ func (f *FS) write(c *fs.Caller, node fs.Node, w *fs.WriteRequest, h *handle) (f
 		return fail(fs.Access)
 	case n.locked(f.now()):
 		return fail(fs.WORM)
-	case f.shareConflict(n, w.Stream, false, true, h):
-		return fail(fs.Sharing)
-	case f.lockConflict(n, w.Stream, off, length, true, h):
-		return fail(fs.LockConflict)
 	}
 	if err := f.room(op, n, s.growth(off, length)); err != nil {
 		return fs.WriteResult{}, err
@@ -134,15 +158,15 @@ func (f *FS) mayWrite(c *fs.Caller, n *inode, s *stream, off, length uint64, ove
 }
 
 // Commit implements fs.Files.
-func (f *FS) Commit(_ context.Context, c *fs.Caller, node fs.Node, id fs.StreamID, _, _ uint64) (fs.Verifier, fs.Changed, error) {
+func (f *FS) Commit(_ context.Context, _ *fs.Caller, node fs.Node, id fs.StreamID, _, _ uint64) (fs.Verifier, fs.Changed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !node.Live() {
+		return 0, fs.Changed{}, fs.E("commit", node, "", fs.ReadOnly, nil)
+	}
 	n, s, err := f.findStream("commit", node, id)
 	if err != nil {
 		return 0, fs.Changed{}, err
-	}
-	if !node.Live() || c.ReadOnly {
-		return 0, fs.Changed{}, fs.E("commit", node, "", fs.ReadOnly, nil)
 	}
 	s.sync()
 	return f.verifier, f.changed(n, before(n)), nil
@@ -161,23 +185,23 @@ func (f *FS) Zero(_ context.Context, c *fs.Caller, node fs.Node, id fs.StreamID,
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fail := func(k fs.Kind) (fs.Changed, error) { return fs.Changed{}, fs.E(op, node, "", k, nil) }
-	n, s, err := f.findStream(op, node, id)
-	if err != nil {
+	if err := writable(op, c, node); err != nil {
 		return fs.Changed{}, err
 	}
-	switch {
-	case !node.Live() || c.ReadOnly:
-		return fail(fs.ReadOnly)
-	case off > fs.MaxFileSize || length > fs.MaxFileSize-off:
+	if off > fs.MaxFileSize || length > fs.MaxFileSize-off {
 		return fail(fs.TooBig)
+	}
+	if err := f.free(op, node, id, off, length, true, nil); err != nil {
+		return fs.Changed{}, err
+	}
+	n, s, err := f.findStream(op, node, id)
+	switch {
+	case err != nil:
+		return fs.Changed{}, err
 	case !f.can(c, n, fs.RightModify):
 		return fail(fs.Access)
 	case n.locked(f.now()):
 		return fail(fs.WORM)
-	case f.shareConflict(n, id, false, true, nil):
-		return fail(fs.Sharing)
-	case f.lockConflict(n, id, off, length, true, nil):
-		return fail(fs.LockConflict)
 	}
 	b := before(n)
 	if end := min(off+length, s.size); off < end {
@@ -222,12 +246,15 @@ const maxCopy = 64 << 20
 func (f *FS) CopyRange(_ context.Context, c *fs.Caller, src fs.Node, srcID fs.StreamID, srcOff uint64, dst fs.Node, dstID fs.StreamID, dstOff, length uint64) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, s, err := f.findStream("copy", src, srcID)
-	if err != nil {
+	if err := writable("copy", c, dst); err != nil {
 		return 0, err
 	}
 	if src == dst && srcID == dstID && srcOff < dstOff+length && dstOff < srcOff+length {
 		return 0, fs.E("copy", dst, "", fs.Invalid, nil) // overlapping
+	}
+	_, s, err := f.findStream("copy", src, srcID)
+	if err != nil {
+		return 0, err
 	}
 	if srcOff >= s.size {
 		length = 0

@@ -185,14 +185,20 @@ func (f *FS) find(op string, n fs.Node) (*inode, tree, error) {
 
 // findLive returns the inode of n, which is going to be changed.
 func (f *FS) findLive(op string, c *fs.Caller, n fs.Node) (*inode, error) {
-	i, _, err := f.find(op, n)
-	if err != nil {
+	if err := writable(op, c, n); err != nil {
 		return nil, err
 	}
+	i, _, err := f.find(op, n)
+	return i, err
+}
+
+// writable refuses what may never change: snapshots, and callers whose way in
+// is read-only.
+func writable(op string, c *fs.Caller, n fs.Node) error {
 	if !n.Live() || c.ReadOnly {
-		return nil, fs.E(op, n, "", fs.ReadOnly, nil)
+		return fs.E(op, n, "", fs.ReadOnly, nil)
 	}
-	return i, nil
+	return nil
 }
 
 func (f *FS) now() fs.Time { return fs.TimeOf(f.opt.Now()) }
@@ -319,13 +325,20 @@ func (f *FS) forget(n *inode) {
 	if len(n.links) > 0 || n.id == fs.RootID {
 		return
 	}
+	if !f.held(n) {
+		delete(f.live, n.id)
+		delete(f.quotas, n.id)
+	}
+}
+
+// held tells whether an open keeps n alive.
+func (f *FS) held(n *inode) bool {
 	for _, h := range f.opens {
 		if h.node.ID == n.id && h.node.Live() {
-			return
+			return true
 		}
 	}
-	delete(f.live, n.id)
-	delete(f.quotas, n.id)
+	return false
 }
 
 // ordered returns the names of d in order of their cookies.

@@ -68,11 +68,9 @@ func (f *FS) SetMeta(_ context.Context, c *fs.Caller, node fs.Node, s fs.MetaSpa
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fail := func(k fs.Kind) (fs.Changed, error) { return fs.Changed{}, fs.E(op, node, key, k, nil) }
-	n, err := f.mayWriteEA(op, c, node, fs.RightWriteEA)
-	if err != nil {
+	if err := writable(op, c, node); err != nil {
 		return fs.Changed{}, err
 	}
-	_, there := n.meta[s][key]
 	switch {
 	case !validSpace(s):
 		return fail(fs.Invalid)
@@ -82,6 +80,12 @@ func (f *FS) SetMeta(_ context.Context, c *fs.Caller, node fs.Node, s fs.MetaSpa
 		return fail(fs.NameTooLong)
 	case len(key)+len(value) > fs.MaxXattrBytes:
 		return fail(fs.TooBig)
+	}
+	n, err := f.mayWriteEA(op, c, node, fs.RightWriteEA)
+	if err != nil {
+		return fs.Changed{}, err
+	}
+	switch _, there := n.meta[s][key]; {
 	case m == fs.MetaCreate && there:
 		return fail(fs.Exist)
 	case m == fs.MetaReplace && !there:
@@ -174,21 +178,6 @@ func (n *inode) streamNamed(name string) (fs.StreamID, *stream) {
 	return 0, nil
 }
 
-func checkStreamName(name string) error {
-	switch {
-	case len(name) > fs.MaxName:
-		return fs.NameTooLong
-	case name == "":
-		return fs.NameInvalid
-	}
-	for i := range len(name) {
-		if b := name[i]; b == '/' || b == 0 || b == ':' || b == '\\' {
-			return fs.NameInvalid
-		}
-	}
-	return nil
-}
-
 // CreateStream implements fs.Metadata.
 func (f *FS) CreateStream(_ context.Context, c *fs.Caller, node fs.Node, name string, exclusive bool) (fs.StreamInfo, error) {
 	f.mu.Lock()
@@ -199,12 +188,20 @@ func (f *FS) CreateStream(_ context.Context, c *fs.Caller, node fs.Node, name st
 func (f *FS) createStream(c *fs.Caller, node fs.Node, name string, exclusive bool) (fs.StreamInfo, error) {
 	const op = "create stream"
 	fail := func(k fs.Kind) (fs.StreamInfo, error) { return fs.StreamInfo{}, fs.E(op, node, name, k, nil) }
-	n, _, err := f.find(op, node)
-	if err != nil {
+	if err := writable(op, c, node); err != nil {
 		return fs.StreamInfo{}, err
 	}
-	if err := checkStreamName(name); err != nil {
+	if err := fs.CheckName(name); err != nil {
 		return fail(fs.KindOf(err))
+	}
+	n, _, err := f.find(op, node)
+	switch {
+	case err != nil:
+		return fs.StreamInfo{}, err
+	case n.typ != fs.File && n.typ != fs.Directory:
+		return fail(fs.NotSupported)
+	case !f.can(c, n, fs.RightModify):
+		return fail(fs.Access)
 	}
 	if id, s := n.streamNamed(name); s != nil {
 		if exclusive {
@@ -212,12 +209,9 @@ func (f *FS) createStream(c *fs.Caller, node fs.Node, name string, exclusive boo
 		}
 		return s.info(id), nil
 	}
-	if n, err = f.mayWriteEA(op, c, node, fs.RightModify); err != nil {
-		return fs.StreamInfo{}, err
-	}
 	switch {
-	case n.typ != fs.File && n.typ != fs.Directory:
-		return fail(fs.NotSupported)
+	case n.locked(f.now()):
+		return fail(fs.WORM)
 	case len(n.streams) >= MaxStreams:
 		return fail(fs.TooMany)
 	}
@@ -249,9 +243,6 @@ func (f *FS) liveStream(op string, c *fs.Caller, node fs.Node, id fs.StreamID) (
 	if s == nil {
 		return nil, nil, fs.E(op, node, "", fs.NoAttr, nil)
 	}
-	if f.shareConflict(n, id, false, true, nil) {
-		return nil, nil, fs.E(op, node, "", fs.Sharing, nil)
-	}
 	return n, s, nil
 }
 
@@ -262,12 +253,20 @@ func (f *FS) SetStreamSize(_ context.Context, c *fs.Caller, node fs.Node, id fs.
 	if id == 0 {
 		return f.setAttr(c, node, &fs.SetAttr{Size: &size}, nil)
 	}
-	n, s, err := f.liveStream("set stream size", c, node, id)
+	const op = "set stream size"
+	err := f.free(op, node, id, 0, 0, true, nil)
+	if err == nil {
+		err = writable(op, c, node)
+	}
+	if err == nil && size > fs.MaxFileSize {
+		err = fs.E(op, node, "", fs.TooBig, nil)
+	}
 	if err != nil {
 		return fs.Changed{}, err
 	}
-	if size > fs.MaxFileSize {
-		return fs.Changed{}, fs.E("set stream size", node, "", fs.TooBig, nil)
+	n, s, err := f.liveStream(op, c, node, id)
+	if err != nil {
+		return fs.Changed{}, err
 	}
 	b := before(n)
 	s.truncate(size)
@@ -282,12 +281,15 @@ func (f *FS) RenameStream(_ context.Context, c *fs.Caller, node fs.Node, id fs.S
 	const op = "rename stream"
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n, s, err := f.liveStream(op, c, node, id)
-	if err == nil {
-		err = checkStreamName(name)
+	if err := writable(op, c, node); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := fs.CheckName(name); err != nil {
 		return fs.E(op, node, name, fs.KindOf(err), nil)
+	}
+	n, s, err := f.liveStream(op, c, node, id)
+	if err != nil {
+		return err
 	}
 	if other, found := n.streamNamed(name); found != nil && other != id {
 		return fs.E(op, node, name, fs.Exist, nil)

@@ -10,18 +10,15 @@ import (
 )
 
 // liveDir finds a directory that is going to be changed and checks the name.
-func (f *FS) liveDir(op string, node fs.Node, name fs.Name) (*inode, error) {
-	d, _, err := f.dir(op, node)
-	if err != nil {
+func (f *FS) liveDir(op string, c *fs.Caller, node fs.Node, name fs.Name) (*inode, error) {
+	if err := writable(op, c, node); err != nil {
 		return nil, err
-	}
-	if !node.Live() {
-		return nil, fs.E(op, node, name, fs.ReadOnly, nil)
 	}
 	if err := fs.CheckName(name); err != nil {
 		return nil, fs.E(op, node, name, fs.KindOf(err), nil)
 	}
-	return d, nil
+	d, _, err := f.dir(op, node)
+	return d, err
 }
 
 // Create implements fs.Namespace.
@@ -37,7 +34,10 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	if err := checkSpec(spec); err != nil {
 		return fail(fs.KindOf(err))
 	}
-	d, err := f.liveDir(op, dir, name)
+	if err := writable(op, c, dir); err != nil {
+		return f.createReadOnly(c, dir, name, spec)
+	}
+	d, err := f.liveDir(op, c, dir, name)
 	if err != nil {
 		return fs.CreateResult{}, err
 	}
@@ -46,9 +46,6 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	}
 	if e, ok := d.entries[name]; ok {
 		return f.createExisting(c, d, name, f.live[e.id], spec)
-	}
-	if c.ReadOnly {
-		return fail(fs.ReadOnly)
 	}
 	if len(d.links) == 0 && d.id != fs.RootID {
 		return fail(fs.Stale) // removed, kept alive by an open
@@ -71,6 +68,18 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	f.touch(d, true)
 	f.notifyName(d, name, n, fs.EventAdded, 0)
 	return fs.CreateResult{Attr: f.attr(n, fs.Node{ID: n.id}, spec.Want), Created: true, Dir: f.changed(d, b)}, nil
+}
+
+// createReadOnly finds what is there even where nothing can be made.
+func (f *FS) createReadOnly(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec) (fs.CreateResult, error) {
+	node, n, err := f.child("create", c, dir, name)
+	switch {
+	case err != nil:
+		return fs.CreateResult{}, fs.E("create", dir, name, fs.ReadOnly, nil)
+	case spec.Disposition == fs.CreateUnchecked && spec.Type == fs.File && n.typ == fs.File && spec.Set.Size == nil:
+		return fs.CreateResult{Attr: f.attr(n, node, spec.Want)}, nil
+	}
+	return fs.CreateResult{}, fs.E("create", dir, name, fs.Exist, nil)
 }
 
 // checkSpec refuses what can never be made.
@@ -189,14 +198,14 @@ func (f *FS) Link(_ context.Context, c *fs.Caller, target, dir fs.Node, name fs.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fail := func(k fs.Kind) (fs.LinkResult, error) { return fs.LinkResult{}, fs.E(op, dir, name, k, nil) }
-	n, _, err := f.find(op, target)
-	if err != nil {
-		return fs.LinkResult{}, err
-	}
 	if target.Live() != dir.Live() {
 		return fail(fs.CrossDevice)
 	}
-	d, err := f.liveDir(op, dir, name)
+	d, err := f.liveDir(op, c, dir, name)
+	if err != nil {
+		return fs.LinkResult{}, err
+	}
+	n, _, err := f.find(op, target)
 	if err != nil {
 		return fs.LinkResult{}, err
 	}
@@ -207,21 +216,20 @@ func (f *FS) Link(_ context.Context, c *fs.Caller, target, dir fs.Node, name fs.
 		return fail(fs.Exist)
 	}
 	switch {
-	case c.ReadOnly:
-		return fail(fs.ReadOnly)
+	case len(d.links) == 0 && d.id != fs.RootID:
+		return fail(fs.Stale)
 	case n.typ == fs.Directory:
 		return fail(fs.Perm)
-	case len(n.links) == 0, len(d.links) == 0 && d.id != fs.RootID:
+	case len(n.links) == 0:
 		return fail(fs.Stale)
+	case len(n.links) >= fs.MaxLinks:
+		return fail(fs.TooManyLinks)
 	}
 	if err := f.mayAdd(op, c, d, name, n.typ); err != nil {
 		return fs.LinkResult{}, err
 	}
-	switch {
-	case n.locked(f.now()):
+	if n.locked(f.now()) {
 		return fail(fs.WORM)
-	case len(n.links) >= fs.MaxLinks:
-		return fail(fs.TooManyLinks)
 	}
 	b := before(d)
 	f.add(d, name, n)
@@ -237,16 +245,13 @@ func (f *FS) Remove(_ context.Context, c *fs.Caller, dir fs.Node, name fs.Name, 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fail := func(k fs.Kind) (fs.RemoveResult, error) { return fs.RemoveResult{}, fs.E(op, dir, name, k, nil) }
-	d, err := f.liveDir(op, dir, name)
+	d, err := f.liveDir(op, c, dir, name)
 	if err != nil {
 		return fs.RemoveResult{}, err
 	}
 	_, n, err := f.child(op, c, dir, name)
 	if err != nil {
 		return fs.RemoveResult{}, err
-	}
-	if c.ReadOnly {
-		return fail(fs.ReadOnly)
 	}
 	if err := f.mayDelete(op, c, d, name, n); err != nil {
 		return fs.RemoveResult{}, err
@@ -285,27 +290,28 @@ func (f *FS) Rename(_ context.Context, c *fs.Caller, from fs.Node, fromName fs.N
 	defer f.mu.Unlock()
 	fail := func(k fs.Kind) (fs.RenameResult, error) { return fs.RenameResult{}, fs.E(op, from, fromName, k, nil) }
 	if from.Live() != to.Live() {
-		for _, n := range []fs.Node{from, to} {
-			if _, _, err := f.find(op, n); err != nil {
-				return fs.RenameResult{}, err
-			}
-		}
 		return fail(fs.CrossDevice)
 	}
-	fd, err := f.liveDir(op, from, fromName)
+	if err := fs.CheckName(toName); err != nil && writable(op, c, from) == nil && fs.CheckName(fromName) == nil {
+		return fail(fs.KindOf(err))
+	}
+	fd, err := f.liveDir(op, c, from, fromName)
 	if err != nil {
 		return fs.RenameResult{}, err
 	}
-	td, err := f.liveDir(op, to, toName)
+	td, err := f.liveDir(op, c, to, toName)
 	if err != nil {
 		return fs.RenameResult{}, err
+	}
+	if len(td.links) == 0 && td.id != fs.RootID && td != fd {
+		return fail(fs.Stale)
+	}
+	if !f.can(c, fd, fs.RightTraverse) || !f.can(c, td, fs.RightTraverse) {
+		return fail(fs.Access)
 	}
 	_, n, err := f.child(op, c, from, fromName)
 	if err != nil {
 		return fs.RenameResult{}, err
-	}
-	if !f.can(c, td, fs.RightTraverse) {
-		return fail(fs.Access)
 	}
 	var old *inode
 	if e, ok := td.entries[toName]; ok {
@@ -320,8 +326,6 @@ func (f *FS) Rename(_ context.Context, c *fs.Caller, from fs.Node, fromName fs.N
 	case old == n:
 		res.From, res.To = f.changed(fd, before(fd)), f.changed(td, before(td))
 		return res, nil
-	case c.ReadOnly:
-		return fail(fs.ReadOnly)
 	}
 	if err := f.mayMove(c, fd, fromName, n, td, toName, old); err != nil {
 		return fs.RenameResult{}, err
@@ -352,28 +356,23 @@ func (f *FS) mayMove(c *fs.Caller, fd *inode, fromName fs.Name, n *inode, td *in
 	if err := f.mayDelete(op, c, fd, fromName, n); err != nil {
 		return err
 	}
-	if len(td.links) == 0 && td.id != fs.RootID {
-		return fail(fs.Stale)
+	if err := f.mayAdd(op, c, td, toName, n.typ); err != nil {
+		return err
 	}
-	if old == nil || td != fd {
-		if err := f.mayAdd(op, c, td, toName, n.typ); err != nil {
-			return err
-		}
+	// Moving a directory changes its "..".
+	if n.typ == fs.Directory && td != fd && !f.can(c, n, fs.RightAddSubdir) {
+		return fail(fs.Access)
 	}
 	if old != nil {
-		if err := f.mayDelete(op, c, td, toName, old); err != nil {
-			return err
-		}
 		switch {
 		case n.typ == fs.Directory && old.typ != fs.Directory:
 			return fail(fs.NotDir)
 		case n.typ != fs.Directory && old.typ == fs.Directory:
 			return fail(fs.IsDir)
 		}
-	}
-	// Moving a directory changes its "..".
-	if n.typ == fs.Directory && td != fd && !f.can(c, n, fs.RightAddSubdir) {
-		return fail(fs.Access)
+		if err := f.mayDelete(op, c, td, toName, old); err != nil {
+			return err
+		}
 	}
 	now := f.now()
 	switch {

@@ -26,22 +26,24 @@ func (f *FS) lookup(c *fs.Caller, dir fs.Node, name fs.Name, want fs.AttrMask) (
 
 // child finds name in dir, "." and ".." and the snapshot directory included.
 func (f *FS) child(op string, c *fs.Caller, dir fs.Node, name fs.Name) (fs.Node, *inode, error) {
+	fail := func(k fs.Kind) (fs.Node, *inode, error) {
+		return fs.Node{}, nil, fs.E(op, dir, name, k, nil)
+	}
+	switch {
+	case len(name) > fs.MaxName:
+		return fail(fs.NameTooLong)
+	case name == "":
+		return fail(fs.NameInvalid)
+	}
 	d, t, err := f.dir(op, dir)
 	if err != nil {
 		return fs.Node{}, nil, err
-	}
-	fail := func(k fs.Kind) (fs.Node, *inode, error) {
-		return fs.Node{}, nil, fs.E(op, dir, name, k, nil)
 	}
 	if !f.can(c, d, fs.RightTraverse) {
 		return fail(fs.Access)
 	}
 	var node fs.Node
 	switch {
-	case len(name) > fs.MaxName:
-		return fail(fs.NameTooLong)
-	case name == "":
-		return fail(fs.NameInvalid)
 	case name == ".":
 		return dir, d, nil
 	case name == "..":

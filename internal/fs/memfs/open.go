@@ -103,7 +103,8 @@ func (f *FS) Open(_ context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle, f
 	var res fs.OpenResult
 	switch {
 	case err == nil:
-		res, err = f.openExisting(c, o, h, n)
+		_, t, _ := f.find(op, h.node)
+		res, err = f.openExisting(c, o, h, n, t)
 	case fs.KindOf(err) == fs.NotExist && o.Disposition != fs.OpenExisting && o.Disposition != fs.OpenOverwrite:
 		res, err = f.openNew(c, o, h, name)
 	}
@@ -143,7 +144,7 @@ func (f *FS) openNew(c *fs.Caller, o *fs.OpenSpec, h *handle, name fs.Name) (fs.
 		return fail(fs.IsDir)
 	}
 	if o.StreamName != "" {
-		if err := checkStreamName(o.StreamName); err != nil {
+		if err := fs.CheckName(o.StreamName); err != nil {
 			return fail(fs.KindOf(err))
 		}
 	}
@@ -164,7 +165,7 @@ func (f *FS) openNew(c *fs.Caller, o *fs.OpenSpec, h *handle, name fs.Name) (fs.
 	return fs.OpenResult{Action: fs.OpenCreated, Dir: made.Dir}, nil
 }
 
-func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode) (fs.OpenResult, error) {
+func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode, t tree) (fs.OpenResult, error) {
 	fail := func(k fs.Kind) (fs.OpenResult, error) { return fs.OpenResult{}, fs.E("open", o.Dir, o.Name, k, nil) }
 	live := h.node.Live()
 	isDir := n.typ == fs.Directory
@@ -176,7 +177,7 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode) (fs
 			return fail(fs.Exist)
 		}
 	} else {
-		if err := checkStreamName(o.StreamName); err != nil {
+		if err := fs.CheckName(o.StreamName); err != nil {
 			return fail(fs.KindOf(err))
 		}
 		id, s := n.streamNamed(o.StreamName)
@@ -196,43 +197,52 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode) (fs
 		return fail(fs.NotDir)
 	case o.MustNotBeDir && isDir && o.StreamName == "":
 		return fail(fs.IsDir)
-	case replace && o.StreamName == "" && isDir:
-		return fail(fs.IsDir)
-	case replace && o.StreamName == "" && n.typ != fs.File:
-		return fail(fs.NotFile)
-	case f.deletePending(n, h.stream) || f.deletePending(n, 0):
-		return fail(fs.Sharing)
-	}
-	want := o.Desired
-	need := o.Desired
-	if replace || newStream {
-		need |= fs.RightModify
-	}
-	if (!live || c.ReadOnly) && need&^acl.ReadRights != 0 {
+	case (!live || c.ReadOnly) && o.Desired&^acl.ReadRights != 0:
 		return fail(fs.ReadOnly)
 	}
-	have := f.openRights(c, h, n)
-	if have&need != need {
+	have := f.access(c, h.node, n, t)
+	if have&o.Desired != o.Desired {
 		return fail(fs.Access)
 	}
-	h.granted = want
+	h.granted = o.Desired
 	if o.MaximumAllowed {
 		h.granted |= have
 	}
 	access := h.granted
-	if replace {
+	if replace && !newStream {
 		access |= fs.RightModify
 	}
-	writes := access&^acl.ReadRights != 0 && (replace || newStream || o.DeleteOnClose || h.granted&(writeAccess|deleteAccess) != 0)
+	if o.DeleteOnClose && h.granted&fs.RightDelete == 0 {
+		return fail(fs.Access)
+	}
+	if newStream {
+		switch {
+		case !live || c.ReadOnly:
+			return fail(fs.ReadOnly)
+		case n.typ != fs.File && !isDir:
+			return fail(fs.NotSupported)
+		case !f.can(c, n, fs.RightModify):
+			return fail(fs.Access)
+		case n.locked(f.now()):
+			return fail(fs.WORM)
+		}
+	}
 	switch {
+	case f.deletePending(n, h.stream) || f.deletePending(n, 0):
+		return fail(fs.Sharing)
 	case live && f.openConflict(n, h.stream, access, o.Share):
 		return fail(fs.Sharing)
-	case writes && n.locked(f.now()) && !o.MaximumAllowed:
+	case !replace || newStream:
+	case !live || c.ReadOnly:
+		return fail(fs.ReadOnly)
+	case n.locked(f.now()):
 		return fail(fs.WORM)
-	case o.DeleteOnClose && h.granted&fs.RightDelete == 0:
+	case isDir && h.stream == 0:
+		return fail(fs.IsDir)
+	case n.typ != fs.File && h.stream == 0:
+		return fail(fs.NotFile)
+	case !f.can(c, n, fs.RightModify):
 		return fail(fs.Access)
-	case o.DeleteOnClose && o.StreamName == "" && len(n.entries) > 0:
-		return fail(fs.NotEmpty)
 	}
 	if newStream {
 		h.stream = f.addStream(n, o.StreamName)
@@ -250,21 +260,6 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode) (fs
 		}
 	}
 	return res, nil
-}
-
-// openRights are all the rights the caller has on n, through its directory too.
-func (f *FS) openRights(c *fs.Caller, h *handle, n *inode) fs.Rights {
-	have := f.rights(c, n, fs.RightsAll)
-	if d := f.live[h.name.dir]; d != nil && h.node.Live() {
-		have |= acl.FromParent(f.rights(c, d, fs.RightList|fs.RightDeleteChild))
-		if have&fs.RightDelete != 0 && fs.KindOf(acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory)) == fs.Perm {
-			have &^= fs.RightDelete // sticky
-		}
-	}
-	if !h.node.Live() || c.ReadOnly {
-		have &= acl.ReadRights
-	}
-	return have
 }
 
 // Opens implements fs.Opener.
@@ -353,6 +348,9 @@ func (h *handle) SetAttr(_ context.Context, s *fs.SetAttr) (fs.Changed, error) {
 		return fs.Changed{}, err
 	}
 	defer h.f.mu.Unlock()
+	if s.Size != nil && h.granted&fs.RightModify == 0 {
+		return fs.Changed{}, fs.E("set attributes", h.node, "", fs.Access, nil)
+	}
 	return h.f.setAttr(h.caller, h.node, s, h)
 }
 
@@ -373,10 +371,10 @@ func (h *handle) SetDeleteOnClose(_ context.Context, on bool) error {
 		return nil
 	}
 	switch {
-	case !h.node.Live() || h.caller.ReadOnly:
-		return fs.E(op, h.node, "", fs.ReadOnly, nil)
 	case h.granted&fs.RightDelete == 0:
 		return fs.E(op, h.node, "", fs.Access, nil)
+	case !h.node.Live() || h.caller.ReadOnly:
+		return fs.E(op, h.node, "", fs.ReadOnly, nil)
 	case n.id == fs.RootID:
 		return fs.E(op, h.node, "", fs.Access, nil)
 	case h.stream == 0 && len(n.entries) > 0:

@@ -56,22 +56,27 @@ func (f *FS) Access(_ context.Context, c *fs.Caller, node fs.Node, want fs.Right
 	if err != nil {
 		return 0, err
 	}
-	got := f.rights(c, n, want)
-	for _, l := range n.links {
-		d := t[l.dir]
-		if d == nil {
-			continue
-		}
+	return f.access(c, node, n, t) & want, nil
+}
+
+// access answers all the rights of the caller on n, by its primary directory too.
+func (f *FS) access(c *fs.Caller, node fs.Node, n *inode, t tree) fs.Rights {
+	got := f.rights(c, n, fs.RightsAll)
+	if len(n.links) > 0 && t[n.links[0].dir] != nil {
+		d := t[n.links[0].dir]
 		from := acl.FromParent(f.rights(c, d, fs.RightList|fs.RightDeleteChild))
-		if from&fs.RightDelete != 0 && acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory) != nil {
-			from &^= fs.RightDelete // sticky
+		if !f.can(c, d, fs.RightTraverse) {
+			from &^= fs.RightDelete
 		}
-		got |= from & want
+		got |= from
+		if err := acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory); from&fs.RightDelete != 0 && err != nil {
+			got &^= fs.RightDelete // sticky
+		}
 	}
 	if !node.Live() || c.ReadOnly {
 		got &= acl.ReadRights
 	}
-	return got, nil
+	return got
 }
 
 // GetACL implements fs.Permissions.

@@ -45,6 +45,11 @@ func (n *inode) setTimes(s *fs.SetAttr, now fs.Time) {
 // setAttr is SetAttr; through an open, with the rights that were granted then.
 func (f *FS) setAttr(c *fs.Caller, node fs.Node, s *fs.SetAttr, h *handle) (fs.Changed, error) {
 	const op = "set attributes"
+	if s.Size != nil {
+		if err := f.free(op, node, 0, 0, 0, true, h); err != nil {
+			return fs.Changed{}, err
+		}
+	}
 	n, err := f.findLive(op, c, node)
 	if err != nil {
 		return fs.Changed{}, err
@@ -167,8 +172,6 @@ func (f *FS) maySetAttr(c *fs.Caller, n *inode, s *fs.SetAttr, h *handle) error 
 			return fail(fs.TooBig)
 		case !has(need) && !(s.OwnerOverride && acl.IsOwner(c, &n.acl)):
 			return fail(fs.Access)
-		case f.shareConflict(n, 0, false, true, h):
-			return fail(fs.Sharing)
 		}
 	}
 	explicit, now := false, false

@@ -60,6 +60,13 @@ func (f *FS) detach(j *job, d *inode) {
 	delete(f.live, d.id)
 	delete(f.quotas, d.id)
 	f.notifyGone(d)
+	if !f.opt.HoldTreeDeletes && f.held(d) {
+		// An open keeps it, empty, as it does after a removal.
+		defer func() {
+			f.live[d.id] = d
+			d.links, d.entries, d.order, d.subdirs = nil, map[fs.Name]entry{}, nil, 0
+		}()
+	}
 	for name, e := range d.entries {
 		n := f.live[e.id]
 		if n == nil {
@@ -72,10 +79,13 @@ func (f *FS) detach(j *job, d *inode) {
 		entries, order := d.entries, d.order
 		d.entries = map[fs.Name]entry{}
 		f.drop(d, name, n)
+		f.touch(n, false)
 		d.entries, d.order = entries, order
 		if len(n.links) == 0 {
 			j.tree[n.id] = n
-			delete(f.live, n.id)
+			if !f.held(n) {
+				delete(f.live, n.id)
+			}
 		}
 	}
 }
