@@ -147,6 +147,10 @@ func (d *dirWalk) start(rel string) (string, error) {
 			d.wait = append(d.wait, p)
 		}
 		after = comp
+		if below {
+			// Names between "comp" and "comp/" sort before what lies below it.
+			after += "/"
+		}
 	}
 	if d.pre > after {
 		// The entry that is the prefix itself comes first.
