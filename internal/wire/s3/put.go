@@ -86,29 +86,38 @@ func (q *request) putObject() error {
 	if p.isDir() {
 		return q.putDirectory(p, attrs)
 	}
+	rec, err := q.putBody(p, attrs, cond)
+	if err != nil {
+		return err
+	}
+	q.written(rec)
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// putBody makes the body the object of the key.
+func (q *request) putBody(p objectPath, attrs *attributes, cond writeCondition) (*record, error) {
 	dir, err := q.staging()
 	if err != nil {
-		return q.gone(err)
+		return nil, q.gone(err)
 	}
 	st, err := q.stage(dir, "put-")
 	if err != nil {
-		return q.gone(err)
+		return nil, q.gone(err)
 	}
 	defer q.drop(st)
 	q.body.start(!q.s.o.OpaqueETags)
 	if err := q.receive(st, maxPut); err != nil {
-		return q.gone(err)
+		return nil, q.gone(err)
 	}
 	rec := &record{ETag: q.etag(), Headers: attrs.headers, Sums: q.sums()}
 	if rec.Sums != nil {
 		rec.SumType = checksumFull
 	}
 	if err := q.publish(st, p, rec, attrs, cond); err != nil {
-		return err
+		return nil, err
 	}
-	q.written(rec)
-	q.w.WriteHeader(http.StatusOK)
-	return nil
+	return rec, nil
 }
 
 // written puts what a client wants to know of a new object on the answer.

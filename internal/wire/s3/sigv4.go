@@ -272,4 +272,6 @@ func uriEncode(s string, slash bool) string {
 	return string(b)
 }
 
+func hexBytes(b []byte) string { return hex.EncodeToString(b) }
+
 func equalHex(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
