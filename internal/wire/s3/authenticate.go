@@ -111,7 +111,7 @@ func (q *request) checkSignature() error {
 	}
 	for n := range q.r.Header {
 		// What steers the operation must be under the signature.
-		if len(n) > 6 && n[:6] == "X-Amz-" && n != "X-Amz-Content-Sha256" && !sig.covers(n) && !sig.presigned {
+		if len(n) > 6 && n[:6] == "X-Amz-" && n != "X-Amz-Content-Sha256" && !sig.covers(n) {
 			return errAccessDenied.with("There were headers present in the request which were not signed").detail("HeadersNotSigned", n)
 		}
 	}

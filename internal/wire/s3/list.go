@@ -309,7 +309,8 @@ func (q *request) listObjects() error {
 		return err
 	}
 	if !v2 {
-		out := listV1XML{Name: q.bucketName, Prefix: encode(l.prefix), Marker: encode(l.after), MaxKeys: most, Delimiter: encode(l.delimiter),
+		// Clients decode the prefix in answers of version 2 only.
+		out := listV1XML{Name: q.bucketName, Prefix: l.prefix, Marker: encode(l.after), MaxKeys: most, Delimiter: encode(l.delimiter),
 			IsTruncated: l.truncated, EncodingType: encoding, Contents: contents, CommonPrefixes: l.common}
 		if l.truncated && l.delimiter != "" {
 			out.NextMarker = encode(l.last)

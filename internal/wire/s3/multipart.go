@@ -134,9 +134,12 @@ func (q *request) findUpload(id string) (*upload, error) {
 	if b, err := hex.DecodeString(id); err != nil || len(b) != 16 || id != strings.ToLower(id) {
 		return nil, none
 	}
-	dir, err := q.staging()
+	dir, ok, err := q.findStaging()
 	if err != nil {
 		return nil, q.gone(err)
+	}
+	if !ok {
+		return nil, none
 	}
 	a, err := q.s.o.FS.Lookup(q.ctx, q.system(), dir, uploadPrefix+id, fs.AttrType)
 	if fs.KindOf(err) == fs.NotExist || err == nil && a.Type != fs.Directory {
@@ -417,8 +420,8 @@ func (q *request) empty(n fs.Node) error {
 // clearStaging removes everything of a bucket that goes away.
 func (q *request) clearStaging() error {
 	f := q.s.o.FS
-	dir, err := q.staging()
-	if err != nil {
+	dir, ok, err := q.findStaging()
+	if err != nil || !ok {
 		return err
 	}
 	type entry struct {

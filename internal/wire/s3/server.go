@@ -143,6 +143,7 @@ func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
+	_ = w.rc.SetWriteDeadline(time.Now().Add(w.idle))
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -168,6 +169,11 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	_ = b.rc.SetReadDeadline(time.Now().Add(b.idle))
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
+	if err != nil {
+		// From now on the server itself reads, to see the peer go away: an old
+		// deadline would look like that and cancel the request.
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
 	return n, err
 }
 
@@ -189,10 +195,9 @@ func (s *Server) ServeHTTP(hw http.ResponseWriter, r *http.Request) {
 	h["x-amz-request-id"] = []string{q.id}
 	h["x-amz-id-2"] = []string{q.id}
 	h["Server"] = []string{"Manifold"}
+	_ = rc.SetWriteDeadline(time.Now().Add(s.o.IdleTimeout)) // that of the former request may be over
 	code := ""
 	defer func() {
-		// The deadlines were of this request; the connection may live on.
-		_ = rc.SetWriteDeadline(time.Time{})
 		if s.o.Done != nil {
 			name := "Unknown"
 			if q.op != nil {
@@ -276,7 +281,12 @@ func (q *request) run() error {
 	} else if q.access == nil {
 		return errAccessDenied
 	}
-	return q.op.run(q)
+	err := q.op.run(q)
+	if q.key == "" && errors.Is(err, errNoSuchKey) {
+		// The directory went away through another protocol.
+		return errNoSuchBucket.detail("BucketName", q.bucketName).wrap(err)
+	}
+	return err
 }
 
 // setCaller makes the credential the caller of all calls below.

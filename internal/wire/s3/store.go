@@ -213,19 +213,27 @@ func (q *request) prune(root fs.Node, dirs []string) {
 	}
 }
 
-// staging answers the bucket's hidden directory of uploads, made when needed.
-// Everybody may add to it, nobody may take what is another's.
+// findStaging answers the bucket's hidden directory of uploads, if there is one.
+func (q *request) findStaging() (fs.Node, bool, error) {
+	a, err := q.s.o.FS.Lookup(q.ctx, q.system(), q.root(), stagingName, fs.AttrType)
+	if fs.KindOf(err) == fs.NotExist {
+		return fs.Node{}, false, nil
+	}
+	return a.Node, err == nil, err
+}
+
+// staging makes that directory when needed. Everybody may add to it, nobody
+// may take what is another's.
 func (q *request) staging() (fs.Node, error) {
-	f := q.s.o.FS
-	a, err := f.Lookup(q.ctx, q.system(), q.root(), stagingName, fs.AttrType)
-	if fs.KindOf(err) != fs.NotExist {
-		return a.Node, err
+	n, ok, err := q.findStaging()
+	if ok || err != nil {
+		return n, err
 	}
 	mode := fs.Mode(0o1777)
-	r, err := f.Create(q.ctx, q.system(), q.root(), stagingName, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
+	r, err := q.s.o.FS.Create(q.ctx, q.system(), q.root(), stagingName, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
 	if fs.KindOf(err) == fs.Exist {
-		a, err = f.Lookup(q.ctx, q.system(), q.root(), stagingName, fs.AttrType)
-		return a.Node, err
+		n, _, err = q.findStaging()
+		return n, err
 	}
 	return r.Attr.Node, err
 }

@@ -156,7 +156,7 @@ func (q *request) listUploads() error {
 			marker = nil
 		}
 	}
-	dir, err := q.staging()
+	dir, there, err := q.findStaging()
 	if err != nil {
 		return q.gone(err)
 	}
@@ -173,40 +173,42 @@ func (q *request) listUploads() error {
 	// page holds the smallest most+1 items; a rolled-up one has no id.
 	var page []*upload
 	var inner error
-	_, err = q.s.o.FS.ReadDirByName(q.ctx, q.system(), dir, uploadPrefix, fs.AttrType, func(e *fs.Dirent) bool {
-		id, ok := strings.CutPrefix(e.Name, uploadPrefix)
-		if !ok {
-			return e.Name < uploadPrefix
-		}
-		var u *upload
-		if u, inner = q.readUpload(fs.Node{ID: e.ID}, id); inner != nil {
-			return false
-		}
-		switch {
-		case u == nil || !strings.HasPrefix(u.Key, prefix):
-			return true
-		case marker != nil && uploadOrder(u, marker) <= 0:
-			return true
-		case marker == nil && keyMarker != "" && u.Key <= keyMarker:
-			return true
-		}
-		item := u
-		if cp, ok := roll(u.Key); ok {
-			if keyMarker != "" && cp <= keyMarker && strings.HasPrefix(keyMarker, cp) {
+	if there {
+		_, err = q.s.o.FS.ReadDirByName(q.ctx, q.system(), dir, uploadPrefix, fs.AttrType, func(e *fs.Dirent) bool {
+			id, ok := strings.CutPrefix(e.Name, uploadPrefix)
+			if !ok {
+				return e.Name < uploadPrefix
+			}
+			var u *upload
+			if u, inner = q.readUpload(fs.Node{ID: e.ID}, id); inner != nil {
+				return false
+			}
+			switch {
+			case u == nil || !strings.HasPrefix(u.Key, prefix):
+				return true
+			case marker != nil && uploadOrder(u, marker) <= 0:
+				return true
+			case marker == nil && keyMarker != "" && u.Key <= keyMarker:
 				return true
 			}
-			item = &upload{Key: cp}
-		}
-		i, found := slices.BinarySearchFunc(page, item, uploadOrder)
-		if found {
+			item := u
+			if cp, ok := roll(u.Key); ok {
+				if keyMarker != "" && cp <= keyMarker && strings.HasPrefix(keyMarker, cp) {
+					return true
+				}
+				item = &upload{Key: cp}
+			}
+			i, found := slices.BinarySearchFunc(page, item, uploadOrder)
+			if found {
+				return true
+			}
+			page = slices.Insert(page, i, item)
+			if len(page) > most+1 {
+				page = page[:most+1]
+			}
 			return true
-		}
-		page = slices.Insert(page, i, item)
-		if len(page) > most+1 {
-			page = page[:most+1]
-		}
-		return true
-	})
+		})
+	}
 	if inner != nil {
 		err = inner
 	}
