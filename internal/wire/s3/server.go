@@ -190,6 +190,11 @@ func (s *Server) ServeHTTP(hw http.ResponseWriter, r *http.Request) {
 	w := &response{ResponseWriter: hw, rc: rc, idle: s.o.IdleTimeout}
 	body := &idleBody{ReadCloser: r.Body, rc: rc, idle: s.o.IdleTimeout}
 	r.Body = body
+	if r.ContentLength == 0 && r.ProtoMajor == 1 && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		// net/http leaves this out for empty bodies, and botocore then takes the
+		// next answer of the connection for garbage.
+		hw.WriteHeader(http.StatusContinue)
+	}
 	q := &request{s: s, w: w, r: r, ctx: r.Context(), id: newID()}
 	h := hw.Header()
 	h["x-amz-request-id"] = []string{q.id}

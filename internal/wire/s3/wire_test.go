@@ -66,6 +66,35 @@ func TestKeepAlive_staysInStep(t *testing.T) {
 	}
 }
 
+// TestExpect_emptyBody wants the interim answer that clients wait for.
+func TestExpect_emptyBody(t *testing.T) {
+	r := newRig(t, nil)
+	r.want(200, "PUT", "/bucket", "")
+	req, _ := http.NewRequestWithContext(t.Context(), "PUT", r.url+"/bucket/k", nil)
+	r.sign(req, nil)
+	u, _ := url.Parse(r.url)
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), "tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "PUT /bucket/k HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\nExpect: 100-continue\r\n", u.Host)
+	_ = req.Header.Write(&b)
+	b.WriteString("\r\n")
+	if _, err := c.Write(b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	br := bufio.NewReader(c)
+	for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n", "HTTP/1.1 200 OK\r\n"} {
+		if got, err := br.ReadString('\n'); got != want || err != nil {
+			t.Fatalf("%q, %v; want %q", got, err, want)
+		}
+	}
+}
+
 // TestSlowClient sends half a body and no more.
 func TestSlowClient(t *testing.T) {
 	done := make(chan s3.Event, 8)
