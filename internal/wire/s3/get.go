@@ -170,7 +170,9 @@ func (q *request) getObject() error {
 	if len(tags) > 0 {
 		setHeader(h, "x-amz-tagging-count", formatInt(int64(len(tags))))
 	}
-	q.lockHeaders(o)
+	if err := q.lockHeaders(o); err != nil {
+		return err
+	}
 	rg, status, err := q.selectRange(o, size)
 	if err != nil {
 		return err

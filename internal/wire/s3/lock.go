@@ -1,8 +1,10 @@
 package s3
 
 import (
+	"encoding/json"
 	"encoding/xml"
 	"net/http"
+	"strings"
 	"time"
 
 	"manifold/internal/fs"
@@ -11,9 +13,9 @@ import (
 const (
 	lockCompliance = "COMPLIANCE"
 	lockGovernance = "GOVERNANCE"
-	// lockModeKey tells which mode a retention was set in.
-	lockModeKey = ":lock-mode"
-	maxDays     = 36500
+	// lockKey holds a lockState of GOVERNANCE.
+	lockKey = ":lock"
+	maxDays = 36500
 )
 
 // lockRequest is what an upload wants of locks.
@@ -63,47 +65,92 @@ func (q *request) readLockHeaders() (*lockRequest, *apiError) {
 	return l, nil
 }
 
-// applyLock puts the core's locks on a file. The mode is stored before the
-// file is locked: after that its metadata cannot be changed.
-func (q *request) applyLock(n fs.Node, l *lockRequest) error {
-	f := q.s.o.FS
-	set := fs.SetAttr{}
-	if l.Mode != "" {
-		if _, err := f.SetMeta(q.ctx, q.system(), n, fs.MetaS3, lockModeKey, []byte(l.Mode), fs.MetaUpsert); err != nil {
-			if fs.KindOf(err) != fs.WORM {
-				return err
-			}
-			if err := q.sameMode(n, l.Mode); err != nil {
-				return err
-			}
+// lockState is what holds a version. COMPLIANCE is the file system's own
+// retention, which nobody can shorten. GOVERNANCE may be bypassed, so it is
+// the file system's legal hold, which binds every protocol too, with the date
+// beside it; the state then tells a hold that was asked for from that one.
+type lockState struct {
+	Mode  string    `json:"mode,omitempty"`
+	Until time.Time `json:"until"`
+	Hold  bool      `json:"hold,omitempty"`
+}
+
+// active tells whether the retention still runs.
+func (l *lockState) active(now time.Time) bool { return l.Mode != "" && l.Until.After(now) }
+
+// lockStateOf reads what holds an object.
+func (q *request) lockStateOf(o *object) (lockState, error) {
+	b, err := q.s.o.FS.GetMeta(q.ctx, q.system(), o.attr.Node, fs.MetaS3, lockKey)
+	l := lockState{Hold: o.attr.LegalHold}
+	switch {
+	case err == nil:
+		if jerr := json.Unmarshal(b, &l); jerr != nil {
+			return l, errInternal.wrap(jerr)
 		}
+	case fs.KindOf(err) != fs.NoAttr:
+		return l, err
+	}
+	// Set through another protocol, or later than the governed date.
+	if r := o.attr.Retention; r != (fs.Time{}) && !r.Time().Before(l.Until) {
+		l.Mode, l.Until = lockCompliance, r.Time()
+	}
+	return l, nil
+}
+
+// setLock makes l what holds the object.
+func (q *request) setLock(o *object, l lockState) error {
+	f, n := q.s.o.FS, o.attr.Node
+	held := func(on bool) error {
+		if o.attr.LegalHold == on {
+			return nil
+		}
+		_, err := f.SetAttr(q.ctx, q.system(), n, &fs.SetAttr{LegalHold: &on})
+		if err == nil {
+			o.attr.LegalHold = on
+		}
+		return err
+	}
+	if l.Mode == lockCompliance {
 		t := fs.TimeOf(l.Until)
-		set.Retention = &t
+		if _, err := f.SetAttr(q.ctx, q.system(), n, &fs.SetAttr{Retention: &t}); err != nil {
+			return err
+		}
+		o.attr.Retention = t
+		return held(l.Hold) // a governed date from before says nothing any more
 	}
-	if l.HoldSet {
-		set.LegalHold = &l.Hold
+	if l.Mode == "" {
+		return held(l.Hold)
 	}
-	if set.Retention == nil && set.LegalHold == nil {
-		return nil
-	}
-	_, err := f.SetAttr(q.ctx, q.system(), n, &set)
-	return err
-}
-
-func (q *request) sameMode(n fs.Node, mode string) error {
-	if q.lockMode(n) != mode {
-		return errAccessDenied.with("The mode of a running retention cannot be changed.")
-	}
-	return nil
-}
-
-func (q *request) lockMode(n fs.Node) string {
-	b, err := q.s.o.FS.GetMeta(q.ctx, q.system(), n, fs.MetaS3, lockModeKey)
+	b, err := json.Marshal(&l)
 	if err != nil {
-		return lockCompliance // set through another protocol
+		return err
 	}
-	return string(b)
+	if err := held(false); err != nil { // metadata cannot change under a hold
+		return err
+	}
+	if _, err := f.SetMeta(q.ctx, q.system(), n, fs.MetaS3, lockKey, b, fs.MetaUpsert); err != nil {
+		return err
+	}
+	return held(true)
 }
+
+// applyLock does what an upload asked for.
+func (q *request) applyLock(n fs.Node, l *lockRequest) error {
+	return q.setLock(&object{attr: fs.Attr{Node: n}}, lockState{Mode: l.Mode, Until: l.Until, Hold: l.Hold})
+}
+
+// mayBypass tells whether the request may loosen GOVERNANCE and says so.
+func (q *request) mayBypass() bool {
+	if !strings.EqualFold(q.r.Header.Get("X-Amz-Bypass-Governance-Retention"), "true") || q.access == nil {
+		return false
+	}
+	if q.isOwner(q.bucket) || q.caller.Cred.Superuser {
+		return q.allow(q.bucket, "BypassGovernanceRetention", q.key) == nil
+	}
+	return len(q.bucket.Policy) != 0 && q.allow(q.bucket, "BypassGovernanceRetention", q.key) == nil
+}
+
+var errLocked = errAccessDenied.with("Access Denied because object protected by object lock.")
 
 type defaultRetention struct {
 	Mode  string
@@ -204,18 +251,23 @@ func (q *request) putLockConfig() error {
 	return nil
 }
 
-func (q *request) lockHeaders(o *object) {
+func (q *request) lockHeaders(o *object) error {
 	if !q.bucket.Lock {
-		return
+		return nil
+	}
+	l, err := q.lockStateOf(o)
+	if err != nil {
+		return err
 	}
 	h := q.w.Header()
-	if o.attr.Retention != (fs.Time{}) {
-		setHeader(h, "x-amz-object-lock-mode", q.lockMode(o.attr.Node))
-		setHeader(h, "x-amz-object-lock-retain-until-date", isoTime(o.attr.Retention.Time()))
+	if l.Mode != "" {
+		setHeader(h, "x-amz-object-lock-mode", l.Mode)
+		setHeader(h, "x-amz-object-lock-retain-until-date", isoTime(l.Until))
 	}
-	if o.attr.LegalHold {
+	if l.Hold {
 		setHeader(h, "x-amz-object-lock-legal-hold", "ON")
 	}
+	return nil
 }
 
 // lockTarget is the version that a lock request is about.
@@ -245,11 +297,14 @@ func (q *request) getRetention() error {
 	if err := q.need(o, fs.RightReadAttr); err != nil {
 		return err
 	}
-	if o.attr.Retention == (fs.Time{}) {
+	l, err := q.lockStateOf(o)
+	if err != nil {
+		return err
+	}
+	if l.Mode == "" {
 		return errNoSuchObjectLock
 	}
-	q.writeXML(http.StatusOK, &retentionXML{XMLName: xml.Name{Space: xmlns, Local: "Retention"}, Mode: q.lockMode(o.attr.Node),
-		RetainUntilDate: isoTime(o.attr.Retention.Time())})
+	q.writeXML(http.StatusOK, &retentionXML{XMLName: xml.Name{Space: xmlns, Local: "Retention"}, Mode: l.Mode, RetainUntilDate: isoTime(l.Until)})
 	return nil
 }
 
@@ -279,17 +334,20 @@ func (q *request) putRetention() error {
 	if !until.After(now) {
 		return errInvalidArgument.with("The retain until date must be in the future!")
 	}
-	have := o.attr.Retention
-	if have != (fs.Time{}) && have.Time().After(now) {
-		mode := q.lockMode(o.attr.Node)
-		weaker := until.Before(have.Time()) || mode == lockCompliance && c.Mode == lockGovernance
-		// Loosening COMPLIANCE is for nobody; GOVERNANCE has a bypass, which
-		// the core does not offer yet.
-		if weaker {
-			return errAccessDenied.with("Access Denied because object protected by object lock.")
+	defer q.s.locks.lock(q.bucketName, q.key)()
+	l, err := q.lockStateOf(o)
+	if err != nil {
+		return err
+	}
+	if l.active(now) {
+		weaker := until.Before(l.Until) || l.Mode == lockCompliance && c.Mode == lockGovernance
+		// Loosening COMPLIANCE is for nobody, GOVERNANCE for who may bypass it.
+		if weaker && l.Mode == lockCompliance || (weaker || c.Mode != l.Mode) && l.Mode == lockGovernance && !q.mayBypass() {
+			return errLocked
 		}
 	}
-	if err := q.applyLock(o.attr.Node, &lockRequest{Mode: c.Mode, Until: until}); err != nil {
+	l.Mode, l.Until = c.Mode, until
+	if err := q.setLock(o, l); err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusOK)
@@ -309,8 +367,12 @@ func (q *request) getLegalHold() error {
 	if err := q.need(o, fs.RightReadAttr); err != nil {
 		return err
 	}
+	l, err := q.lockStateOf(o)
+	if err != nil {
+		return err
+	}
 	out := legalHoldXML{XMLName: xml.Name{Space: xmlns, Local: "LegalHold"}, Status: "OFF"}
-	if o.attr.LegalHold {
+	if l.Hold {
 		out.Status = "ON"
 	}
 	q.writeXML(http.StatusOK, &out)
@@ -332,17 +394,40 @@ func (q *request) putLegalHold() error {
 	if err := q.mayLock(o); err != nil {
 		return err
 	}
-	if err := q.applyLock(o.attr.Node, &lockRequest{Hold: c.Status == "ON", HoldSet: true}); err != nil {
+	defer q.s.locks.lock(q.bucketName, q.key)()
+	l, err := q.lockStateOf(o)
+	if err != nil {
+		return err
+	}
+	l.Hold = c.Status == "ON"
+	if l.Mode == lockGovernance && !l.active(q.s.o.Now()) {
+		l.Mode = "" // over: the hold speaks for itself again
+		if err := q.setLock(o, lockState{}); err != nil {
+			return err
+		}
+		if _, err := q.s.o.FS.RemoveMeta(q.ctx, q.system(), o.attr.Node, fs.MetaS3, lockKey); err != nil && fs.KindOf(err) != fs.NoAttr {
+			return err
+		}
+	}
+	if err := q.setLock(o, l); err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusOK)
 	return nil
 }
 
-// mayUnlock refuses the deletion of a locked version before anything is touched.
-func (q *request) mayUnlock(o *object) error {
-	if o.attr.LegalHold || o.attr.Retention != (fs.Time{}) && o.attr.Retention.Time().After(q.s.o.Now()) {
-		return errAccessDenied.with("Access Denied because object protected by object lock.")
+// unlock refuses the deletion of a locked version before anything is touched,
+// and lifts the hold of a GOVERNANCE that is over or bypassed.
+func (q *request) unlock(o *object) error {
+	l, err := q.lockStateOf(o)
+	if err != nil {
+		return err
+	}
+	if l.Hold || l.active(q.s.o.Now()) && (l.Mode == lockCompliance || !q.mayBypass()) {
+		return errLocked
+	}
+	if o.attr.LegalHold {
+		return q.setLock(o, lockState{})
 	}
 	return nil
 }

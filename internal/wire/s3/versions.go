@@ -409,7 +409,7 @@ func (q *request) removeVersion(key string, p objectPath, version string) (delet
 		return d, err
 	}
 	f := q.s.o.FS
-	if err := q.mayUnlock(o); err != nil {
+	if err := q.unlock(o); err != nil {
 		return d, err
 	}
 	if _, err := f.Remove(q.ctx, q.system(), o.dir, o.name, fs.RemoveFile); err != nil && fs.KindOf(err) != fs.NotExist {
