@@ -39,7 +39,7 @@ func (q *request) authenticate() error {
 			return errAccessDenied
 		}
 		q.setCaller(q.s.o.Guest, true)
-		p, err := q.s.openPayload(r, nil, nil)
+		p, err := q.s.openPayload(r, nil, nil, false)
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (q *request) checkSignature() error {
 	}
 	q.access = key
 	q.setCaller(key.Cred, false)
-	p, aerr := q.s.openPayload(q.r, sig, key)
+	p, aerr := q.s.openPayload(q.r, sig, key, q.r.Method == http.MethodPost && q.query.has("uploadId"))
 	if aerr != nil {
 		return aerr
 	}

@@ -114,6 +114,13 @@ func (q *request) createBucket() error {
 		if !q.isOwner(b) {
 			return errBucketExists
 		}
+		if q.s.o.Region == "" || q.s.o.Region == "us-east-1" {
+			// As in that region: creating what is one's own already succeeds
+			// and changes nothing.
+			setHeader(q.w.Header(), "Location", "/"+q.bucketName)
+			q.w.WriteHeader(http.StatusOK)
+			return nil
+		}
 		return errBucketOwned
 	}
 	if b, err := buckets.Bucket(q.ctx, q.bucketName); err == nil {

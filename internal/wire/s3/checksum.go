@@ -64,8 +64,9 @@ type checksumClaim struct {
 	trailer bool
 }
 
-// claimedChecksum reads the checksum headers of a request.
-func claimedChecksum(h http.Header) (*checksumClaim, *apiError) {
+// claimedChecksum reads the checksum headers of a request; with parts they are
+// of a whole object and may count its parts behind a dash.
+func claimedChecksum(h http.Header, parts bool) (*checksumClaim, *apiError) {
 	var c *checksumClaim
 	for _, a := range algorithms {
 		v, ok := h[http.CanonicalHeaderKey(a.header)]
@@ -75,8 +76,8 @@ func claimedChecksum(h http.Header) (*checksumClaim, *apiError) {
 		if c != nil {
 			return nil, errInvalidRequest.with("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 		}
-		if _, ok := a.decode(v[0]); !ok {
-			return nil, errInvalidRequest.with("Value for " + a.header + " header is invalid.")
+		if _, ok := a.decode(v[0]); !ok && !parts {
+			return nil, errBadDigest.with("Value for " + a.header + " header is invalid.")
 		}
 		c = &checksumClaim{alg: a, value: v[0]}
 	}

@@ -159,7 +159,7 @@ func (q *request) copyObject() error {
 	if err := q.copyRange(o, byteRange{0, o.attr.Size}, st); err != nil {
 		return err
 	}
-	rec := &record{ETag: o.rec.ETag, Headers: attrs.headers, Sums: o.rec.Sums, SumType: o.rec.SumType, Parts: o.rec.Parts}
+	rec := &record{ETag: o.rec.ETag, Headers: attrs.headers, Sums: o.rec.Sums, SumType: o.rec.SumType, Parts: o.rec.Parts, PartSums: o.rec.PartSums}
 	if err := q.publish(st, p, rec, attrs, cond); err != nil {
 		return err
 	}
@@ -167,9 +167,7 @@ func (q *request) copyObject() error {
 	if err != nil && fs.KindOf(err) != fs.Stale { // replaced by the next writer already
 		return err
 	}
-	if rec.Version != "" {
-		setHeader(q.w.Header(), "x-amz-version-id", rec.Version)
-	}
+	newVersionHeader(q.w.Header(), rec)
 	q.copied("CopyObjectResult", rec, a.Mtime)
 	return nil
 }

@@ -177,8 +177,14 @@ func (q *request) getObject() error {
 	if err != nil {
 		return err
 	}
-	if strings.EqualFold(q.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") && status == http.StatusOK {
-		sumHeaders(h, o.rec)
+	if strings.EqualFold(q.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+		if n, ok := parseUint(q.query.get("partNumber"), uint64(len(o.rec.PartSums))); ok && n > 0 {
+			for name := range o.rec.Sums {
+				sumHeaders(h, &record{Sums: map[string]string{name: o.rec.PartSums[n-1]}, SumType: o.rec.SumType})
+			}
+		} else if status == http.StatusOK {
+			sumHeaders(h, o.rec)
+		}
 	}
 	setHeader(h, "Content-Length", formatInt(int64(rg.length)))
 	if file == nil || rg.length == 0 {
@@ -292,6 +298,7 @@ type attrPartsXML struct {
 type attrPartXML struct {
 	PartNumber int
 	Size       uint64
+	checksumXML
 }
 
 // checksumXML are the elements of all algorithms.
@@ -396,7 +403,13 @@ func (q *request) attributeParts(o *object) (*attrPartsXML, error) {
 			out.IsTruncated = true
 			break
 		}
-		out.Part = append(out.Part, attrPartXML{int(i) + 1, o.rec.Parts[i]})
+		part := attrPartXML{PartNumber: int(i) + 1, Size: o.rec.Parts[i]}
+		for name := range o.rec.Sums {
+			if i < uint64(len(o.rec.PartSums)) {
+				part.checksumXML = sumsXML(map[string]string{name: o.rec.PartSums[i]}, "")
+			}
+		}
+		out.Part = append(out.Part, part)
 		out.NextPartNumberMarker = int(i) + 1
 	}
 	return out, nil

@@ -248,9 +248,9 @@ type listV2XML struct {
 	XMLName               xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListBucketResult"`
 	Name                  string
 	Prefix                string
-	StartAfter            string `xml:",omitempty"`
-	ContinuationToken     string `xml:",omitempty"`
-	NextContinuationToken string `xml:",omitempty"`
+	StartAfter            string  `xml:",omitempty"`
+	ContinuationToken     *string `xml:",omitempty"`
+	NextContinuationToken string  `xml:",omitempty"`
 	KeyCount              int
 	MaxKeys               int
 	Delimiter             string `xml:",omitempty"`
@@ -282,7 +282,7 @@ func (q *request) listObjects() error {
 	if v2 {
 		l.after = q.query.get("start-after")
 		owners = q.query.get("fetch-owner") == "true"
-		if hasToken {
+		if token != "" {
 			var ok bool
 			if l.after, ok = openToken(token); !ok {
 				return errInvalidArgument.with("The continuation token provided is incorrect").detail("ArgumentName", "continuation-token")
@@ -318,9 +318,12 @@ func (q *request) listObjects() error {
 		q.writeXML(http.StatusOK, &out)
 		return nil
 	}
-	out := listV2XML{Name: q.bucketName, Prefix: encode(l.prefix), StartAfter: encode(q.query.get("start-after")), ContinuationToken: token,
+	out := listV2XML{Name: q.bucketName, Prefix: encode(l.prefix), StartAfter: encode(q.query.get("start-after")),
 		KeyCount: l.count, MaxKeys: most, Delimiter: encode(l.delimiter), IsTruncated: l.truncated, EncodingType: encoding,
 		Contents: contents, CommonPrefixes: l.common}
+	if hasToken {
+		out.ContinuationToken = &token
+	}
 	if l.truncated {
 		out.NextContinuationToken = sealToken(l.last)
 	}

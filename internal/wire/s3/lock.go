@@ -84,6 +84,7 @@ func (q *request) lockStateOf(o *object) (lockState, error) {
 	l := lockState{Hold: o.attr.LegalHold}
 	switch {
 	case err == nil:
+		l = lockState{}
 		if jerr := json.Unmarshal(b, &l); jerr != nil {
 			return l, errInternal.wrap(jerr)
 		}

@@ -24,6 +24,9 @@ const (
 	minPart      = 5 << 20
 	uploadPrefix = "mpu-"
 	uploadKey    = ":upload"
+	// maxRecord keeps the record of an object of many parts below what one
+	// metadata value may hold.
+	maxRecord = 256 << 10
 )
 
 // upload is the record of a multipart upload.
@@ -188,9 +191,6 @@ func (q *request) uploadPart() error {
 	if aerr != nil {
 		return aerr
 	}
-	if q.body.size < 0 {
-		return errMissingLength
-	}
 	u, err := q.findUpload(q.query.get("uploadId"))
 	if err != nil {
 		return err
@@ -304,7 +304,7 @@ func parseCopyRange(v string, size uint64) (byteRange, *apiError) {
 		return byteRange{}, bad
 	}
 	if last >= size {
-		return byteRange{}, errInvalidArgument.with("Range specified is not valid for source object of size: "+formatInt(int64(size))).
+		return byteRange{}, newError(400, "InvalidRange", "Range specified is not valid for source object of size: "+formatInt(int64(size))).
 			detail("ArgumentName", "x-amz-copy-source-range").detail("ArgumentValue", v)
 	}
 	return byteRange{first, last - first + 1}, nil
@@ -503,9 +503,7 @@ type completeXML struct {
 }
 
 func (q *request) completed(rec *record) {
-	if rec.Version != "" {
-		setHeader(q.w.Header(), "x-amz-version-id", rec.Version)
-	}
+	newVersionHeader(q.w.Header(), rec)
 	scheme := "http"
 	if q.r.TLS != nil {
 		scheme = "https"
@@ -559,7 +557,7 @@ func (q *request) completeUpload() error {
 	if err != nil {
 		return err
 	}
-	if object != nil && object.value != "" && rec.Sums[object.alg.name] != object.value && u.SumType == checksumFull {
+	if object != nil && object.value != "" && rec.Sums[object.alg.name] != object.value && (u.Algorithm != "" || u.SumType != "") {
 		return errBadDigest.with("The " + object.alg.name + " you specified did not match the calculated checksum.")
 	}
 	dir, err := q.staging()
@@ -595,6 +593,7 @@ func (q *request) collect(u *upload, list []completePart) (*record, []*object, e
 	rec := &record{Headers: u.Headers, Upload: u.id, Parts: make([]uint64, 0, len(list))}
 	parts := make([]*object, 0, len(list))
 	var sums []byte
+	var partSums []string
 	var crc, total uint64
 	haveSums := alg != nil
 	for i := range list {
@@ -639,6 +638,7 @@ func (q *request) collect(u *upload, list []completePart) (*record, []*object, e
 				crc = combineCRC(alg.poly, alg.size*8, crc, n, a.Size)
 			}
 			sums = append(sums, v...)
+			partSums = append(partSums, pr.Sums[alg.name])
 		}
 		total += a.Size
 		rec.Parts = append(rec.Parts, a.Size)
@@ -663,6 +663,9 @@ func (q *request) collect(u *upload, list []completePart) (*record, []*object, e
 			v = base64.StdEncoding.EncodeToString(h.Sum(nil)) + "-" + fmt.Sprint(len(list))
 		}
 		rec.Sums = map[string]string{alg.name: v}
+		if len(partSums)*(len(partSums[0])+16) < maxRecord { // else the parts' own are not kept
+			rec.PartSums = partSums
+		}
 	}
 	return rec, parts, nil
 }

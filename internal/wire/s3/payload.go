@@ -36,8 +36,9 @@ type payload struct {
 	read   int64
 }
 
-// openPayload looks at the headers; nothing is read yet. sig is nil for anonymous calls.
-func (s *Server) openPayload(r *http.Request, sig *signature, key *Key) (*payload, *apiError) {
+// openPayload looks at the headers; nothing is read yet. sig is nil for
+// anonymous calls. The checksum of a complete is not that of its body.
+func (s *Server) openPayload(r *http.Request, sig *signature, key *Key, complete bool) (*payload, *apiError) {
 	p := &payload{r: r.Body, size: r.ContentLength}
 	if v, ok := r.Header["Content-Md5"]; ok {
 		b, err := base64.StdEncoding.DecodeString(v[0])
@@ -46,7 +47,7 @@ func (s *Server) openPayload(r *http.Request, sig *signature, key *Key) (*payloa
 		}
 		p.md5 = b
 	}
-	claim, aerr := claimedChecksum(r.Header)
+	claim, aerr := claimedChecksum(r.Header, complete)
 	if aerr != nil {
 		return nil, aerr
 	}

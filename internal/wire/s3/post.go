@@ -232,7 +232,7 @@ func (q *request) postObject() error {
 		h.Del(n)
 	}
 	q.r.Header = h
-	claim, aerr := claimedChecksum(h)
+	claim, aerr := claimedChecksum(h, false)
 	if aerr != nil {
 		return aerr
 	}

@@ -68,9 +68,6 @@ func (q *request) putObject() error {
 	if aerr != nil {
 		return aerr
 	}
-	if q.body.size < 0 {
-		return errMissingLength
-	}
 	if q.body.size > maxPut {
 		return errEntityTooLarge
 	}
@@ -125,7 +122,13 @@ func (q *request) written(rec *record) {
 	h := q.w.Header()
 	setHeader(h, "ETag", `"`+rec.ETag+`"`)
 	sumHeaders(h, rec)
-	if rec.Version != "" {
+	newVersionHeader(h, rec)
+}
+
+// newVersionHeader tells the version that a write made; the null version of a
+// suspended bucket goes without saying.
+func newVersionHeader(h http.Header, rec *record) {
+	if rec.Version != "" && rec.Version != nullVersion {
 		setHeader(h, "x-amz-version-id", rec.Version)
 	}
 }

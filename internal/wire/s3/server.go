@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"manifold/internal/fs"
 	"manifold/internal/identity"
@@ -307,7 +308,7 @@ func (q *request) parseTarget() *apiError {
 		return errInvalidURI
 	}
 	path, ok := unescapePath(escaped)
-	if !ok || path == "" || path[0] != '/' {
+	if !ok || path == "" || path[0] != '/' || !utf8.ValidString(path) {
 		return errInvalidURI
 	}
 	q.path = path

@@ -36,9 +36,11 @@ type record struct {
 	Parts   []uint64          `json:"parts,omitempty"` // sizes
 	Sums    map[string]string `json:"sums,omitempty"`  // algorithm to base64
 	SumType string            `json:"sumType,omitempty"`
-	Upload  string            `json:"upload,omitempty"` // the multipart upload it came from
-	Version string            `json:"version,omitempty"`
-	Marker  bool              `json:"marker,omitempty"`
+	// PartSums are those of the parts, by the one algorithm in Sums.
+	PartSums []string `json:"partSums,omitempty"`
+	Upload   string   `json:"upload,omitempty"` // the multipart upload it came from
+	Version  string   `json:"version,omitempty"`
+	Marker   bool     `json:"marker,omitempty"`
 }
 
 // readRecord answers the record of a file, made up for what S3 did not write.
@@ -55,7 +57,7 @@ func (q *request) readRecord(a *fs.Attr) (*record, error) {
 	if r.ETag == "" || a.Type == fs.File && (r.Rev != a.DataRevision || r.Size != a.Size) {
 		// Written by another protocol since: an opaque tag, never 32 digits.
 		r.ETag = opaqueTag(a)
-		r.Parts, r.Sums, r.SumType = nil, nil, ""
+		r.Parts, r.Sums, r.SumType, r.PartSums = nil, nil, "", nil
 	}
 	return r, nil
 }

@@ -39,7 +39,7 @@ func utf16Len(s string) int {
 func checkTags(tags []tag, most int) *apiError {
 	if len(tags) > most {
 		if most == maxTags {
-			return newError(400, "BadRequest", "Object tags cannot be greater than 10")
+			return errInvalidTag.with("Object tags cannot be greater than 10")
 		}
 		return newError(400, "BadRequest", "Bucket tag count cannot be greater than 50")
 	}
