@@ -255,11 +255,11 @@ func setContentRange(h http.Header, r byteRange, size uint64) {
 // send streams a range. The first piece is read before the status goes out,
 // so that an error there is still an answer.
 func (q *request) send(file fs.Handle, r byteRange, status int) error {
-	buf := q.s.pieces.Get().(*[]byte)
-	defer q.s.pieces.Put(buf)
+	buf, done := q.s.piece(int64(r.length))
+	defer done()
 	for sent := uint64(0); sent < r.length; {
-		want := min(r.length-sent, pieceSize)
-		res, err := file.Read(q.ctx, r.start+sent, (*buf)[:want])
+		want := min(r.length-sent, uint64(len(buf)))
+		res, err := file.Read(q.ctx, r.start+sent, buf[:want])
 		if err == nil && res.N == 0 {
 			err = errInternal.with("The object became shorter while it was read.")
 		}
@@ -269,7 +269,7 @@ func (q *request) send(file fs.Handle, r byteRange, status int) error {
 		if sent == 0 {
 			q.w.WriteHeader(status)
 		}
-		if _, err := q.w.Write((*buf)[:res.N]); err != nil {
+		if _, err := q.w.Write(buf[:res.N]); err != nil {
 			panic(http.ErrAbortHandler) // the peer is gone
 		}
 		sent += uint64(res.N)

@@ -312,8 +312,8 @@ func parseCopyRange(v string, size uint64) (byteRange, *apiError) {
 
 // digestPart reads a part that was copied, for its MD5: clients compare it.
 func (q *request) digestPart(st *staged, rec *record, a *algorithm) error {
-	buf := q.s.pieces.Get().(*[]byte)
-	defer q.s.pieces.Put(buf)
+	buf, done := q.s.piece(int64(st.size))
+	defer done()
 	p := payload{}
 	if !q.s.o.OpaqueETags {
 		p.hMD5 = md5.New()
@@ -324,14 +324,14 @@ func (q *request) digestPart(st *staged, rec *record, a *algorithm) error {
 		p.hashes = append(p.hashes, p.hSum)
 	}
 	for off := uint64(0); off < st.size; {
-		r, err := q.s.o.FS.Read(q.ctx, q.caller, st.node, &fs.ReadRequest{Offset: off, OwnerOverride: true}, *buf)
+		r, err := q.s.o.FS.Read(q.ctx, q.caller, st.node, &fs.ReadRequest{Offset: off, OwnerOverride: true}, buf)
 		if err != nil {
 			return q.uploadGone(err)
 		}
 		if r.N == 0 {
 			return errInternal.with("The part became shorter while it was read.")
 		}
-		p.digest((*buf)[:r.N])
+		p.digest(buf[:r.N])
 		off += uint64(r.N)
 	}
 	if p.hMD5 != nil {

@@ -18,6 +18,7 @@ const (
 	maxDocument = 10 << 20 // of request documents
 	maxPut      = 5 << 30
 	pieceSize   = 1 << 20
+	smallSize   = 64 << 10
 )
 
 // payload is the body of a request with everything that was promised about it.

@@ -66,7 +66,18 @@ type Server struct {
 	signing signingKeys
 	slots   chan struct{}
 	locks   keyLocks
-	pieces  sync.Pool
+	pieces  sync.Pool // of pieceSize
+	small   sync.Pool // of smallSize
+}
+
+// piece answers a buffer for size bytes in all, -1 if that is not known.
+func (s *Server) piece(size int64) (buf []byte, done func()) {
+	p := &s.pieces
+	if size >= 0 && size < smallSize {
+		p = &s.small
+	}
+	b := p.Get().(*[]byte)
+	return *b, func() { p.Put(b) }
 }
 
 // New makes a server.
@@ -88,6 +99,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{o: o, ops: operations(), slots: make(chan struct{}, o.MaxRequests)}
 	s.pieces.New = func() any { b := make([]byte, pieceSize); return &b }
+	s.small.New = func() any { b := make([]byte, smallSize); return &b }
 	return s
 }
 

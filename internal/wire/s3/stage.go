@@ -55,11 +55,11 @@ func (q *request) receive(st *staged, most int64) error {
 	if p.size > most {
 		return errEntityTooLarge
 	}
-	buf := q.s.pieces.Get().(*[]byte)
-	defer q.s.pieces.Put(buf)
+	buf, done := q.s.piece(p.size)
+	defer done()
 	var wg sync.WaitGroup
 	for {
-		n, err := p.fill(*buf)
+		n, err := p.fill(buf)
 		end := errors.Is(err, io.EOF)
 		if err != nil && !end {
 			return err
@@ -67,8 +67,8 @@ func (q *request) receive(st *staged, most int64) error {
 		if p.read > most {
 			return errEntityTooLarge
 		}
-		if piece := (*buf)[:n]; n > 0 {
-			beside := n >= 64<<10
+		if piece := buf[:n]; n > 0 {
+			beside := n >= smallSize
 			if beside {
 				wg.Go(func() { p.digest(piece) })
 			} else {
