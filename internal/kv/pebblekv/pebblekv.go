@@ -204,6 +204,13 @@ func (e *Engine) start() error {
 	if err := b.Commit(&pebble.WriteOptions{Sync: !e.noSync}); err != nil {
 		return err
 	}
+	if e.epoch == 1 {
+		// Pebble made the first log before it raised the format. Only a log of
+		// the new format can tell damage in its middle from its end.
+		if err := e.db.Flush(); err != nil {
+			return err
+		}
+	}
 	n := uint64(b.SeqNum())
 	e.issued.Store(n)
 	e.committed.Store(n)
@@ -307,7 +314,13 @@ func (e *Engine) Close() error {
 		e.snap = nil
 	}
 	e.snapMu.Unlock()
-	err := e.db.Close()
+	var err error
+	if e.failure.Load() == nil {
+		// A closed store lies in tables, whose damage is always found; damage in
+		// the last block of a log looks like its end.
+		err = e.db.Flush()
+	}
+	err = errors.Join(err, e.db.Close())
 	e.cache.Unref()
 	if err != nil {
 		return fmt.Errorf("pebblekv: close: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -43,6 +44,9 @@ func (e *Engine) begin(_ context.Context, n int) (kvbase.Attempt, error) {
 	a.reads = a.first[:0]
 	return a, nil
 }
+
+// slowSync is how long a sync may take before an operator is told.
+const slowSync = 2 * time.Second
 
 // hold tells whether all reads so far are still true.
 func (a *attempt) hold() bool {
@@ -281,9 +285,13 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 	}
 	e.turn.Give(a.turn) // the others need not wait for the sync
 	if !e.noSync {
+		start := time.Now()
 		if err := pb.SyncWait(); err != nil {
 			e.fail(fmt.Errorf("pebblekv: write-ahead log: %w", err))
 			return 0, kv.ErrUnknownOutcome
+		}
+		if d := time.Since(start); d > slowSync {
+			e.log.Warn("the disk is slow to sync the key store's log", "duration", d)
 		}
 	}
 	if e.failure.Load() != nil {
