@@ -76,14 +76,14 @@ func (c *conn) serve(ctx context.Context) {
 	err := c.read(ctx)
 	var timeout net.Error
 	graceful := errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF)
-	if !graceful {
-		_ = c.nc.Close()
-	}
 	if errors.Is(err, errBadRecord) {
 		c.srv.n.badRecords.Add(1)
 		c.srv.quiet.Do(func() {
 			c.srv.o.Logger.WarnContext(ctx, "connection closed: it sent what is no RPC record", "peer", c.peer)
 		})
+	}
+	if !graceful {
+		_ = c.nc.Close()
 	}
 	c.wait(func() bool { return c.calls == 0 })
 	_ = c.nc.Close()
