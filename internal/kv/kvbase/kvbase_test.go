@@ -194,7 +194,7 @@ func (f *failing) Validate(context.Context) (kv.Rev, error) { return 1, nil }
 func TestErrorsStick(t *testing.T) {
 	broken := errors.New("broken disk")
 	f := &failing{err: broken}
-	r := Runner{Limits: kv.DefaultLimits, Now: time.Now, Begin: func(context.Context, int) (Attempt, error) { return f, nil }}
+	r := Runner{Limits: kv.DefaultLimits, Now: time.Now, Begin: func(context.Context, int, *Ticket) (Attempt, error) { return f, nil }}
 	_, err := r.Update(t.Context(), func(x kv.Txn) error {
 		_, _ = x.Get(t.Context(), []byte("k"))
 		x.Put([]byte("k"), nil)

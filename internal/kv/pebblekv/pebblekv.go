@@ -99,8 +99,7 @@ type Engine struct {
 	failure   atomic.Pointer[error]
 	failOnce  sync.Once
 
-	turn kvbase.Turn
-	mu   sync.Mutex // the commit lock
+	mu sync.Mutex // the commit lock
 
 	snapMu sync.Mutex
 	snap   *snapshot // the newest, kept for the next View

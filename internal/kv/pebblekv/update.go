@@ -35,12 +35,11 @@ type attempt struct {
 // snapshot, which costs more and cannot fail.
 const pinAfter = 3
 
-func (e *Engine) begin(_ context.Context, n int) (kvbase.Attempt, error) {
+func (e *Engine) begin(_ context.Context, n int, own *kvbase.Ticket) (kvbase.Attempt, error) {
 	if p := e.failure.Load(); p != nil {
 		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, *p)
 	}
-	turn := e.turn.Take(n)
-	a := &attempt{e: e, start: e.committed.Load(), pinning: n >= pinAfter, turn: turn}
+	a := &attempt{e: e, start: e.committed.Load(), pinning: n >= pinAfter, turn: own}
 	a.reads = a.first[:0]
 	return a, nil
 }
@@ -283,7 +282,7 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 	if err != nil {
 		return 0, err
 	}
-	e.turn.Give(a.turn) // the others need not wait for the sync
+	e.runner.Turn.Give(a.turn) // the others need not wait for the sync
 	if !e.noSync {
 		start := time.Now()
 		if err := pb.SyncWait(); err != nil {
@@ -316,7 +315,7 @@ func (a *attempt) fenced(b *kvbase.Buffer) error {
 // apply validates and makes the writes visible, in that order, under the lock.
 func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 	e := a.e
-	e.turn.Yield(a.turn)
+	e.runner.Turn.Yield(a.turn)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p := e.failure.Load(); p != nil {
@@ -351,7 +350,6 @@ func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 }
 
 func (a *attempt) Abort() {
-	a.e.turn.Give(a.turn)
 	if a.pin != nil && !a.pin.done {
 		a.pin.done = true
 		a.e.release(a.pin.snap)

@@ -100,7 +100,7 @@ func testOutcome(t *testing.T, x *schemas) {
 	}
 	e.giveSlot(s)
 	// A transaction that is undecided makes the question wait.
-	a, err := e.begin(ctx, 0)
+	a, err := e.begin(ctx, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func testTwoNodes(t *testing.T, x *schemas) {
 	}
 	// A revision that is taken and not yet committed is seen when it is,
 	// though a later one is seen first.
-	at, err := b.begin(ctx, 0)
+	at, err := b.begin(ctx, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func testFenceHoldsEnd(t *testing.T, x *schemas) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := e.begin(ctx, 0)
+	a, err := e.begin(ctx, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
