@@ -84,10 +84,10 @@ func TestHub(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 	// The first may be under way already; what follows is joined, and is too much.
-	for rev := range kv.Rev(maxPending + 10) {
+	for rev := range kv.Rev(3 * maxPending) {
 		h.Publish(10+rev, []Write{{Key: []byte("a2")}})
 	}
-	last := kv.Rev(10 + maxPending + 9)
+	last := kv.Rev(10 + 3*maxPending - 1)
 	resync := false
 	for {
 		b := <-ch
