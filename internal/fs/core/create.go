@@ -98,6 +98,14 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		}
 		res.Attr = ch.After
 	}
+	if err == nil && !res.Created && !resize && f.io.Active(res.Attr.Node.ID) {
+		// What is buffered counts.
+		a, gerr := f.GetAttr(ctx, c, res.Attr.Node, spec.Want)
+		if gerr != nil {
+			return gerr
+		}
+		res.Attr = a
+	}
 	return errors.Join(err, reACL)
 }
 

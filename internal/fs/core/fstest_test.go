@@ -28,7 +28,14 @@ func modelSeeds() (from, to uint64) {
 func TestModel(t *testing.T) {
 	for seed, to := modelSeeds(); seed < to; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			fstest.Model(t, func(t *testing.T) fs.FS { return newFS(t, memkv.New()) }, seed, 250)
+			fstest.Model(t, func(t *testing.T) fs.FS { return newFS(t, memkv.New()) }, seed, modelOps())
 		})
 	}
+}
+
+func modelOps() int {
+	if n, err := strconv.Atoi(os.Getenv("MODEL_OPS")); err == nil {
+		return n
+	}
+	return 250
 }

@@ -256,6 +256,15 @@ var openTests = []test{
 		e.lookup(e.home, "f")
 		e.must(h2.Close(e.ctx))
 		e.missing(e.home, "f")
+
+		// A renamed object goes under its new name.
+		e.file(e.home, "f", "data")
+		h = e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Desired |= fs.RightDelete })
+		e.must(h.SetDeleteOnClose(e.ctx, true))
+		_, err := e.rename(e.home, "f", e.home, "g")
+		e.must(err)
+		e.must(h.Close(e.ctx))
+		e.has(e.home)
 	}},
 	{"delete_on_close_errors", func(e *env) {
 		e.fileAs(e.alice, e.home, "f", 0o666)

@@ -76,7 +76,8 @@ func (f *FS) shareConflict(n *inode, id fs.StreamID, read, write bool, h *handle
 
 // deletePending tells whether n goes when its last handle closes.
 func (f *FS) deletePending(n *inode, id fs.StreamID) bool {
-	return n.pending != nil && n.pending[id] != (link{})
+	_, ok := n.pending[id]
+	return ok
 }
 
 // Open implements fs.Opener.
@@ -251,6 +252,7 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode, t t
 		s := n.stream(h.stream)
 		s.truncate(0)
 		s.sync()
+		n.verifier = nil
 		f.touch(n, true)
 		n.dropSetID(c)
 		f.notify(n, fs.EventSize)
@@ -392,11 +394,7 @@ func (n *inode) markPending(h *handle) {
 	if n.pending == nil {
 		n.pending = map[fs.StreamID]link{}
 	}
-	name := h.name
-	if !slices.Contains(n.links, name) && len(n.links) > 0 {
-		name = n.links[0]
-	}
-	n.pending[h.stream] = name
+	n.pending[h.stream] = h.name
 }
 
 func (h *handle) Close(context.Context) error {
@@ -420,6 +418,9 @@ func (h *handle) Close(context.Context) error {
 	}
 	if name, ok := n.pending[h.stream]; ok && !f.isOpen(n, h.stream) {
 		delete(n.pending, h.stream)
+		if !slices.Contains(n.links, name) && len(n.links) > 0 {
+			name = n.links[0] // renamed meanwhile
+		}
 		d := f.live[name.dir]
 		switch {
 		case n.locked(f.now()):
