@@ -56,11 +56,11 @@ func need(tb testing.TB) *syscall.SysProcAttr {
 	return attr
 }
 
-// newDir makes a directory that the server's user may enter; its path must be
+// newDir makes a directory that the user of the server may enter; its path must be
 // short enough for a socket.
 func newDir(tb testing.TB, attr *syscall.SysProcAttr) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "pgkv")
+	dir, err := os.MkdirTemp("/tmp", "pgkv")
 	if err != nil {
 		tb.Fatal(err)
 	}
