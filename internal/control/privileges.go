@@ -16,6 +16,8 @@ const (
 	FileReadAccess   Privilege = "PRIVILEGE_FILE_READ_ACCESS"
 	FSAttributesRead Privilege = "PRIVILEGE_FS_ATTRIBUTES_READ"
 	FSFileLockWrite  Privilege = "PRIVILEGE_FS_FILE_LOCK_WRITE"
+	FSLockRead       Privilege = "PRIVILEGE_FS_LOCK_READ"
+	FSLockWrite      Privilege = "PRIVILEGE_FS_LOCK_WRITE"
 	MetricsRead      Privilege = "PRIVILEGE_METRICS_READ"
 	NetworkRead      Privilege = "PRIVILEGE_NETWORK_READ"
 	NFSExportRead    Privilege = "PRIVILEGE_NFS_EXPORT_READ"

@@ -121,6 +121,7 @@ func coreRoutes() []route {
 	rs = append(rs, snapshotRoutes()...)
 	rs = append(rs, snapshotStatusRoutes()...)
 	rs = append(rs, diffRoutes()...)
+	rs = append(rs, lockRoutes()...)
 	return rs
 }
 
