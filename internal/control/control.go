@@ -67,6 +67,8 @@ type Members interface {
 type Metrics interface {
 	// Write renders OpenMetrics text, "# EOF" included.
 	Write(w io.Writer) error
+	// WriteAll adds the buckets of histograms, which some readers do not expect.
+	WriteAll(w io.Writer) error
 }
 
 // MetricsReaders recognises the token that may read metrics and nothing else.
