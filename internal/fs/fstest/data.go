@@ -145,6 +145,8 @@ var dataTests = []test{
 		_, err = e.Link(e.ctx, e.root, f, e.home, "g")
 		e.must(err)
 		eq(e, "mtime after a link", e.attr(f).Mtime, written.Mtime)
+		e.later("linked file", written, e.attr(f))
+		written = e.attr(f)
 		_, err = e.rename(e.home, "f", e.home, "h")
 		e.must(err)
 		_, _, err = e.Commit(e.ctx, e.root, f, 0, 0, 0)
