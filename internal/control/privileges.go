@@ -22,6 +22,8 @@ const (
 	NetworkRead      Privilege = "PRIVILEGE_NETWORK_READ"
 	NFSExportRead    Privilege = "PRIVILEGE_NFS_EXPORT_READ"
 	NFSExportWrite   Privilege = "PRIVILEGE_NFS_EXPORT_WRITE"
+	NFSSettingsRead  Privilege = "PRIVILEGE_NFS_SETTINGS_READ"
+	NFSSettingsWrite Privilege = "PRIVILEGE_NFS_SETTINGS_WRITE"
 	QuotaRead        Privilege = "PRIVILEGE_QUOTA_READ"
 	QuotaWrite       Privilege = "PRIVILEGE_QUOTA_WRITE"
 	SnapshotRead     Privilege = "PRIVILEGE_SNAPSHOT_READ"
