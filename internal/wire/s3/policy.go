@@ -143,9 +143,15 @@ func parsePolicy(b []byte, bucket string) (*policy, *apiError) {
 				return nil, errMalformedPolicy.with("Policy has invalid resource")
 			}
 		}
-		for operator := range st.Condition {
+		for operator, keys := range st.Condition {
 			if !knownOperator(operator) {
 				return nil, errMalformedPolicy.with("Invalid Condition type : " + operator)
+			}
+			for key := range keys {
+				// A condition that is never true would open what a Deny closes.
+				if !knownCondition(key) {
+					return nil, errMalformedPolicy.with("Policy has an invalid condition key: " + key)
+				}
 			}
 		}
 	}
@@ -212,8 +218,8 @@ const (
 )
 
 // judge asks a policy about one action on one resource.
-func (q *request) judge(p *policy, bucket, action, key string) decision {
-	arn := arnPrefix + bucket
+func (q *request) judge(p *policy, b *Bucket, action, key string) decision {
+	arn := arnPrefix + b.Name
 	if key != "" {
 		arn += "/" + key
 	}
@@ -233,7 +239,7 @@ func (q *request) judge(p *policy, bucket, action, key string) decision {
 			continue
 		case len(st.NotResource) != 0 && matchAny(st.NotResource, arn):
 			continue
-		case !q.conditionsHold(st.Condition):
+		case !q.conditionsHold(st.Condition, b, key):
 			continue
 		}
 		if st.Effect == "Deny" {
@@ -274,7 +280,7 @@ func (q *request) allow(b *Bucket, action, key string) error {
 		}
 		return errAccessDenied.wrap(err)
 	}
-	switch q.judge(p, b.Name, action, key) {
+	switch q.judge(p, b, action, key) {
 	case denied:
 		// The owner can always mend a policy that locks everybody out.
 		if q.isOwner(b) && (action == "GetBucketPolicy" || action == "PutBucketPolicy" || action == "DeleteBucketPolicy") {
@@ -299,8 +305,40 @@ func knownOperator(name string) bool {
 	return false
 }
 
+func knownCondition(key string) bool {
+	k := strings.ToLower(key)
+	switch k {
+	case "aws:sourceip", "aws:securetransport", "aws:useragent", "aws:referer", "aws:username",
+		"s3:prefix", "s3:delimiter", "s3:max-keys", "s3:versionid":
+		return true
+	}
+	return strings.HasPrefix(k, "s3:x-amz-") || strings.HasPrefix(k, existingTag) || strings.HasPrefix(k, requestTag)
+}
+
+const (
+	existingTag = "s3:existingobjecttag/"
+	requestTag  = "s3:requestobjecttag/"
+)
+
+// tagValue finds a tag of the object that is there, or of the request.
+func (q *request) tagValue(key string, b *Bucket, object string) (string, bool) {
+	_, name, _ := strings.Cut(key, "/")
+	var tags []tag
+	if strings.HasPrefix(strings.ToLower(key), requestTag) {
+		tags, _ = parseTagQuery(q.r.Header.Get("X-Amz-Tagging"))
+	} else if o, err := q.locate(b, object, q.query.get("versionId")); err == nil {
+		tags, _ = q.objectTags(o.attr.Node)
+	}
+	for _, t := range tags {
+		if t.Key == name {
+			return t.Value, true
+		}
+	}
+	return "", false
+}
+
 // conditionValue finds what a condition key stands for in this request.
-func (q *request) conditionValue(key string) (string, bool) {
+func (q *request) conditionValue(key string, b *Bucket, object string) (string, bool) {
 	switch k := strings.ToLower(key); k {
 	case "aws:sourceip":
 		return q.caller.Client.Addr().Unmap().String(), true
@@ -318,6 +356,9 @@ func (q *request) conditionValue(key string) (string, bool) {
 	case "s3:versionid":
 		return q.query.find("versionId")
 	default:
+		if strings.HasPrefix(k, existingTag) || strings.HasPrefix(k, requestTag) {
+			return q.tagValue(key, b, object)
+		}
 		if h, ok := strings.CutPrefix(k, "s3:x-amz-"); ok {
 			v, ok := q.r.Header[http.CanonicalHeaderKey("x-amz-"+h)]
 			if !ok {
@@ -329,10 +370,11 @@ func (q *request) conditionValue(key string) (string, bool) {
 	return "", false
 }
 
-func (q *request) conditionsHold(c map[string]map[string]stringList) bool {
+func (q *request) conditionsHold(c map[string]map[string]stringList, b *Bucket, object string) bool {
 	for operator, keys := range c {
 		for key, want := range keys {
-			if !q.conditionHolds(operator, key, want) {
+			got, there := q.conditionValue(key, b, object)
+			if !conditionHolds(operator, want, got, there) {
 				return false
 			}
 		}
@@ -340,9 +382,8 @@ func (q *request) conditionsHold(c map[string]map[string]stringList) bool {
 	return true
 }
 
-func (q *request) conditionHolds(operator, key string, want stringList) bool {
+func conditionHolds(operator string, want stringList, got string, there bool) bool {
 	name, ifExists := strings.CutSuffix(operator, "IfExists")
-	got, there := q.conditionValue(key)
 	if name == "Null" {
 		return len(want) == 1 && (want[0] == "true") == !there
 	}

@@ -207,7 +207,8 @@ func TestPolicy(t *testing.T) {
 		t.Error(err)
 	}
 	for _, bad := range []string{`{}`, `{"Statement":[]}`, `{"Statement":[{"Effect":"Maybe","Principal":"*","Action":"s3:*"}]}`,
-		`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::other/*"}]}`, `[`} {
+		`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::other/*"}]}`, `[`,
+		`{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Condition":{"StringEquals":{"aws:unheardof":"x"}}}]}`} {
 		if _, err := parsePolicy([]byte(bad), "b"); err == nil {
 			t.Errorf("%s was taken", bad)
 		}
