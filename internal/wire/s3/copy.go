@@ -70,8 +70,12 @@ func (q *request) source() (*object, *copySource, error) {
 // copyRange copies from an object into a staged file, by reference where the
 // file system can.
 func (q *request) copyRange(o *object, r byteRange, st *staged) error {
+	stream := fs.StreamID(0)
+	if o.attr.Type == fs.Directory {
+		stream = o.rec.Stream
+	}
 	for done := uint64(0); done < r.length; {
-		n, err := q.s.o.FS.CopyRange(q.ctx, q.caller, o.attr.Node, 0, r.start+done, st.node, 0, st.size, r.length-done)
+		n, err := q.s.o.FS.CopyRange(q.ctx, q.caller, o.attr.Node, stream, r.start+done, st.node, st.stream, st.size, r.length-done)
 		if err != nil {
 			return err
 		}
@@ -130,7 +134,7 @@ func (q *request) copyObject() error {
 	if cs.bucket == q.bucketName && cs.key == q.key && cs.version == "" && !replace && q.bucket.Versioning == "" {
 		return errInvalidRequest.with("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
-	if o.attr.Size > maxPut && o.attr.Type == fs.File {
+	if o.size() > maxPut {
 		return errInvalidRequest.with("The specified copy source is larger than the maximum allowable size for a copy source: 5368709120")
 	}
 	if !replace {
@@ -144,7 +148,7 @@ func (q *request) copyObject() error {
 			return err
 		}
 	}
-	if p.isDir() || o.attr.Type == fs.Directory {
+	if p.isDir() {
 		return q.copyDirectory(p, o, attrs)
 	}
 	dir, err := q.staging()
@@ -156,7 +160,7 @@ func (q *request) copyObject() error {
 		return q.gone(err)
 	}
 	defer q.drop(st)
-	if err := q.copyRange(o, byteRange{0, o.attr.Size}, st); err != nil {
+	if err := q.copyRange(o, byteRange{0, o.size()}, st); err != nil {
 		return err
 	}
 	rec := &record{ETag: o.rec.ETag, Headers: attrs.headers, Sums: o.rec.Sums, SumType: o.rec.SumType, Parts: o.rec.Parts, PartSums: o.rec.PartSums}
@@ -177,23 +181,11 @@ func (q *request) copied(element string, rec *record, mtime fs.Time) {
 		ETag: `"` + rec.ETag + `"`, checksumXML: sumsXML(rec.Sums, rec.SumType)})
 }
 
-// copyDirectory copies a directory object: its metadata, nothing below it.
+// copyDirectory makes a directory object of another object.
 func (q *request) copyDirectory(p objectPath, o *object, attrs *attributes) error {
-	if !p.isDir() || o.attr.Type != fs.Directory {
-		return errInvalidRequest.with("A key that ends in a slash is a directory and holds no data.")
-	}
-	dir, err := q.makeDirs(q.root(), p.dirs)
-	if err != nil {
-		return q.gone(err)
-	}
-	if _, err := q.s.o.FS.RemoveMeta(q.ctx, q.system(), dir, fs.MetaS3, impliedKey); err != nil && fs.KindOf(err) != fs.NoAttr {
-		return err
-	}
-	rec := &record{ETag: emptyMD5, Headers: attrs.headers}
-	if err := q.seal(&staged{node: dir}, rec); err != nil {
-		return err
-	}
-	if err := q.writeAttributes(dir, attrs); err != nil {
+	rec := &record{ETag: o.rec.ETag, Headers: attrs.headers, Sums: o.rec.Sums, SumType: o.rec.SumType}
+	fill := func(st *staged) error { return q.copyRange(o, byteRange{0, o.size()}, st) }
+	if err := q.storeDirectory(p, attrs, rec, o.size() != 0, fill); err != nil {
 		return err
 	}
 	q.copied("CopyObjectResult", rec, fs.TimeOf(q.s.o.Now()))

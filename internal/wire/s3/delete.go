@@ -91,10 +91,17 @@ func (q *request) forgetDirectory(dir fs.Node, name string) error {
 	if _, err := f.GetMeta(q.ctx, q.system(), a.Node, fs.MetaS3, recordKey); err != nil {
 		return nil // never was an object
 	}
+	rec, err := q.readRecord(&a)
+	if err != nil {
+		return err
+	}
 	if _, err := f.SetMeta(q.ctx, q.system(), a.Node, fs.MetaS3, impliedKey, []byte{'1'}, fs.MetaUpsert); err != nil {
 		return err
 	}
 	_, err = f.RemoveMeta(q.ctx, q.system(), a.Node, fs.MetaS3, recordKey)
+	if err == nil && rec.Stream != 0 {
+		err = f.RemoveStream(q.ctx, q.system(), a.Node, rec.Stream)
+	}
 	if fs.KindOf(err) == fs.NoAttr {
 		return nil
 	}

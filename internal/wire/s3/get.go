@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -115,8 +116,8 @@ func (q *request) getObject() error {
 	h := q.w.Header()
 	q.versionHeader(o)
 	// The handle keeps these bytes readable when the name goes to another file.
-	var file fs.Handle
-	size := o.attr.Size
+	var read readAt
+	size := o.size()
 	if o.attr.Type == fs.File && q.r.Method == http.MethodGet {
 		hd, _, err := q.s.o.FS.Open(q.ctx, q.caller, &fs.OpenSpec{Dir: o.attr.Node, Desired: fs.RightRead, Share: fs.ShareAll,
 			Disposition: fs.OpenExisting, MustNotBeDir: true})
@@ -124,10 +125,12 @@ func (q *request) getObject() error {
 			return err
 		}
 		defer func() { _ = hd.Close(detach(q.ctx)) }()
-		file = hd
+		read = hd.Read
 	}
-	if o.attr.Type == fs.Directory {
-		size = 0
+	if o.attr.Type == fs.Directory && q.r.Method == http.MethodGet {
+		read = func(ctx context.Context, off uint64, dst []byte) (fs.ReadResult, error) {
+			return q.s.o.FS.Read(ctx, q.caller, o.attr.Node, &fs.ReadRequest{Stream: o.rec.Stream, Offset: off}, dst)
+		}
 	}
 	setHeader(h, "ETag", `"`+o.rec.ETag+`"`)
 	setHeader(h, "Last-Modified", httpTime(o.attr.Mtime))
@@ -187,11 +190,11 @@ func (q *request) getObject() error {
 		}
 	}
 	setHeader(h, "Content-Length", formatInt(int64(rg.length)))
-	if file == nil || rg.length == 0 {
+	if read == nil || rg.length == 0 {
 		q.w.WriteHeader(status)
 		return nil
 	}
-	return q.send(file, rg, status)
+	return q.send(read, rg, status)
 }
 
 // selectRange resolves Range and partNumber.
@@ -252,14 +255,16 @@ func setContentRange(h http.Header, r byteRange, size uint64) {
 	setHeader(h, "Content-Range", "bytes "+formatInt(int64(r.start))+"-"+formatInt(int64(r.start+r.length)-1)+"/"+formatInt(int64(size)))
 }
 
+type readAt func(ctx context.Context, off uint64, dst []byte) (fs.ReadResult, error)
+
 // send streams a range. The first piece is read before the status goes out,
 // so that an error there is still an answer.
-func (q *request) send(file fs.Handle, r byteRange, status int) error {
+func (q *request) send(read readAt, r byteRange, status int) error {
 	buf, done := q.s.piece(int64(r.length))
 	defer done()
 	for sent := uint64(0); sent < r.length; {
 		want := min(r.length-sent, uint64(len(buf)))
-		res, err := file.Read(q.ctx, r.start+sent, buf[:want])
+		res, err := read(q.ctx, r.start+sent, buf[:want])
 		if err == nil && res.N == 0 {
 			err = errInternal.with("The object became shorter while it was read.")
 		}
@@ -362,7 +367,7 @@ func (q *request) getAttributes() error {
 			case "StorageClass":
 				out.StorageClass = "STANDARD"
 			case "ObjectSize":
-				size := o.attr.Size
+				size := o.size()
 				out.ObjectSize = &size
 			default:
 				return errInvalidArgument.with("Invalid attribute name specified.")

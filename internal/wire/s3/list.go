@@ -341,7 +341,7 @@ func (q *request) content(key string, a *fs.Attr, encode func(string) string, ow
 	}
 	c := contentXML{Key: encode(key), LastModified: isoTime(a.Mtime.Time()), ETag: `"` + rec.ETag + `"`, Size: a.Size, StorageClass: "STANDARD"}
 	if a.Type == fs.Directory {
-		c.Size = 0
+		c.Size = rec.Data
 	}
 	for _, alg := range algorithms {
 		if _, ok := rec.Sums[alg.name]; ok {

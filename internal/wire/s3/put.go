@@ -144,35 +144,76 @@ func sumHeaders(h http.Header, rec *record) {
 
 // putDirectory makes the directory that a key ending in a slash stands for.
 func (q *request) putDirectory(p objectPath, attrs *attributes) error {
-	if q.body.size != 0 {
-		return errInvalidArgument.with("A key that ends in a slash is a directory and holds no data.")
-	}
-	q.body.start(false)
-	if _, err := q.body.fill(make([]byte, 1)); err != nil && !isEOF(err) {
+	q.body.start(!q.s.o.OpaqueETags)
+	rec := &record{Headers: attrs.headers}
+	fill := func(st *staged) error {
+		err := q.receive(st, maxPut)
+		if err == nil {
+			rec.ETag, rec.Sums, rec.SumType = q.etag(), q.sums(), checksumFull
+		}
 		return err
 	}
-	if err := q.body.verify(); err != nil {
+	if err := q.storeDirectory(p, attrs, rec, q.body.size != 0, fill); err != nil {
 		return err
+	}
+	q.written(rec)
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// storeDirectory makes a directory object. Data, which are rare, lie in a
+// named stream that the record names: putting the record is the moment at
+// which they appear.
+func (q *request) storeDirectory(p objectPath, attrs *attributes, rec *record, data bool, fill func(*staged) error) error {
+	f := q.s.o.FS
+	st := &staged{}
+	if !data {
+		if err := fill(st); err != nil { // nothing comes, but what was promised is checked
+			return err
+		}
 	}
 	dir, err := q.makeDirs(q.root(), p.dirs)
 	if err != nil {
 		return q.gone(err)
 	}
-	f := q.s.o.FS
-	if _, err := f.RemoveMeta(q.ctx, q.system(), dir, fs.MetaS3, impliedKey); err != nil && fs.KindOf(err) != fs.NoAttr {
+	st.node = dir
+	if err := q.need(&object{attr: fs.Attr{Node: dir}}, fs.RightModify|fs.RightWriteEA); err != nil {
 		return err
 	}
-	rec := &record{ETag: emptyMD5, Headers: attrs.headers}
-	if err := q.seal(&staged{node: dir}, rec); err != nil {
-		return err
+	if data {
+		si, err := f.CreateStream(q.ctx, q.caller, dir, streamPrefix+strings.ToLower(newID()), true)
+		if err != nil {
+			return q.gone(err)
+		}
+		st.stream = si.ID
+		if err := fill(st); err != nil {
+			_ = f.RemoveStream(detach(q.ctx), q.system(), dir, si.ID)
+			return q.gone(err)
+		}
+		rec.Stream, rec.Data = si.ID, st.size
+	}
+	defer q.s.locks.lock(q.bucketName, q.key)()
+	old, err := q.readRecord(&fs.Attr{Node: dir, Type: fs.Directory})
+	if err != nil {
+		return q.gone(err)
+	}
+	if _, err := f.RemoveMeta(q.ctx, q.system(), dir, fs.MetaS3, impliedKey); err != nil && fs.KindOf(err) != fs.NoAttr {
+		return q.gone(err)
 	}
 	if err := q.writeAttributes(dir, attrs); err != nil {
-		return err
+		return q.gone(err)
 	}
-	setHeader(q.w.Header(), "ETag", `"`+emptyMD5+`"`)
-	q.w.WriteHeader(http.StatusOK)
+	if err := q.seal(st, rec); err != nil {
+		return q.gone(err)
+	}
+	if old.Stream != 0 {
+		_ = f.RemoveStream(detach(q.ctx), q.system(), dir, old.Stream) // costs space at worst
+	}
 	return nil
 }
+
+// streamPrefix starts the names of streams with the data of directory objects.
+const streamPrefix = "s3-object-"
 
 // publishTries bounds how often a directory may vanish under a publication.
 const publishTries = 8

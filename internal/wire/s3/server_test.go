@@ -372,3 +372,41 @@ func TestCopy(t *testing.T) {
 	r.want(412, "PUT", "/bucket/c", "", "X-Amz-Copy-Source", "bucket/a%20b", "X-Amz-Copy-Source-If-Match", `"x"`)
 	r.as("two").want(403, "PUT", "/bucket/c", "", "X-Amz-Copy-Source", "bucket/a%20b")
 }
+
+func TestDirectoryObject(t *testing.T) {
+	r := newRig(t, nil)
+	r.want(200, "PUT", "/bucket", "")
+	r.want(200, "PUT", "/bucket/d/", "first")
+	r.want(200, "PUT", "/bucket/d/", "data of a directory")
+	r.want(200, "PUT", "/bucket/d/k", "x")
+	if a := r.want(200, "GET", "/bucket/d/", ""); a.body != "data of a directory" {
+		t.Errorf("%q", a.body)
+	}
+	r.want(200, "PUT", "/bucket/copy", "", "X-Amz-Copy-Source", "bucket/d/")
+	if a := r.want(200, "GET", "/bucket/copy", ""); a.body != "data of a directory" {
+		t.Errorf("copy: %q", a.body)
+	}
+	if l := r.list("/bucket?list-type=2&prefix=d/"); len(l.Contents) != 2 || l.Contents[0].Key != "d/" || l.Contents[1].Key != "d/k" {
+		t.Errorf("%+v", l.Contents)
+	}
+	n, err := r.fs.Resolve(t.Context(), fs.SystemCaller(), "/bucket/d", fs.AttrType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := func(want int) {
+		if s, err := r.fs.Streams(t.Context(), fs.SystemCaller(), n.Node); err != nil || len(s) != want {
+			t.Errorf("%d streams, %v; want %d", len(s), err, want)
+		}
+	}
+	streams(1)
+	r.want(204, "DELETE", "/bucket/d/", "")
+	streams(0)
+	if l := r.list("/bucket?list-type=2&prefix=d/"); len(l.Contents) != 1 {
+		t.Errorf("%+v", l.Contents)
+	}
+	r.want(200, "PUT", "/bucket/e/", "")
+	r.want(204, "DELETE", "/bucket/e/", "")
+	r.want(204, "DELETE", "/bucket/d/k", "")
+	r.want(204, "DELETE", "/bucket/copy", "")
+	r.want(204, "DELETE", "/bucket", "")
+}

@@ -20,7 +20,9 @@ type staged struct {
 	name string
 	node fs.Node
 	size uint64
-	done bool // it has its name, or is gone
+	// stream is where the data go, the file's own if 0
+	stream fs.StreamID
+	done   bool // it has its name, or is gone
 }
 
 // stage makes an empty file in dir, owned by the caller.
@@ -74,7 +76,7 @@ func (q *request) receive(st *staged, most int64) error {
 			} else {
 				p.digest(piece)
 			}
-			_, err := q.s.o.FS.Write(q.ctx, q.caller, st.node, &fs.WriteRequest{Offset: st.size, Data: piece, OwnerOverride: true})
+			_, err := q.s.o.FS.Write(q.ctx, q.caller, st.node, &fs.WriteRequest{Stream: st.stream, Offset: st.size, Data: piece, OwnerOverride: true})
 			wg.Wait()
 			if err != nil {
 				return err
@@ -91,7 +93,7 @@ func (q *request) receive(st *staged, most int64) error {
 	if st.size == 0 {
 		return nil
 	}
-	_, _, err := q.s.o.FS.Commit(q.ctx, q.caller, st.node, 0, 0, 0)
+	_, _, err := q.s.o.FS.Commit(q.ctx, q.caller, st.node, st.stream, 0, 0)
 	return err
 }
 

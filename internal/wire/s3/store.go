@@ -41,6 +41,10 @@ type record struct {
 	Upload   string   `json:"upload,omitempty"` // the multipart upload it came from
 	Version  string   `json:"version,omitempty"`
 	Marker   bool     `json:"marker,omitempty"`
+	// Stream and Data are the named stream and its size that hold what was put
+	// under a key that ends in a slash.
+	Stream fs.StreamID `json:"stream,omitempty"`
+	Data   uint64      `json:"data,omitempty"`
 }
 
 // readRecord answers the record of a file, made up for what S3 did not write.
@@ -123,6 +127,14 @@ type object struct {
 	name string // in dir; the directory's own name for keys that end in a slash
 	attr fs.Attr
 	rec  *record
+}
+
+// size of the object's data.
+func (o *object) size() uint64 {
+	if o.attr.Type == fs.Directory {
+		return o.rec.Data
+	}
+	return o.attr.Size
 }
 
 // find looks a key up: a file, or a directory for a key that ends in a slash.

@@ -565,10 +565,7 @@ func (q *request) listVersions() error {
 		if o.rec.Marker {
 			x.XMLName.Local = "DeleteMarker"
 		} else {
-			size := o.attr.Size
-			if o.attr.Type == fs.Directory {
-				size = 0
-			}
+			size := o.size()
 			x.ETag, x.Size, x.StorageClass = `"`+o.rec.ETag+`"`, &size, "STANDARD"
 			for _, alg := range algorithms {
 				if _, ok := o.rec.Sums[alg.name]; ok {
