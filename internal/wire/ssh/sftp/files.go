@@ -156,6 +156,8 @@ func (h *handle) close(ctx context.Context) error {
 	if h.file == nil {
 		return nil
 	}
+	// A client that hangs up now does not take back what it asked for.
+	ctx = context.WithoutCancel(ctx)
 	var err error
 	if h.written {
 		err = h.file.Flush(ctx)
