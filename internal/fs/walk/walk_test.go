@@ -150,3 +150,29 @@ func FuzzWalk(f *testing.F) {
 		}
 	})
 }
+
+func TestHome(t *testing.T) {
+	w := newWorld(t)
+	home := w.make(fs.Root, "home", fs.Directory, "")
+	w.make(fs.Root, "link", fs.Symlink, "home")
+	w.make(fs.Root, "file", fs.File, "")
+	for _, c := range []struct {
+		home     string
+		confined bool
+		root     fs.Node
+		cwd      string
+	}{
+		{"", false, fs.Root, "/"},
+		{"", true, fs.Root, "/"},
+		{"/home", false, fs.Root, "/home"},
+		{"link/", true, home, "/"},
+		{"/nowhere", false, fs.Root, "/"},
+		{"/nowhere", true, fs.Node{}, ""},
+		{"/file", true, fs.Node{}, ""},
+	} {
+		tree, cwd, err := walk.Home(t.Context(), w.f, w.c, c.home, c.confined)
+		if tree.Root != c.root || cwd != c.cwd || (err != nil) != (c.cwd == "") {
+			t.Errorf("%q confined %v: %v %q %v", c.home, c.confined, tree.Root, cwd, err)
+		}
+	}
+}

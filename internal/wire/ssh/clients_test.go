@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"manifold/internal/fs"
 )
@@ -81,6 +82,8 @@ func TestClient_sftp(t *testing.T) {
 	w := newWorld(t, nil)
 	data := w.write("local", 3<<20+17, 1)
 	w.write("empty", 0, 0)
+	old := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	must(t, os.Chtimes(filepath.Join(w.dir, "local"), old, old))
 	out, err := w.sftp("ann", `
 put -p local remote
 put empty
@@ -115,10 +118,8 @@ ls -1
 	w.same("back4", nil)
 	st, err := os.Stat(filepath.Join(w.dir, "back"))
 	must(t, err)
-	orig, err := os.Stat(filepath.Join(w.dir, "local"))
-	must(t, err)
-	if st.Mode().Perm() != 0o600 || st.ModTime().Unix() != orig.ModTime().Unix() {
-		t.Errorf("mode %v, time %v, want 0600 and %v", st.Mode(), st.ModTime(), orig.ModTime())
+	if st.Mode().Perm() != 0o600 || !st.ModTime().Equal(old) {
+		t.Errorf("mode %v, time %v, want 0600 and %v", st.Mode(), st.ModTime(), old)
 	}
 	for _, want := range []string{"-rw-r-----", "lrwxrwxrwx", "Remote working directory: /"} {
 		if !strings.Contains(out, want) {

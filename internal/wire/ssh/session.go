@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 	"sync"
 	"time"
@@ -193,13 +192,13 @@ func (s *session) handed() *Session {
 func (s *session) sftp(ctx context.Context) int {
 	o := &s.c.s.o
 	caller := &fs.Caller{Cred: s.account.Cred, Protocol: fs.ProtoSFTP, Client: s.c.from, ReadOnly: s.account.ReadOnly}
-	root, home, err := s.root(ctx, caller)
+	tree, home, err := walk.Home(ctx, o.FS, caller, s.account.Home, s.account.Chroot)
 	if err != nil {
 		fmt.Fprintf(s.ch.Stderr(), "The home directory cannot be used: %v.\n", fs.KindOf(err))
 		return 1
 	}
 	so := sftp.Options{
-		FS: o.FS, Caller: caller, Root: root, Home: home, Identities: o.Identities,
+		FS: o.FS, Caller: caller, Root: tree.Root, Home: home, Identities: o.Identities,
 		UserName: o.UserName, GroupName: o.GroupName, Owner: "sftp:" + s.c.from.String(), Logger: o.Logger,
 	}
 	if o.Observer != nil {
@@ -210,35 +209,4 @@ func (s *session) sftp(ctx context.Context) int {
 		return 1
 	}
 	return 0
-}
-
-// root finds where the session's "/" lies and the home directory within it. A
-// user who is confined to a home that is not there gets nothing; one who is
-// free starts at the root instead.
-func (s *session) root(ctx context.Context, caller *fs.Caller) (fs.Node, string, error) {
-	home := path.Clean("/" + s.account.Home)
-	if home == "/" {
-		return fs.Root, "/", nil
-	}
-	// Whoever owns a home may lack the right to traverse down to it when it is
-	// the root of all they see.
-	if s.account.Chroot {
-		caller = fs.SystemCaller()
-	}
-	p, err := walk.Tree{FS: s.c.s.o.FS, Root: fs.Root}.Walk(ctx, caller, "/", home, true, fs.AttrType)
-	if err == nil && !p.Exists {
-		err = fs.NotExist
-	}
-	if err == nil && p.Attr.Type != fs.Directory {
-		err = fs.NotDir
-	}
-	switch {
-	case err == nil && s.account.Chroot:
-		return p.Attr.Node, "/", nil
-	case err == nil:
-		return fs.Root, p.Path, nil
-	case s.account.Chroot:
-		return fs.Node{}, "", err
-	}
-	return fs.Root, "/", nil
 }

@@ -86,12 +86,21 @@ func (s *session) fsetstat(ctx context.Context, _ uint32, r *reader) (packet, er
 		return nil, err
 	}
 	q := s.set(&a, &now)
-	return nil, retry(ctx, func() (err error) {
-		if h.file != nil {
-			_, err = h.file.SetAttr(ctx, q)
-		} else {
-			_, err = s.FS.SetAttr(ctx, s.Caller, h.dir, q)
+	n := h.dir
+	if h.file != nil {
+		n = h.file.Node()
+		if q.Size != nil {
+			// Truncation needs the right that the handle was opened with; all
+			// else is judged by who asks, as of a descriptor in POSIX.
+			size := &fs.SetAttr{Size: q.Size}
+			q.Size = nil
+			if err := retry(ctx, func() error { _, err := h.file.SetAttr(ctx, size); return err }); err != nil {
+				return nil, err
+			}
 		}
+	}
+	return nil, retry(ctx, func() error {
+		_, err := s.FS.SetAttr(ctx, s.Caller, n, q)
 		return err
 	})
 }
