@@ -294,7 +294,7 @@ func (c *conn) help(context.Context, string) {
 
 func (c *conn) feat(context.Context, string) {
 	lines := []string{"UTF8", "EPRT", "EPSV", "REST STREAM", "SIZE", "MDTM", "MFMT", "TVFS", "CLNT", "AVBL",
-		"MLST " + c.facts.feature(), hashFeature(c.hash), "SITE CHMOD", "SITE HELP"}
+		"MLST " + c.facts.feature(), hashFeature(c.hash), "SITE CHMOD", "SITE SYMLINK"}
 	if c.s.o.TLS != nil {
 		lines = append(lines, "AUTH TLS", "PBSZ", "PROT")
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -146,11 +147,26 @@ func (c *conn) connect(ctx context.Context) (net.Conn, error) {
 	return nil, errForeign
 }
 
+// ending notes the end of a TCP stream. crypto/tls takes one between two records
+// for the end of the session, which anybody on the way could have made.
+type ending struct {
+	net.Conn
+	ended bool
+}
+
+func (e *ending) Read(b []byte) (int, error) {
+	n, err := e.Conn.Read(b)
+	if err == io.EOF {
+		e.ended = true
+	}
+	return n, err
+}
+
 // encrypt does the handshake on a data connection.
-func (c *conn) encrypt(ctx context.Context, d net.Conn) (*tls.Conn, error) {
+func (c *conn) encrypt(ctx context.Context, raw *ending) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.s.o.DataTimeout)
 	defer cancel()
-	t := tls.Server(d, c.tlsConfig)
+	t := tls.Server(raw, c.tlsConfig)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}

@@ -207,11 +207,37 @@ func (c *conn) site(ctx context.Context, arg string) {
 		if c.setAttr(ctx, path, &fs.SetAttr{Mode: &mode}) {
 			c.reply(200, "Mode changed.")
 		}
+	case "SYMLINK":
+		c.symlink(ctx, rest)
 	case "HELP":
-		c.block(214, "SITE commands:", []string{"CHMOD", "HELP"}, "End of help.")
+		c.block(214, "SITE commands:", []string{"CHMOD mode path", "SYMLINK target path", "HELP"}, "End of help.")
 	default:
 		c.reply(504, "Unknown SITE command.")
 	}
+}
+
+// symlink is what lftp sends; it does not say how spaces would be told apart.
+func (c *conn) symlink(ctx context.Context, arg string) {
+	target, path, _ := strings.Cut(arg, " ")
+	if target == "" || path == "" || strings.Contains(path, " ") {
+		c.reply(501, "SITE SYMLINK wants a target and a path, without spaces.")
+		return
+	}
+	p, err := c.at(ctx, path, false, 0)
+	if err == nil && p.Exists {
+		err = fs.Exist
+	}
+	if err == nil {
+		err = retry(ctx, func() error {
+			_, err := c.s.o.FS.Create(ctx, c.caller, p.Dir, p.Name, &fs.CreateSpec{Type: fs.Symlink, Target: []byte(target)})
+			return err
+		})
+	}
+	if err != nil {
+		c.fail(ctx, err)
+		return
+	}
+	c.reply(200, "Linked.")
 }
 
 // avbl is draft-peterson-streamlined-ftp-command-extensions 4.

@@ -62,6 +62,10 @@ type Settings struct {
 	// RequireSessionReuse refuses encrypted data connections that do not resume
 	// the TLS session of their control connection.
 	RequireSessionReuse bool
+	// AllowUncleanEnd takes the end of an encrypted upload from clients that
+	// close the connection without closing the TLS session: anybody on the way
+	// can then cut a file short.
+	AllowUncleanEnd bool
 	// LogOperations logs every command that reads or changes files.
 	LogOperations bool
 	// Greeting is the text of the 220 reply.

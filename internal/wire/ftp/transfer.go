@@ -69,7 +69,17 @@ func (c *conn) ready() bool {
 type dataConn struct {
 	stalling
 	tls *tls.Conn // nil in the clear
+	raw *ending   // below tls
 	tcp net.Conn
+}
+
+// Read is that of the stream; with TLS its end must have been announced.
+func (d *dataConn) Read(b []byte) (int, error) {
+	n, err := d.stalling.Read(b)
+	if err == io.EOF && d.raw != nil && d.raw.ended {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // errStored marks errors of the file system, as opposed to those of the network.
@@ -130,7 +140,11 @@ func (c *conn) exchange(ctx context.Context, opening string, o *Op, work func(co
 	defer stop()
 	c.reply(150, opening)
 	if c.private {
-		if d.tls, err = c.encrypt(ctx, tcp); err != nil {
+		raw := &ending{Conn: tcp}
+		if !c.set.AllowUncleanEnd {
+			d.raw = raw
+		}
+		if d.tls, err = c.encrypt(ctx, raw); err != nil {
 			return d, err
 		}
 		o.Resumed = d.tls.ConnectionState().DidResume
