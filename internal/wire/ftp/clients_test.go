@@ -115,7 +115,7 @@ func TestClient_lftp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, ch)
-			for i := range 120 {
+			for i := range 60 {
 				w.local(fmt.Sprintf("tree/d%d/e%d/f %d", i%7, i%3, i), i*37, byte(i))
 			}
 			old := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)

@@ -596,7 +596,7 @@ func TestTransfers_active(t *testing.T) {
 func TestAbort(t *testing.T) {
 	w := newWorld(t, func(o *ftp.Options, _ *ftp.Settings) {})
 	p := w.login("ann")
-	w.put("/big", strings.Repeat("x", 64<<20))
+	w.put("/big", strings.Repeat("x", 16<<20))
 	p.cmd(225, "ABOR")
 	c := p.dial()
 	p.cmd(150, "RETR big")
@@ -639,7 +639,7 @@ func (w *world) opened(t *testing.T, path string) (n int) {
 // A control connection that goes away takes its transfer with it.
 func TestHangup(t *testing.T) {
 	w := newWorld(t, nil)
-	w.put("/big", strings.Repeat("x", 64<<20))
+	w.put("/big", strings.Repeat("x", 16<<20))
 	p := w.login("ann")
 	c := p.dial()
 	p.cmd(150, "RETR big")
