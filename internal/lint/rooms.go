@@ -56,7 +56,7 @@ var Rooms = []Room{
 // top of their room: fakes and suites.
 var TestImports = []string{
 	"internal/fs/memfs", "internal/fs/errfs", "internal/fs/fstest", "internal/fs/export",
-	"internal/kv/memkv", "internal/kv/kvtest", "internal/kv/pebblekv",
+	"internal/kv/memkv", "internal/kv/kvtest", "internal/kv/pebblekv", "internal/kv/pgkv", "internal/kv/pgkv/pgtest",
 	"internal/data/memdata", "internal/data/errdisk", "internal/data/datatest",
 	"internal/wire/wiretest", "internal/identity/local",
 }

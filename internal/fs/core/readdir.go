@@ -10,6 +10,10 @@ import (
 // readdirPage is how many entries one View reads.
 const readdirPage = 256
 
+// longPage is what it grows to in long listings: inodes come in the order of
+// hashed names, so the more of them are read at once, the more share a block.
+const longPage = 2048
+
 // ReadDir implements fs.Namespace.
 func (f *FS) ReadDir(ctx context.Context, c *fs.Caller, dir fs.Node, after uint64, want fs.AttrMask, yield func(*fs.Dirent) bool) (bool, error) {
 	if dir.Snap == fs.SnapshotDir {
@@ -116,7 +120,7 @@ func (f *FS) readPages(ctx context.Context, c *fs.Caller, dir fs.Node, want fs.A
 		if n < limit {
 			return true, nil
 		}
-		limit = min(readdirPage, limit*2)
+		limit = min(longPage, limit*2)
 	}
 }
 

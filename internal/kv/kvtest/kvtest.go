@@ -37,6 +37,7 @@ func Run(t *testing.T, open Open, opts ...Option) {
 		{"OwnWrites", testOwnWrites},
 		{"ScanOrder", testScanOrder},
 		{"ErrorOfFunction", testErrorOfFunction},
+		{"ManyKeys", testManyKeys},
 		{"Model", testModel},
 		{"SnapshotView", testSnapshotView},
 		{"WriteSkew", testWriteSkew},

@@ -153,7 +153,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 
 func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:                          o.FS,
+		FS:                          orderFS{o.FS},
 		Cache:                       e.cache,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger{e},

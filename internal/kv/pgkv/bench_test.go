@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"manifold/internal/kv"
+	"manifold/internal/kv/pgkv/pgtest"
 )
 
 // BenchmarkUpdate is two gets and four puts by several goroutines, as for the
 // embedded engine.
 func BenchmarkUpdate(b *testing.B) {
-	s := startServer(b)
-	e, err := Open(b.Context(), Options{DSN: dsn(s), MaxConns: 64})
+	s := pgtest.Start(b)
+	e, err := Open(b.Context(), Options{DSN: pgtest.DSN(s), MaxConns: 64})
 	if err != nil {
 		b.Fatal(err)
 	}
