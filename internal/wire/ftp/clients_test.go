@@ -110,7 +110,7 @@ func TestClient_curl(t *testing.T) {
 func TestClient_lftp(t *testing.T) {
 	need(t, "lftp", "diff")
 	for name, ch := range map[string]change{
-		"plain": nil,
+		"plain": func(o *ftp.Options, _ *ftp.Settings) { o.TLS = nil },
 		"tls":   func(o *ftp.Options, s *ftp.Settings) { onlyTLS(o, s); s.RequireSessionReuse = true },
 	} {
 		t.Run(name, func(t *testing.T) {

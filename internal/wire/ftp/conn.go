@@ -63,12 +63,16 @@ type conn struct {
 
 	mu       sync.Mutex
 	transfer *transfer // running, nil if none
+
+	drains chan struct{} // slots of data connections that end
+	wg     sync.WaitGroup
 }
 
 func newConn(s *Server, nc net.Conn, implicit bool) *conn {
 	return &conn{
 		s: s, nc: nc, c: nc, r: bufio.NewReaderSize(nc, 4096), implicit: implicit, set: s.o.Settings(),
 		from: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()), hash: defaultHash, facts: defaultFacts, ascii: true,
+		drains: make(chan struct{}, maxDrains),
 	}
 }
 
@@ -78,6 +82,7 @@ func (c *conn) serve(ctx context.Context) {
 	defer stop()
 	defer func() {
 		c.abort()
+		c.wg.Wait()
 		c.data.close()
 		_ = c.c.Close()
 	}()

@@ -151,13 +151,17 @@ func (c *conn) connect(ctx context.Context) (net.Conn, error) {
 // for the end of the session, which anybody on the way could have made.
 type ending struct {
 	net.Conn
-	ended bool
+	ended   bool
+	shaking bool // the handshake is not over
 }
 
 func (e *ending) Read(b []byte) (int, error) {
 	n, err := e.Conn.Read(b)
 	if err == io.EOF {
 		e.ended = true
+	}
+	if e.shaking {
+		quickAck(e.Conn)
 	}
 	return n, err
 }
@@ -167,9 +171,11 @@ func (c *conn) encrypt(ctx context.Context, raw *ending) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.s.o.DataTimeout)
 	defer cancel()
 	t := tls.Server(raw, c.tlsConfig)
+	raw.shaking = true
 	if err := t.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
+	raw.shaking = false
 	return t, nil
 }
 

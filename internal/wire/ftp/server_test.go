@@ -107,6 +107,7 @@ func (p *ports) DialData(ctx context.Context, local netip.Addr, to netip.AddrPor
 type seen struct {
 	ops    chan ftp.Op
 	logins chan ftp.Login
+	conns  chan int
 }
 
 func (s *seen) Login(l ftp.Login) {
@@ -123,7 +124,12 @@ func (s *seen) Observe(o ftp.Op) {
 	}
 }
 
-func (s *seen) Connected(int) {}
+func (s *seen) Connected(n int) {
+	select {
+	case s.conns <- n:
+	default:
+	}
+}
 
 type world struct {
 	t        testing.TB
@@ -143,7 +149,7 @@ func newWorld(t testing.TB, ch change) *world {
 	t.Helper()
 	w := &world{
 		t: t, fs: memfs.New(memfs.Options{RootMode: 0o777}), users: &users{}, ports: &ports{open: map[net.Listener]bool{}},
-		seen: &seen{make(chan ftp.Op, 100), make(chan ftp.Login, 100)}, dir: t.TempDir(),
+		seen: &seen{make(chan ftp.Op, 100), make(chan ftp.Login, 100), make(chan int, 100)}, dir: t.TempDir(),
 	}
 	home := w.make(fs.Root, "home", fs.Directory, "")
 	w.make(home, "jailed", fs.Directory, "")
@@ -644,9 +650,13 @@ func TestHangup(t *testing.T) {
 	c := p.dial()
 	p.cmd(150, "RETR big")
 	must(t, p.raw.Close())
-	if _, err := io.Copy(io.Discard, c); err == nil {
-		// All of it may have fitted in buffers; then the end is an end.
-		t.Log("the transfer ended before the hang-up was seen")
+	for n := range w.seen.conns {
+		if n == 0 {
+			break
+		}
+	}
+	if n, err := io.Copy(io.Discard, c); err == nil && n == 16<<20 {
+		t.Error("the transfer went on without its control connection")
 	}
 }
 

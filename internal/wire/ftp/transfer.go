@@ -91,14 +91,13 @@ func (e errStored) Unwrap() error { return e.error }
 // ABOR is heard. finish, if any, runs when the data connection is closed and
 // before success is told; it is called whatever happened.
 func (c *conn) run(ctx context.Context, verb, arg, opening string, work func(ctx context.Context, d *dataConn, o *Op) error, finish func(context.Context) error) {
+	parent := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	t := &transfer{cancel: cancel, done: make(chan struct{})}
 	c.mu.Lock()
 	c.transfer = t
 	c.mu.Unlock()
 	go func() {
-		defer close(t.done)
-		defer cancel()
 		began := time.Now()
 		o := Op{Command: verb}
 		d, err := c.exchange(ctx, opening, &o, work)
@@ -108,16 +107,21 @@ func (c *conn) run(ctx context.Context, verb, arg, opening string, work func(ctx
 				err = errStored{ferr}
 			}
 		}
-		c.outcome(ctx, d != nil, err)
-		if d != nil {
-			d.drain(err == nil)
+		if d != nil && err != nil {
+			_ = d.tcp.Close()
 		}
+		c.outcome(ctx, err, d != nil)
 		o.Duration = time.Since(began)
 		c.tell(ctx, o, arg)
+		if d != nil && err == nil {
+			c.drain(parent, d)
+		}
+		cancel()
 		c.mu.Lock()
 		c.transfer = nil
 		_ = c.nc.SetReadDeadline(time.Now().Add(c.s.o.IdleTimeout))
 		c.mu.Unlock()
+		close(t.done)
 	}()
 }
 
@@ -167,19 +171,29 @@ func (c *conn) exchange(ctx context.Context, opening string, o *Op, work func(co
 
 var errNoReuse = errors.New("ftp: the data connection did not resume the TLS session")
 
-// drain closes a data connection. After success it waits a moment for the
+// maxDrains bounds the data connections of a session that wait for their end.
+const maxDrains = 4
+
+// drain closes a data connection after success. It waits a moment for the
 // client to close first: closing on unread bytes, such as the client's goodbye
-// in TLS, would reset the connection and lose what is still on its way.
-func (d *dataConn) drain(ok bool) {
-	if ok {
-		_ = d.tcp.SetDeadline(time.Now().Add(2 * time.Second))
+// in TLS, would reset the connection and lose what is still on its way. Clients
+// may take their time with it, and go on with the next command meanwhile.
+func (c *conn) drain(ctx context.Context, d *dataConn) {
+	c.drains <- struct{}{}
+	stop := context.AfterFunc(ctx, func() { _ = d.tcp.Close() })
+	_ = d.tcp.SetDeadline(time.Now().Add(2 * time.Second))
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		defer stop()
 		_, _ = io.CopyN(io.Discard, d.tcp, 64<<10)
-	}
-	_ = d.tcp.Close()
+		_ = d.tcp.Close()
+		<-c.drains
+	}()
 }
 
 // outcome replies for a transfer.
-func (c *conn) outcome(ctx context.Context, connected bool, err error) {
+func (c *conn) outcome(ctx context.Context, err error, connected bool) {
 	var stored errStored
 	switch {
 	case err == nil:
