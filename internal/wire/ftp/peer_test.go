@@ -371,4 +371,3 @@ func (p *peer) stor(cmd, data string) {
 	must(p.t, d.Close())
 	p.want(226)
 }
-
