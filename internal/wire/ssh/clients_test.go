@@ -189,9 +189,9 @@ func TestClient_ssh(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 	c = exec.CommandContext(t.Context(), "ssh", append(w.options("ann"), "-tt", "-p", w.port, "127.0.0.1")...)
-	c.Stdin = strings.NewReader("typed")
+	c.Stdin = strings.NewReader("typed\r\x04")
 	b, err := c.Output()
-	if err != nil || !strings.Contains(string(b), "terminal") || !strings.HasSuffix(string(b), "typed") {
+	if err != nil || !strings.Contains(string(b), "terminal") || !strings.Contains(string(b), "<typed> 0\r\n") {
 		t.Errorf("%q %v", b, err)
 	}
 }

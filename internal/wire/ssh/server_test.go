@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -70,12 +71,33 @@ func (echo) Exec(ctx context.Context, s *ssh.Session, command string) int {
 	return 7
 }
 
-func (echo) Shell(_ context.Context, s *ssh.Session) int {
-	if t := s.Terminal; t != nil {
-		fmt.Fprintf(s.Stdout, "terminal %s %dx%d\r\n", t.Name, t.Window.Columns, t.Window.Rows)
+// Shell runs the lines that it reads; "hang" until it is interrupted.
+func (echo) Shell(ctx context.Context, s *ssh.Session) int {
+	t := s.Terminal
+	if t == nil {
+		_, _ = io.Copy(s.Stdout, s.Stdin)
+		return 0
 	}
-	_, _ = io.Copy(s.Stdout, s.Stdin)
-	return 0
+	fmt.Fprintf(s.Stdout, "terminal %s %dx%d\n", t.Name, t.Window.Columns, t.Window.Rows)
+	e := s.Editor("> ", []string{"older", "newer"}, func(line string, pos int) (string, int, bool) {
+		return line[:pos] + "shot" + line[pos:], pos + 4, true
+	})
+	defer e.Close()
+	for {
+		line, err := e.ReadLine()
+		if err != nil {
+			return 0
+		}
+		code := s.Interruptible(ctx, func(ctx context.Context) int {
+			if line == "hang" {
+				fmt.Fprintln(e, "hanging")
+				<-ctx.Done()
+				return 130
+			}
+			return 0
+		})
+		fmt.Fprintf(e, "<%s> %d\n", line, code)
+	}
 }
 
 type logins struct {
@@ -294,14 +316,60 @@ func TestShell_terminal(t *testing.T) {
 	must(t, err)
 	must(t, s.RequestPty("xterm", 24, 80, xssh.TerminalModes{}))
 	must(t, s.WindowChange(30, 100))
-	var out bytes.Buffer
-	s.Stdout = &out
-	s.Stdin = strings.NewReader("hello")
+	in, err := s.StdinPipe()
+	must(t, err)
+	out, err := s.StdoutPipe()
+	must(t, err)
 	must(t, s.Shell())
-	must(t, s.Wait())
-	if out.String() != "terminal xterm 80x24\r\nhello" {
-		t.Fatalf("%q", out.String())
+	r := bufio.NewReader(out)
+	until := func(want string) {
+		t.Helper()
+		var got strings.Builder
+		for !strings.HasSuffix(got.String(), want) {
+			b, err := r.ReadByte()
+			if err != nil {
+				t.Fatalf("%q does not end in %q: %v", got.String(), want, err)
+			}
+			got.WriteByte(b)
+		}
 	}
+	typ := func(keys string) {
+		t.Helper()
+		_, err := io.WriteString(in, keys)
+		must(t, err)
+	}
+	until("terminal xterm 80x24\r\n> ")
+	typ("snap\t list\r")
+	until("<snapshot list> 0\r\n")
+	typ("\x1b[A\x1b[A\r") // two up
+	until("<newer> 0\r\n")
+	typ("hang\r")
+	until("hanging\r\n")
+	typ("typed ahead\r\x03")
+	until("<hang> 130\r\n")
+	typ("after\r")
+	until("<after> 0\r\n")
+	typ("hang\r")
+	until("hanging\r\n")
+	must(t, s.Signal(xssh.SIGINT))
+	until("<hang> 130\r\n")
+	typ("\x04")
+	must(t, s.Wait())
+}
+
+// A client that goes away takes the shell with it.
+func TestShell_hangup(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client("ann")
+	s, err := c.NewSession()
+	must(t, err)
+	must(t, s.RequestPty("xterm", 24, 80, xssh.TerminalModes{}))
+	in, err := s.StdinPipe()
+	must(t, err)
+	must(t, s.Shell())
+	_, err = io.WriteString(in, "hang\r")
+	must(t, err)
+	must(t, c.Close())
 }
 
 func TestShell_refused(t *testing.T) {

@@ -40,8 +40,9 @@ type Terminal struct {
 type Session struct {
 	Account *Account
 	Client  string // address and port
-	// Terminal is nil where the client has none: input comes as it is and no
-	// echo is wanted.
+	// Terminal is nil where the client has none: input and output are bytes as
+	// they are. With one, nothing is echoed but by an Editor, newlines written
+	// get their carriage return, and Stderr is Stdout.
 	Terminal *Terminal
 	// Env are variables that the client sent: LANG and LC_*, nothing else.
 	Env    map[string]string
@@ -50,6 +51,8 @@ type Session struct {
 	Stderr io.Writer
 	// Signals delivers "INT", "TERM" and the like.
 	Signals <-chan string
+
+	typed *typed // Stdin, with a terminal
 }
 
 // Limits of what a client may tell about a session.
@@ -160,13 +163,15 @@ func (s *session) request(r *ssh.Request) (run func(context.Context) int, ok boo
 		if s.c.s.o.Shell == nil || s.account.NoShell {
 			return nil, false
 		}
-		return func(ctx context.Context) int { return s.c.s.o.Shell.Shell(ctx, s.handed()) }, true
+		return func(ctx context.Context) int { return s.handled(ctx, s.c.s.o.Shell.Shell) }, true
 	case "exec":
 		var p struct{ Command string }
 		if s.c.s.o.Shell == nil || s.account.NoShell || ssh.Unmarshal(r.Payload, &p) != nil || len(p.Command) > maxCommand {
 			return nil, false
 		}
-		return func(ctx context.Context) int { return s.c.s.o.Shell.Exec(ctx, s.handed(), p.Command) }, true
+		return func(ctx context.Context) int {
+			return s.handled(ctx, func(ctx context.Context, h *Session) int { return s.c.s.o.Shell.Exec(ctx, h, p.Command) })
+		}, true
 	case "subsystem":
 		var p struct{ Name string }
 		if ssh.Unmarshal(r.Payload, &p) != nil || p.Name != "sftp" || s.c.s.o.FS == nil || s.account.NoSFTP {
@@ -181,11 +186,28 @@ func bounded(columns, rows uint32) Window {
 	return Window{Columns: min(columns, 10_000), Rows: min(rows, 10_000)}
 }
 
-func (s *session) handed() *Session {
-	return &Session{
+// handled runs the shell or a command of the Handler.
+func (s *session) handled(ctx context.Context, run func(context.Context, *Session) int) int {
+	h := &Session{
 		Account: s.account, Client: s.c.from.String(), Terminal: s.term, Env: s.env,
 		Stdin: s.ch, Stdout: s.ch, Stderr: s.ch.Stderr(), Signals: s.signals,
 	}
+	if s.term == nil {
+		return run(ctx, h)
+	}
+	// With a terminal both outputs are one, as with a real one.
+	out := &crlf{w: s.ch}
+	in := newTyped()
+	h.Stdin, h.Stdout, h.Stderr, h.typed = in, out, out, in
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() { defer wg.Done(); in.pump(s.ch) }()
+	code := run(ctx, h)
+	s.exit(code)
+	in.end()
+	_ = s.ch.Close() // ends the pump
+	wg.Wait()
+	return code
 }
 
 // sftp serves the subsystem and answers the exit status.
