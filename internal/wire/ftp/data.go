@@ -151,16 +151,21 @@ func (c *conn) connect(ctx context.Context) (net.Conn, error) {
 // for the end of the session, which anybody on the way could have made.
 type ending struct {
 	net.Conn
-	ended   bool
-	shaking bool // the handshake is not over
+	ended bool
+	quick int // bytes that are still acknowledged at once
 }
+
+// quickBytes is how much of an encrypted data connection is acknowledged at
+// once: handshake and contents of small files.
+const quickBytes = 64 << 10
 
 func (e *ending) Read(b []byte) (int, error) {
 	n, err := e.Conn.Read(b)
 	if err == io.EOF {
 		e.ended = true
 	}
-	if e.shaking {
+	if e.quick > 0 {
+		e.quick -= n
 		quickAck(e.Conn)
 	}
 	return n, err
@@ -171,11 +176,10 @@ func (c *conn) encrypt(ctx context.Context, raw *ending) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.s.o.DataTimeout)
 	defer cancel()
 	t := tls.Server(raw, c.tlsConfig)
-	raw.shaking = true
+	raw.quick = quickBytes
 	if err := t.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	raw.shaking = false
 	return t, nil
 }
 

@@ -8,8 +8,9 @@ import (
 )
 
 // quickAck acknowledges what has arrived at once. Clients whose TLS library
-// writes a handshake in pieces wait for it with the next piece (Nagle), which
-// would cost every encrypted transfer the 40 ms of a delayed acknowledgement.
+// writes a handshake or the end of a session in pieces wait for it with the
+// next piece (Nagle), which would cost every encrypted transfer the 40 ms of a
+// delayed acknowledgement.
 func quickAck(c net.Conn) {
 	s, ok := c.(syscall.Conn)
 	if !ok {
