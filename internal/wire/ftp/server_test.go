@@ -448,7 +448,7 @@ func TestJail(t *testing.T) {
 }
 
 func TestHostile(t *testing.T) {
-	w := newWorld(t, func(o *ftp.Options, s *ftp.Settings) { o.MaxPerClient = 3 })
+	w := newWorld(t, nil)
 	p := w.connect()
 	p.send(strings.Repeat("A", 100_000))
 	p.want(500)
@@ -458,6 +458,7 @@ func TestHostile(t *testing.T) {
 	}
 	p.cmd(421, "XXXX")
 
+	w = newWorld(t, func(o *ftp.Options, _ *ftp.Settings) { o.MaxPerClient = 3 })
 	var held []*peer
 	for range 3 {
 		held = append(held, w.login("ann"))
@@ -473,12 +474,10 @@ func TestHostile(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	w := newWorld(t, func(o *ftp.Options, _ *ftp.Settings) {
-		o.LoginTimeout, o.DataTimeout = 100*time.Millisecond, 50*time.Millisecond
-	})
-	p := w.connect()
-	p.want(421)
-	p = w.login("ann")
+	w := newWorld(t, func(o *ftp.Options, _ *ftp.Settings) { o.LoginTimeout = 50 * time.Millisecond })
+	w.connect().want(421)
+	w = newWorld(t, func(o *ftp.Options, _ *ftp.Settings) { o.DataTimeout = 50 * time.Millisecond })
+	p := w.login("ann")
 	p.cmd(229, "EPSV")
 	p.cmd(425, "LIST")
 }
