@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"manifold/internal/fs"
@@ -34,6 +35,8 @@ type conn struct {
 	r           *bufio.Reader
 	cancel      context.CancelFunc
 	from, local netip.AddrPort
+	since       time.Time
+	name        atomic.Pointer[string] // of the account, nil until logged in
 	set         Settings
 	implicit    bool
 	tlsConfig   *tls.Config // of this connection and its data connections
@@ -71,7 +74,7 @@ type conn struct {
 func newConn(s *Server, nc net.Conn, implicit bool) *conn {
 	return &conn{
 		s: s, nc: nc, c: nc, r: bufio.NewReaderSize(nc, 4096), implicit: implicit, set: s.o.Settings(),
-		from: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()), hash: defaultHash, facts: defaultFacts, ascii: true,
+		from: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()), hash: defaultHash, facts: defaultFacts, ascii: true, since: time.Now(),
 		drains: make(chan struct{}, maxDrains),
 	}
 }
@@ -88,8 +91,11 @@ func (c *conn) serve(ctx context.Context) {
 	}()
 	defer c.recovered(ctx)
 	_ = c.nc.SetDeadline(time.Now().Add(c.s.o.LoginTimeout))
-	if c.implicit && !c.startTLS(ctx) {
-		return
+	if c.implicit {
+		if !c.startTLS(ctx) {
+			return
+		}
+		c.private = true
 	}
 	greeting := c.set.Greeting
 	if greeting == "" {
@@ -347,6 +353,7 @@ func (c *conn) startTLS(ctx context.Context) bool {
 	// Tickets under a key of this connection alone bind data connections that
 	// resume a session to it: whoever resumes holds the control connection.
 	c.tlsConfig = base.Clone()
+	c.tlsConfig.NextProtos = nil // those of HTTP would refuse clients that ask for "ftp"
 	c.tlsConfig.MinVersion = max(c.tlsConfig.MinVersion, tls.VersionTLS12)
 	var key [32]byte
 	_, _ = rand.Read(key[:])

@@ -39,7 +39,7 @@ func (c *conn) auth(ctx context.Context, arg string) {
 		c.quit = true
 		return
 	}
-	c.user, c.anonymous, c.pbsz, c.private = "", false, false, false
+	c.user, c.anonymous = "", false
 }
 
 func (c *conn) pbszCmd(_ context.Context, _ string) {
@@ -143,5 +143,6 @@ func (c *conn) enter(ctx context.Context, a *Account) error {
 		return err
 	}
 	c.account, c.caller, c.tree, c.cwd = a, caller, tree, cwd
+	c.name.Store(&a.User)
 	return nil
 }

@@ -136,6 +136,7 @@ type world struct {
 	users    *users
 	ports    *ports
 	seen     *seen
+	server   *ftp.Server
 	addr     string
 	implicit string
 	dir      string
@@ -156,7 +157,7 @@ func newWorld(t testing.TB, ch change) *world {
 	cert := w.certificate()
 	o := ftp.Options{
 		FS: w.fs, Auth: w.users, Ports: w.ports, Observer: w.seen, FailDelay: -1,
-		TLS: func() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{cert}} },
+		TLS: func() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}} },
 	}
 	set := ftp.Settings{AllowUnencrypted: true, ChrootUsers: true, ExpandWildcards: true}
 	if ch != nil {
@@ -165,6 +166,7 @@ func newWorld(t testing.TB, ch change) *world {
 	o.Settings = func() ftp.Settings { return set }
 	s, err := ftp.New(o)
 	must(t, err)
+	w.server = s
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	listen := func(implicit bool) string {

@@ -113,7 +113,8 @@ type Options struct {
 	Ports Ports
 	// Settings are asked for every connection; nil: the zero value.
 	Settings func() Settings
-	// TLS is asked for every connection, so that certificates can change; nil:
+	// TLS is asked for every connection, so that certificates can change; the
+	// configuration is copied, with ticket keys and protocols of its own. nil:
 	// there is no TLS.
 	TLS func() *tls.Config
 	// Identities shows owners; nil is identity.Numeric.
@@ -266,6 +267,48 @@ func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.mu.conns)
+}
+
+// A Client is a connection as administrators see it.
+type Client struct {
+	Addr netip.AddrPort
+	// User is the name of the account, "" until logged in.
+	User  string
+	Since time.Time
+}
+
+func (c *conn) client() Client {
+	k := Client{Addr: c.from, Since: c.since}
+	if n := c.name.Load(); n != nil {
+		k.User = *n
+	}
+	return k
+}
+
+// Clients lists the connections.
+func (s *Server) Clients() []Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Client, 0, len(s.mu.conns))
+	for c := range s.mu.conns {
+		out = append(out, c.client())
+	}
+	return out
+}
+
+// Disconnect ends the connections of an account that was taken away or
+// changed, and answers how many there were.
+func (s *Server) Disconnect(user string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.mu.conns {
+		if k := c.client(); k.User == user && user != "" {
+			c.cancel()
+			n++
+		}
+	}
+	return n
 }
 
 func (s *Server) start(ctx context.Context, nc net.Conn, implicit bool) {

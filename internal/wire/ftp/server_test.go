@@ -534,3 +534,18 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestDisconnect(t *testing.T) {
+	w := newWorld(t, nil)
+	p, q := w.login("ann"), w.login("jailed")
+	if l := w.server.Clients(); len(l) != 2 || l[0].User == l[1].User || l[0].Since.IsZero() {
+		t.Errorf("%+v", l)
+	}
+	if n := w.server.Disconnect("ann"); n != 1 {
+		t.Errorf("%d ended", n)
+	}
+	if code, text := p.reply(); code != 0 {
+		t.Errorf("%s", text)
+	}
+	q.cmd(257, "PWD")
+}

@@ -36,6 +36,8 @@ type conn struct {
 	nc     net.Conn
 	from   netip.AddrPort
 	cancel context.CancelFunc
+	since  time.Time
+	name   atomic.Pointer[string] // of the account, nil until logged in
 }
 
 type accountKey struct{}
@@ -135,6 +137,7 @@ func (c *conn) serve(ctx context.Context) {
 	if !ok {
 		return
 	}
+	c.name.Store(&l.account.User)
 	c.login(Login{User: sc.User(), Client: c.from, Method: l.method, Key: l.key, OK: true})
 	t.idle.Store(int64(c.s.o.IdleTimeout))
 	_ = c.nc.SetWriteDeadline(time.Time{})

@@ -226,8 +226,50 @@ func (s *Server) Connections() int {
 	return len(s.mu.conns)
 }
 
+// A Client is a connection as administrators see it.
+type Client struct {
+	Addr netip.AddrPort
+	// User is the name of the account, "" until logged in.
+	User  string
+	Since time.Time
+}
+
+func (c *conn) client() Client {
+	k := Client{Addr: c.from, Since: c.since}
+	if n := c.name.Load(); n != nil {
+		k.User = *n
+	}
+	return k
+}
+
+// Clients lists the connections.
+func (s *Server) Clients() []Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Client, 0, len(s.mu.conns))
+	for c := range s.mu.conns {
+		out = append(out, c.client())
+	}
+	return out
+}
+
+// Disconnect ends the connections of an account that was taken away or
+// changed, and answers how many there were.
+func (s *Server) Disconnect(user string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.mu.conns {
+		if k := c.client(); k.User == user && user != "" {
+			c.cancel()
+			n++
+		}
+	}
+	return n
+}
+
 func (s *Server) start(ctx context.Context, nc net.Conn) {
-	c := &conn{s: s, nc: nc, from: addrPort(nc.RemoteAddr())}
+	c := &conn{s: s, nc: nc, from: addrPort(nc.RemoteAddr()), since: time.Now()}
 	ctx, c.cancel = context.WithCancel(ctx)
 	who := c.from.Addr()
 	s.mu.Lock()

@@ -456,6 +456,23 @@ func TestLimits_idle(t *testing.T) {
 	}
 }
 
+func TestDisconnect(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client("ann")
+	w.client("reader")
+	<-w.seen.logins
+	<-w.seen.logins
+	if l := w.server.Clients(); len(l) != 2 || l[0].User == l[1].User {
+		t.Errorf("%+v", l)
+	}
+	if n := w.server.Disconnect("ann"); n != 1 {
+		t.Errorf("%d ended", n)
+	}
+	if err := c.Wait(); err == nil {
+		t.Error("the connection ended without an error")
+	}
+}
+
 func TestKeys(t *testing.T) {
 	for _, kt := range []ssh.KeyType{ssh.Ed25519, ssh.ECDSA} {
 		k, err := ssh.GenerateHostKey(kt, "host")
