@@ -157,7 +157,9 @@ func newWorld(t testing.TB, ch change) *world {
 	cert := w.certificate()
 	o := ftp.Options{
 		FS: w.fs, Auth: w.users, Ports: w.ports, Observer: w.seen, FailDelay: -1,
-		TLS: func() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}} },
+		TLS: func() *tls.Config {
+			return &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}
+		},
 	}
 	set := ftp.Settings{AllowUnencrypted: true, ChrootUsers: true, ExpandWildcards: true}
 	if ch != nil {
