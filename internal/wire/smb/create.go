@@ -240,10 +240,10 @@ func (r *request) parseCreate(q *createParams) status {
 		return stInvalidParameter
 	case q.options&optDirectory != 0 && q.options&optNonDirectory != 0:
 		return stInvalidParameter
-	case q.attrs&^0x7fb7 != 0:
-		return stInvalidParameter
 	case q.access == 0, q.access&0x0ce0fe00 != 0:
 		return stAccessDenied
+	case q.attrs&^0x7fb7 != 0:
+		return stInvalidParameter
 	case q.access&accessSystemSecurity != 0:
 		return stPrivilegeNotHeld
 	case q.options&optDirectory != 0 && (disp == 0 || disp == 4 || disp == 5):

@@ -180,6 +180,7 @@ func (r *request) admit() status {
 	}
 	related := r.hdr.flags&flagRelated != 0
 	if related && r.index == 0 {
+		ch.failed = stInvalidParameter
 		return stInvalidParameter
 	}
 	if related {
@@ -406,9 +407,6 @@ func (r *request) file(id []byte) (*open, status) {
 			return nil, r.ch.failed
 		}
 		if r.ch.open == nil {
-			if r.hdr.flags&flagRelated != 0 {
-				return nil, stInvalidParameter
-			}
 			return nil, stFileClosed
 		}
 		return r.usable(r.ch.open)

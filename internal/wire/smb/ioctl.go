@@ -60,7 +60,7 @@ func (r *request) ioctl() status {
 		return stInvalidParameter
 	}
 	out, st := r.control(code, p[8:24], in, limit)
-	if st.failed() && !(st == stInvalidParameter && len(out) > 0) {
+	if st.failed() && len(out) == 0 {
 		return st
 	}
 	if len(out) > limit {
@@ -105,6 +105,9 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 	case fsctlPipeWait:
 		return nil, stNotSupported
 	case fsctlInterfaces:
+		if le.Uint64(id) != ^uint64(0) || le.Uint64(id[8:]) != ^uint64(0) {
+			return nil, stInvalidParameter
+		}
 		return r.interfaces(limit)
 	case fsctlValidateNegotiate:
 		return r.validateNegotiate(in, limit)

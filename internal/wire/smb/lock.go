@@ -39,12 +39,10 @@ func (r *request) lock() status {
 	unlock := elems[0].flags&lockUnlock != 0
 	for i, e := range elems {
 		switch {
-		case unlock && e.flags != lockUnlock:
-			if i == 0 || e.flags&lockUnlock == 0 {
-				return stInvalidParameter
-			}
+		case unlock && i == 0 && e.flags != lockUnlock:
 			return stInvalidParameter
-		case unlock:
+		case unlock: // what is wrong further on is found when its turn comes
+			continue
 		case e.flags&^(lockShared|lockExclusive|lockImmediate) != 0,
 			e.flags&(lockShared|lockExclusive) == 0, e.flags&(lockShared|lockExclusive) == lockShared|lockExclusive:
 			return stInvalidParameter
@@ -138,6 +136,9 @@ func (r *request) lockOne(o *open, e lockElem) status {
 
 func (r *request) unlock(o *open, elems []lockElem, seq uint32) status {
 	for _, e := range elems {
+		if e.flags != lockUnlock {
+			return stInvalidParameter
+		}
 		if err := r.c.s.o.FS.Unlock(r.ctx, r.caller, o.lockRequest(e)); err != nil {
 			if fs.KindOf(err) == fs.NoLock {
 				return stRangeNotLocked

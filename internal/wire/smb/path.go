@@ -93,7 +93,7 @@ func (r *request) walk(path string) (t target, st status) {
 			return t, stObjectNameInvalid
 		}
 		if strings.ContainsRune(p, ':') {
-			return t, stNotADirectory
+			return t, stObjectNameInvalid
 		}
 		n, st := r.step(t.dir, p)
 		if st != stOK {

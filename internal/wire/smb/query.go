@@ -93,8 +93,8 @@ func (r *request) queryInfo() status {
 
 // fixedSizes is what a buffer must hold at least.
 var fixedSizes = map[byte]int{
-	fiBasic: 40, fiStandard: 24, fiInternal: 8, fiEA: 4, fiAccess: 4, fiName: 4, fiPosition: 8, fiMode: 4, fiAlignment: 4, fiAll: 100,
-	fiAlternateName: 4, fiStream: 0, fiPipe: 8, fiPipeLocal: 40, fiCompression: 16, fiNetworkOpen: 56, fiAttributeTag: 8,
+	fiBasic: 40, fiStandard: 24, fiInternal: 8, fiEA: 4, fiAccess: 4, fiName: 8, fiPosition: 8, fiMode: 4, fiAlignment: 4, fiAll: 104,
+	fiAlternateName: 8, fiStream: 32, fiPipe: 8, fiPipeLocal: 40, fiCompression: 16, fiNetworkOpen: 56, fiAttributeTag: 8,
 	fiNormalizedName: 4, fiStandardLink: 16, fiID: 24, fiFullEA: 0,
 }
 
@@ -302,7 +302,7 @@ func (r *request) queryFS(o *open, class byte, limit int) ([]byte, status) {
 	if o.handle == nil {
 		return nil, stInvalidDeviceRequest
 	}
-	least := map[byte]int{1: 18, 3: 24, 4: 8, 5: 12, 6: 48, 7: 32, 8: 64, 11: 28}
+	least := map[byte]int{1: 24, 3: 24, 4: 8, 5: 16, 6: 48, 7: 32, 8: 64, 11: 28}
 	n, known := least[class]
 	if !known {
 		return nil, stInvalidInfoClass
@@ -358,8 +358,11 @@ func (r *request) queryFS(o *open, class byte, limit int) ([]byte, status) {
 		b = le.AppendUint32(b, fs.MaxName)
 		b = le.AppendUint32(b, uint32(len(name)))
 		return append(b, name...), stOK
-	case 6: // quota control
-		return nil, stNotSupported
+	case 6: // quota control: none is kept by user
+		b := appendZero(nil, 24)
+		b = le.AppendUint64(b, ^uint64(0))
+		b = le.AppendUint64(b, ^uint64(0))
+		return appendZero(b, 8), stOK
 	case 8: // object id
 		b := append([]byte(nil), st.FSID[:]...)
 		return appendZero(b, 48), stOK

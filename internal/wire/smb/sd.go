@@ -44,7 +44,9 @@ func encodeSD(ctx context.Context, p Principals, a *fs.ACL, parts uint32) []byte
 		le.PutUint32(b[8:], uint32(len(b)))
 		b = append(b, p.SID(ctx, a.Group)...)
 	}
-	if parts&secDACL != 0 && control&sdDACLPresent != 0 {
+	if parts&secDACL != 0 && isNoList(a) {
+		control |= sdDACLPresent
+	} else if parts&secDACL != 0 && control&sdDACLPresent != 0 {
 		at := len(b)
 		le.PutUint32(b[16:], uint32(at))
 		b = append(b, 2, 0, 0, 0)
@@ -60,6 +62,14 @@ func encodeSD(ctx context.Context, p Principals, a *fs.ACL, parts uint32) []byte
 	}
 	le.PutUint16(b[2:], control)
 	return b
+}
+
+// noList stands for a descriptor whose list is absent, which grants everything:
+// unlike a list with that one entry it is not marked as present.
+func noList() []fs.ACE { return []fs.ACE{{Trustee: identity.Everyone, Rights: fileAll}} }
+
+func isNoList(a *fs.ACL) bool {
+	return a.Control&fs.ACLPresent == 0 && len(a.Entries) == 1 && a.Entries[0] == noList()[0]
 }
 
 // decodeSD reads a security descriptor. has tells which parts are there.
@@ -107,8 +117,7 @@ func decodeSD(ctx context.Context, p Principals, b []byte) (a fs.ACL, has uint32
 	}
 	has |= secDACL
 	if off == 0 { // no list: everybody may everything
-		a.Control |= fs.ACLPresent
-		a.Entries = []fs.ACE{{Trustee: identity.Everyone, Rights: fileAll}}
+		a.Entries = noList()
 		return a, has, stOK
 	}
 	a.Control |= fs.ACLPresent
@@ -212,8 +221,7 @@ func (r *request) setSD(ctx context.Context, o *open, b []byte, parts uint32, fr
 	if parts&secDACL != 0 {
 		set.Control, set.Entries = a.Control, a.Entries
 		if has&secDACL == 0 {
-			set.Control |= fs.ACLPresent
-			set.Entries = []fs.ACE{{Trustee: identity.Everyone, Rights: fileAll}}
+			set.Entries = noList()
 		}
 	} else if set.Owner == 0 && set.Group == 0 {
 		return stOK

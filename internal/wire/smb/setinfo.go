@@ -296,6 +296,9 @@ func (r *request) rename(ctx context.Context, o *open, in []byte) status {
 	if st := s.shareDelete(o); st != stOK {
 		return st
 	}
+	if s.parentBusy(t.dir) {
+		return stSharingViolation
+	}
 	a, stored, found, st := r.lookup(ctx, &t)
 	if st != stOK {
 		return st
@@ -380,6 +383,21 @@ func (s *Server) shareDelete(o *open) status {
 		}
 	}
 	return stOK
+}
+
+// parentBusy tells whether an open of a directory forbids to put a name there:
+// who holds it with the right to delete, or does not share writing.
+func (s *Server) parentBusy(dir fs.Node) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.files[fileKey{node: dir}]; f != nil {
+		for _, x := range f.opens {
+			if shareConflict(fs.RightAddFile, fs.ShareRead|fs.ShareWrite, x) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // breakHandles breaks the handle caches of a file that is to be replaced. busy
