@@ -274,6 +274,9 @@ func (m *mech) onAuthenticate(ctx context.Context, in []byte) error {
 	if len(a.nt) < 16+28 {
 		return ErrDenied
 	}
+	if !validBlob(a.nt[16:]) {
+		return ErrMalformed
+	}
 	key := mac(acct.NTHash[:], utf16le(strings.ToUpper(id.User)), utf16le(id.Domain))
 	proof := mac(key, m.challenge[24:32], a.nt[16:])
 	if !hmac.Equal(proof, a.nt[:16]) {
@@ -311,6 +314,24 @@ func (m *mech) exchange(id *Identity, base []byte, a *authenticate) error {
 		c.XORKeyStream(id.Key[:], a.key)
 	}
 	return nil
+}
+
+// validBlob tells whether an NTLMv2 blob has its version and pairs with an end.
+func validBlob(b []byte) bool {
+	if b[0] != 1 || b[1] != 1 {
+		return false
+	}
+	for b = b[28:]; len(b) >= 4; {
+		id, n := binary.LittleEndian.Uint16(b), int(binary.LittleEndian.Uint16(b[2:]))
+		if id == 0 {
+			return n == 0
+		}
+		if n > len(b)-4 {
+			return false
+		}
+		b = b[4+n:]
+	}
+	return false
 }
 
 // avFlags finds MsvAvFlags in the pairs of an NTLMv2 blob.

@@ -213,25 +213,27 @@ func (r *request) parseCreate(q *createParams) status {
 	if q.ctx.lease == nil && q.level == oplockLease {
 		q.level = oplockNone
 	}
+	if r.c.dialect < dialect210 {
+		q.ctx.lease = nil
+	}
 	if q.level == oplockLease && r.c.dialect < dialect210 || q.ctx.badLease {
 		q.level = oplockNone
 	}
 	if q.ctx.lease != nil && q.ctx.lease.v2 && r.c.dialect < dialect300 {
 		q.ctx.lease = nil
 	}
-	if q.level != oplockLease {
+	if q.level != oplockLease && q.ctx.reconnect == nil {
 		q.ctx.lease = nil
 	}
 	if r.c.dialect < dialect300 && (q.ctx.durable == 2 || q.ctx.reconnect2) {
 		q.ctx.durable, q.ctx.reconnect, q.ctx.reconnect2 = 0, nil, false
 	}
-	if le.Uint32(p[4:]) > 3 {
-		return status(0xC00000A5)
-	}
 	if q.ctx.reconnect != nil {
 		return stOK
 	}
 	switch {
+	case le.Uint32(p[4:]) > 3:
+		return stBadImpersonationLevel
 	case q.options&0xff000000 != 0:
 		return stInvalidParameter
 	case q.options&optUnsupported != 0:
@@ -470,14 +472,16 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 	if overwrite {
 		access |= fs.RightModify
 	}
-	if t.stream != "" {
-		ss, err := srv.o.FS.Streams(r.ctx, fs.SystemCaller(), a.Node)
-		if err == nil {
+	var streams []fs.StreamInfo
+	if t.stream != "" || access&fs.RightDelete != 0 {
+		if ss, err := srv.o.FS.Streams(r.ctx, fs.SystemCaller(), a.Node); err == nil {
 			for _, s := range ss {
-				if equalFold(s.Name, t.stream) {
+				if t.stream != "" && equalFold(s.Name, t.stream) {
 					key.stream = s.ID
+					t.stream = s.Name
 				}
 			}
+			streams = ss
 		}
 	}
 	srv.mu.Lock()
@@ -487,6 +491,18 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 	}
 	if t.stream != "" && key.stream == 0 {
 		return nil, stOK
+	}
+	if t.stream == "" && access&fs.RightDelete != 0 {
+		// Deleting a file deletes its streams.
+		for _, s := range streams {
+			if sf := srv.files[fileKey{a.Node, s.ID}]; sf != nil {
+				for _, x := range sf.opens {
+					if shareConflict(fs.RightDelete, fs.ShareAll, x) {
+						return nil, stSharingViolation
+					}
+				}
+			}
+		}
 	}
 	f := srv.files[key]
 	if f == nil {
@@ -525,7 +541,7 @@ func (r *request) newOpen(q *createParams, t *target, h fs.Handle, res *fs.OpenR
 	o := &open{
 		s: srv, handle: h, node: h.Node(), stream: h.Stream(), isDir: res.Attr.Type == fs.Directory && h.Stream() == 0,
 		symlink: res.Attr.Type == fs.Symlink, granted: h.Granted() & fileAll, share: q.share, options: q.options, created: srv.o.Now(),
-		guid: r.c.clientGUID, user: r.caller.Cred.User, sess: r.sess, tree: r.tree, conn: r.c, path: t.path, dir: t.dir, name: stored,
+		guid: r.c.clientGUID, user: r.caller.Cred.User, sess: r.sess, tree: r.tree, conn: r.c, path: t.stored(stored), dir: t.dir, name: stored,
 		sname: t.stream, doom: q.options&optDeleteOnClose != 0, appID: q.ctx.appID, isCreate: res.Action == fs.OpenCreated,
 		mode: q.options & 0x1e, chanSeq: uint16(r.hdr.status),
 	}
@@ -596,6 +612,9 @@ func (r *request) afterOpen(q *createParams, t *target, o *open, res *fs.OpenRes
 				_ = f.RemoveStream(ctx, fs.SystemCaller(), o.node, s.ID)
 			}
 		}
+	}
+	if q.options&optDeleteOnClose != 0 && res.Action != fs.OpenCreated {
+		r.c.s.contendHandle(o)
 	}
 	created := res.Action != fs.OpenOpened
 	if q.ctx.hasSD && res.Action == fs.OpenCreated && o.stream == 0 {
@@ -685,7 +704,7 @@ func (r *request) createReply(q *createParams, o *open, res *fs.OpenResult) stat
 		le.PutUint64(d[8:], volumeID(srv))
 		add("QFid", d)
 	}
-	if o.durable == 1 {
+	if o.durable == 1 && q.ctx.durable == 1 {
 		add("DHnQ", make([]byte, 8))
 	}
 	if o.durable == 2 && q.ctx.durable == 2 {

@@ -93,12 +93,13 @@ func (s *signer) sign(msg []byte) {
 	copy(msg[48:64], out[:])
 }
 
-// verify leaves the message as it was, but for the signature.
+// verify leaves the message as it was.
 func (s *signer) verify(msg []byte) bool {
 	var got, want [16]byte
 	copy(got[:], msg[48:64])
 	clear(msg[48:64])
 	s.sum(msg, &want)
+	copy(msg[48:64], got[:])
 	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 

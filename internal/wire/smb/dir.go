@@ -184,8 +184,9 @@ func (r *request) visible(n fs.Node) bool {
 	if !r.tree.share.AccessBasedEnumeration {
 		return true
 	}
-	got, err := r.c.s.o.FS.Access(r.ctx, r.caller, n, fs.RightRead)
-	return err == nil && got&fs.RightRead != 0
+	const need = fs.RightRead | fs.RightReadEA | fs.RightReadAttr | fs.RightReadACL
+	got, err := r.c.s.o.FS.Access(r.ctx, r.caller, n, need)
+	return err == nil && got&need == need
 }
 
 // dirWriter appends entries to a bounded buffer.

@@ -216,6 +216,9 @@ func (r *request) admit() status {
 		if related && ch.failed != 0 {
 			return ch.failed
 		}
+		if !related {
+			ch.failed = stInvalidParameter
+		}
 		return stUserSessionDeleted
 	}
 	switch r.sess.stateOn(c) {
@@ -273,7 +276,10 @@ func (r *request) checkSignature() status {
 		if r.hdr.command == cmdSessionSetup && k == nil {
 			return stOK // a binding or first exchange; see there
 		}
-		if k == nil || !k.verify(r.msg) {
+		if k == nil {
+			return stUserSessionDeleted
+		}
+		if !k.verify(r.msg) {
 			return stAccessDenied
 		}
 		r.sign = true
@@ -387,6 +393,9 @@ func (ch *chain) finish() {
 func (ch *chain) flush() {
 	if ch.at == 0 {
 		return
+	}
+	if ch.last > 0 {
+		ch.out = alignTo(ch.out, ch.at, 8) // the last of a compound, too
 	}
 	ch.finish()
 	ch.c.write(ch.out, ch.sealed)

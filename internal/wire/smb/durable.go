@@ -51,7 +51,7 @@ func (r *request) reconnect(q *createParams) status {
 	switch {
 	case !ok:
 	case q.ctx.reconnect2:
-		ok = o.durable == 2 && o.created2 == q.ctx.createGUID && o.guid == r.c.clientGUID
+		ok = o.durable == 2 && o.created2 == q.ctx.createGUID
 	default:
 		ok = o.durable == 1 && o.vol == v
 	}
@@ -88,10 +88,6 @@ func (r *request) reconnect(q *createParams) status {
 	res := fs.OpenResult{Attr: a, Action: fs.OpenOpened}
 	rq := createParams{ctx: createContexts{maximal: q.ctx.maximal, diskID: q.ctx.diskID}}
 	st := r.createReply(&rq, o, &res)
-	if o.durable == 1 {
-		// The answer to DHnC is a lease or nothing.
-		return st
-	}
 	return st
 }
 

@@ -172,9 +172,6 @@ const epochDelta = 11644473600 // seconds from 1601 to 1970
 
 // filetime renders a moment in 100 ns since 1601.
 func filetime(t fs.Time) uint64 {
-	if t == (fs.Time{}) {
-		return 0
-	}
 	return uint64((t.Sec+epochDelta)*10_000_000 + int64(t.Nsec)/100)
 }
 

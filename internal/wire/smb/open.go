@@ -180,6 +180,9 @@ func (o *open) disconnect() bool {
 	if o.closed || o.durable == 0 || o.cache == nil || o.cache.state&leaseH == 0 || o.cache.breaking && o.cache.to&leaseH == 0 {
 		return false
 	}
+	if o.doom || o.file.pending {
+		return false
+	}
 	if o.durable == 1 && o.locks > 0 && o.cache.state&leaseW == 0 {
 		return false
 	}

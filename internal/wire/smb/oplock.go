@@ -1,6 +1,7 @@
 package smb
 
 import (
+	"slices"
 	"time"
 
 	"manifold/internal/fs"
@@ -124,9 +125,6 @@ func (s *Server) breakTo(c *cache, to uint32, ns *[]notice) bool {
 	heard := s.notify(c, from, to, ack, ns)
 	if !ack || !heard {
 		c.state = to
-		if ack && !heard {
-			s.lost(c, to)
-		}
 		return false
 	}
 	c.breaking, c.to, c.need = true, to, to
@@ -151,19 +149,6 @@ func (s *Server) breakTo(c *cache, to uint32, ns *[]notice) bool {
 	return true
 }
 
-// lost handles a break that nobody can hear: durable opens without a client
-// whose handle caching must go are closed.
-func (s *Server) lost(c *cache, to uint32) {
-	if to&leaseH != 0 {
-		return
-	}
-	for _, o := range c.opens {
-		if o.sess == nil {
-			go s.closeOpen(s.ctx, o)
-		}
-	}
-}
-
 func (c *cache) settle() {
 	c.breaking = false
 	c.timer.Stop()
@@ -174,20 +159,10 @@ func (c *cache) settle() {
 func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool {
 	var n notice
 	if l := c.lease; l != nil {
-		for x := range s.conns {
-			if x.clientGUID == l.id.client && x.negotiated {
-				usable := false
-				for _, o := range c.opens {
-					if o.conn == x {
-						usable = true
-					}
-				}
-				if n.c == nil || usable {
-					n.c = x
-				}
-				if usable {
-					break
-				}
+		for _, o := range slices.Backward(c.opens) {
+			if _, live := s.conns[o.conn]; live && o.sess != nil {
+				n.c = o.conn
+				break
 			}
 		}
 		b := make([]byte, 44)
@@ -264,6 +239,9 @@ func statOnly(access fs.Rights) bool {
 	return access&^(fs.RightReadAttr|fs.RightWriteAttr|fs.RightSynchronize) == 0
 }
 
+// statOnlyLease is the same where what is cached is cached by a lease.
+func statOnlyLease(access fs.Rights) bool { return statOnly(access &^ fs.RightReadACL) }
+
 // contend breaks what is in the way of an open. It answers what to wait for,
 // and whether share modes are in the way. Needs s.mu.
 func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, overwrite bool, ns *[]notice) (wait []chan struct{}, sharing bool) {
@@ -275,6 +253,22 @@ func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, 
 	if statOnly(access) && !overwrite {
 		return nil, sharing
 	}
+	for _, o := range f.opens {
+		// Who lost its connection is not asked.
+		if o.sess == nil && (shareConflict(access, share, o) || o.cache != nil && o.cache != own && o.cache.state&leaseW != 0) {
+			done := make(chan struct{})
+			wait = append(wait, done)
+			s.wg.Add(1)
+			go func() {
+				defer s.wg.Done()
+				_ = s.closeOpen(s.ctx, o)
+				close(done)
+			}()
+		}
+	}
+	if wait != nil {
+		return wait, false
+	}
 	seen := map[*cache]bool{}
 	for _, o := range f.opens {
 		c := o.cache
@@ -282,6 +276,9 @@ func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, 
 			continue
 		}
 		seen[c] = true
+		if c.lease != nil && !overwrite && statOnlyLease(access) {
+			continue
+		}
 		mask := uint32(leaseW)
 		if sharing {
 			mask = leaseH
@@ -291,15 +288,18 @@ func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, 
 		}
 		to := c.state &^ mask
 		if overwrite {
-			to &^= leaseR | leaseH
-		}
-		if c.lease == nil {
-			to &^= leaseH | leaseW
+			to = 0
 		}
 		if c.state&^to == 0 {
+			if c.breaking && c.state&mask != 0 {
+				wait = append(wait, c.done)
+			}
 			continue
 		}
-		must := c.state&mask != 0
+		if c.lease == nil {
+			to &= leaseR
+		}
+		must := c.state&mask != 0 || overwrite && c.breaking
 		if s.breakTo(c, to, ns) && must {
 			wait = append(wait, c.done)
 		}
@@ -331,7 +331,7 @@ func (s *Server) grant(o *open, level byte, want *leaseRequest) {
 		if asked&leaseR == 0 {
 			asked = 0
 		}
-	} else if o.isDir || statOnly(o.granted) || level == oplockNone {
+	} else if o.isDir || level == oplockNone {
 		return
 	}
 	var own *cache
@@ -350,7 +350,7 @@ func (s *Server) grant(o *open, level byte, want *leaseRequest) {
 		if own != nil && c == own {
 			continue
 		}
-		if !statOnly(x.granted) || c != nil && c.state&leaseW != 0 {
+		if !statOnly(x.granted) || c != nil && c.state != 0 {
 			granted &^= leaseW
 		}
 		if c == nil {
@@ -390,7 +390,7 @@ func (s *Server) grant(o *open, level byte, want *leaseRequest) {
 		}
 		l.cache = own
 		s.leases[l.id] = l
-	} else if !own.breaking && granted&own.state == own.state && granted != own.state {
+	} else if !own.breaking && granted == asked && granted&own.state == own.state && granted != own.state {
 		own.state = granted
 		own.lease.epoch++
 	}
@@ -583,13 +583,13 @@ func (s *Server) acknowledge(c *cache, state uint32, ns *[]notice) {
 		c.settle()
 		return
 	}
-	c.timer.Stop()
-	done := c.done
-	c.breaking = false
-	if s.breakTo(c, need, ns) {
-		// Who waited for the first break goes on and looks again.
-		close(done)
-		return
+	// Who waited for the first break goes on and looks again.
+	c.settle()
+	to := need
+	if c.lease != nil && state&leaseH != 0 && need&leaseR == 0 {
+		to |= leaseR // step by step
 	}
-	close(done)
+	if s.breakTo(c, to, ns) {
+		c.need = need
+	}
 }

@@ -20,8 +20,18 @@ type target struct {
 	stream string
 	// hasStream says that a stream was named, be it the default one.
 	hasStream bool
-	dirType   bool // ::$INDEX_ALLOCATION
-	path      string
+	dirType   bool   // ::$INDEX_ALLOCATION
+	path      string // as it was asked for
+	base      string // of the directory, as its names are stored, with a backslash
+}
+
+// stored is the path with the names as they are stored, given the last.
+func (t *target) stored(name string) string {
+	p := t.base + name
+	if t.stream != "" {
+		p += ":" + t.stream
+	}
+	return p
 }
 
 const badNameChars = "\"*/:<>?|"
@@ -65,6 +75,7 @@ func (r *request) walk(path string) (t target, st status) {
 	if path == "" {
 		return t, stOK
 	}
+	path = strings.ReplaceAll(path, "/", "\\")
 	if path[0] == '\\' {
 		return t, stInvalidParameter
 	}
@@ -82,6 +93,7 @@ func (r *request) walk(path string) (t target, st status) {
 		return t, stObjectNameInvalid
 	}
 	t.stream, t.hasStream, t.dirType = stream, has, dirType
+	t.base = ""
 	for _, p := range parts[:len(parts)-1] {
 		if p == "." {
 			return t, stObjectNameInvalid
@@ -95,11 +107,12 @@ func (r *request) walk(path string) (t target, st status) {
 		if strings.ContainsRune(p, ':') {
 			return t, stObjectNameInvalid
 		}
-		n, st := r.step(t.dir, p)
+		n, stored, st := r.step(t.dir, p)
 		if st != stOK {
 			return t, st
 		}
 		t.dir = n
+		t.base += stored + "\\"
 	}
 	if name == "" && has && len(parts) == 1 {
 		return t, stOK // a stream of the root
@@ -115,22 +128,22 @@ func (r *request) walk(path string) (t target, st status) {
 }
 
 // step goes down one directory.
-func (r *request) step(dir fs.Node, name string) (fs.Node, status) {
-	a, _, err := r.c.s.o.FS.LookupFold(r.ctx, r.caller, dir, name, fs.AttrType)
+func (r *request) step(dir fs.Node, name string) (fs.Node, string, status) {
+	a, stored, err := r.c.s.o.FS.LookupFold(r.ctx, r.caller, dir, name, fs.AttrType)
 	switch k := fs.KindOf(err); {
 	case err == nil:
 	case k == fs.NotExist, k == fs.NotDir, k == fs.NameInvalid:
-		return fs.Node{}, stObjectPathNotFound
+		return fs.Node{}, "", stObjectPathNotFound
 	default:
-		return fs.Node{}, statusOf(err)
+		return fs.Node{}, "", statusOf(err)
 	}
 	if a.Type == fs.Symlink {
-		return fs.Node{}, stStoppedOnSymlink
+		return fs.Node{}, "", stStoppedOnSymlink
 	}
 	if a.Type != fs.Directory {
-		return fs.Node{}, stObjectPathNotFound
+		return fs.Node{}, "", stObjectPathNotFound
 	}
-	return a.Node, stOK
+	return a.Node, stored, stOK
 }
 
 // lookup finds a name; found is false if there is none.

@@ -40,8 +40,9 @@ type Server struct {
 	leases    map[leaseID]*lease
 	clients   map[[16]byte]int // connections by client GUID
 
-	names  nameLocks
-	nextID atomic.Uint64
+	names       nameLocks
+	nextID      atomic.Uint64
+	nextSession atomic.Uint32
 }
 
 // ErrShutdown says that the server takes no more listeners.
@@ -62,6 +63,7 @@ func New(ctx context.Context, o Options) *Server {
 	var seed [8]byte
 	_, _ = rand.Read(seed[:])
 	s.nextID.Store(uint64(binary.LittleEndian.Uint32(seed[:])) << 8)
+	s.nextSession.Store(binary.LittleEndian.Uint32(seed[4:]) >> 1)
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	return s
 }

@@ -145,6 +145,9 @@ func (s *session) end(lost bool) {
 	}
 }
 
+// maxChannels bounds the connections of one session.
+const maxChannels = 32
+
 const (
 	setupBinding = 1
 
@@ -174,10 +177,14 @@ func (r *request) sessionSetup() status {
 		}
 	case r.hdr.sessionID == 0:
 		s = &session{
-			s: srv, id: srv.newID(), created: srv.o.Now(), dialect: c.dialect, cipher: c.cipher, guid: c.clientGUID,
+			s: srv, id: uint64(srv.nextSession.Add(1)), created: srv.o.Now(), dialect: c.dialect, cipher: c.cipher, guid: c.clientGUID,
 			channels: map[*conn]*channel{}, trees: map[uint32]*tree{}, opens: map[*open]struct{}{},
 		}
 		srv.mu.Lock()
+		// Some clients keep only the low half of an id.
+		for s.id == 0 || srv.sessions[s.id] != nil {
+			s.id = uint64(srv.nextSession.Add(1))
+		}
 		if srv.draining || len(srv.sessions) >= srv.o.MaxSessions {
 			srv.mu.Unlock()
 			return stInsufficientResources
@@ -241,9 +248,6 @@ func (s *session) mustSignLocked() bool { return s.signing && s.state == session
 // bind finds the session of another connection that this one joins.
 func (r *request) bind() (*session, status) {
 	c, srv := r.c, r.c.s
-	if c.dialect < dialect300 {
-		return nil, stRequestNotAccepted
-	}
 	srv.mu.Lock()
 	s := srv.sessions[r.hdr.sessionID]
 	srv.mu.Unlock()
@@ -254,24 +258,29 @@ func (r *request) bind() (*session, status) {
 	defer s.mu.Unlock()
 	ch := s.channels[c]
 	switch {
-	case r.hdr.flags&flagSigned == 0 || s.keys == nil:
-		return nil, stInvalidParameter
 	case ch != nil && ch.bound:
 		return nil, stRequestNotAccepted
-	case s.state != sessionValid:
+	case s.state != sessionValid || s.keys == nil:
 		return nil, stRequestNotAccepted
+	case s.keys.sign.alg == signGMAC && c.signAlg != signGMAC:
+		return nil, stRequestOutOfSequence
+	case s.keys.sign.alg != signGMAC && c.signAlg == signGMAC:
+		return nil, stNotSupported
+	case c.dialect < dialect300:
+		return nil, stRequestNotAccepted
+	case r.hdr.flags&flagSigned == 0:
+		return nil, stInvalidParameter
 	case s.ident != nil && (s.ident.Guest || s.ident.Anonymous):
 		return nil, stNotSupported
-	case s.dialect != c.dialect || s.guid != c.clientGUID:
+	case s.dialect != c.dialect || s.cipher != c.cipher:
 		return nil, stInvalidParameter
-	case s.cipher != c.cipher:
-		return nil, stInvalidParameter
-	case s.keys.sign.alg != c.signAlg && c.dialect >= dialect311:
-		return nil, stRequestNotAccepted
 	case r.ch.sealed == nil && !r.sign && !s.keys.sign.verify(r.msg):
 		return nil, stAccessDenied
 	}
 	if ch == nil {
+		if len(s.channels) >= maxChannels {
+			return nil, stInsufficientResources
+		}
 		s.channels[c] = &channel{preauth: c.preauth}
 		c.mu.Lock()
 		c.sessions[s.id] = s

@@ -345,12 +345,12 @@ func (r *request) rename(ctx context.Context, o *open, in []byte) status {
 	for _, x := range s.opens {
 		if x.node == o.node && x.dir == oldDir && x.name == oldName {
 			x.dir, x.name = t.dir, target
-			x.path = t.path
+			x.path = t.base + target
 			if x.sname != "" {
 				x.path += ":" + x.sname
 			}
 		} else if x.tree == r.tree && strings.HasPrefix(x.path, oldPath+"\\") {
-			x.path = t.path + x.path[len(oldPath):]
+			x.path = t.base + target + x.path[len(oldPath):]
 		}
 	}
 	s.mu.Unlock()
@@ -453,7 +453,7 @@ func (r *request) renameStream(ctx context.Context, o *open, name string, replac
 			return stObjectNameCollision
 		}
 		if _, busy := r.c.s.fileOf(fileKey{o.node, x.ID}); busy {
-			return stInvalidParameter
+			return stSharingViolation
 		}
 		if err := f.RemoveStream(ctx, r.caller, o.node, x.ID); err != nil {
 			return statusOf(err)

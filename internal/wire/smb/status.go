@@ -78,6 +78,8 @@ const (
 	stDuplicateObjectID      status = 0xC000022A
 	stNotSameDevice          status = 0xC00000D4
 	stTooManyLinks           status = 0xC0000265
+	stRequestOutOfSequence   status = 0xC000042A
+	stBadImpersonationLevel  status = 0xC00000A5
 	stPathNotCovered         status = 0xC0000257
 	stNotAReparsePoint       status = 0xC0000275
 	stIOReparseTagInvalid    status = 0xC0000276
