@@ -49,13 +49,14 @@ type conn struct {
 	async    map[uint64]*request
 	nextID   uint64
 	closed   bool
-	unacked  bool // test control: breaks to this connection are not heard
+	gone     chan struct{} // closed when nothing of it is left
+	unacked  bool          // test control: breaks to this connection are not heard
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
 		s: s, nc: nc, remote: addrOf(nc), credits: newCreditWindow(s.o.MaxCredits),
-		sessions: map[uint64]*session{}, pending: map[uint64]*request{}, async: map[uint64]*request{}, signAlg: signHMAC,
+		sessions: map[uint64]*session{}, pending: map[uint64]*request{}, async: map[uint64]*request{}, signAlg: signHMAC, gone: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	return c
@@ -84,6 +85,7 @@ func (c *conn) teardown() {
 		s.leave(c)
 	}
 	c.s.drop(c)
+	close(c.gone)
 }
 
 var errProtocol = errors.New("smb: protocol violation")

@@ -47,13 +47,27 @@ func (r *request) reconnect(q *createParams) status {
 	p, v := le.Uint64(q.ctx.reconnect), le.Uint64(q.ctx.reconnect[8:])
 	s.mu.Lock()
 	o := s.opens[p]
+	if o != nil && o.sess != nil && o.conn != nil && o.conn != r.c {
+		// The connection that it was lost with may not have noticed yet.
+		gone := o.conn.gone
+		s.mu.Unlock()
+		t := time.NewTimer(500 * time.Millisecond)
+		select {
+		case <-gone:
+		case <-t.C:
+		case <-r.ctx.Done():
+		}
+		t.Stop()
+		s.mu.Lock()
+		o = s.opens[p]
+	}
 	ok := o != nil && !o.closed && o.sess == nil && o.durable != 0 && o.user == r.caller.Cred.User
 	switch {
 	case !ok:
 	case q.ctx.reconnect2:
-		ok = o.durable == 2 && o.created2 == q.ctx.createGUID
+		ok = o.created2 == q.ctx.createGUID
 	default:
-		ok = o.durable == 1 && o.vol == v
+		ok = o.vol == v
 	}
 	if ok {
 		if l := o.cache.lease; l != nil {

@@ -179,8 +179,6 @@ func (r *request) changeNotify() status {
 		return stAccessDenied
 	case r.tree.share.NoChangeNotify:
 		return stNotImplemented
-	case filter&^0xfff != 0 || filter == 0:
-		return stInvalidParameter
 	}
 	if r.index != r.ch.last {
 		return stInternalError

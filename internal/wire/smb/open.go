@@ -136,6 +136,7 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 		o.timer.Stop()
 	}
 	sess := o.sess
+	var told []*open // that the directory goes
 	delete(s.opens, o.id)
 	s.dropCache(o)
 	if f := o.file; f != nil {
@@ -148,6 +149,9 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 		f.locks -= o.locks
 		if o.doom {
 			f.pending = true
+			if o.isDir {
+				told = append(told, f.opens...)
+			}
 		}
 		if len(f.opens) == 0 {
 			delete(s.files, f.key)
@@ -158,6 +162,14 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 		sess.mu.Lock()
 		delete(sess.opens, o)
 		sess.mu.Unlock()
+	}
+	for _, x := range told {
+		x.mu.Lock()
+		w := x.notify
+		x.mu.Unlock()
+		if w != nil {
+			w.end(stDeletePending)
+		}
 	}
 	o.cancel()
 	o.mu.Lock()
@@ -180,7 +192,7 @@ func (o *open) disconnect() bool {
 	if o.closed || o.durable == 0 || o.cache == nil || o.cache.state&leaseH == 0 || o.cache.breaking && o.cache.to&leaseH == 0 {
 		return false
 	}
-	if o.doom || o.file.pending {
+	if o.file.pending {
 		return false
 	}
 	if o.durable == 1 && o.locks > 0 && o.cache.state&leaseW == 0 {

@@ -43,10 +43,11 @@ type lease struct {
 // lease (of all opens with its key). Guarded by Server.mu.
 type cache struct {
 	state    uint32
-	breaking bool   // an acknowledgement is awaited
-	to       uint32 // what the client was told to go down to
-	need     uint32 // what others have asked it to go down to meanwhile
-	done     chan struct{}
+	breaking bool          // an acknowledgement is awaited
+	to       uint32        // what the client was told to go down to
+	need     uint32        // what others have asked it to go down to meanwhile
+	done     chan struct{} // closed when the last step is done
+	step     int
 	timer    *time.Timer
 	lease    *lease
 	opens    []*open
@@ -128,12 +129,15 @@ func (s *Server) breakTo(c *cache, to uint32, ns *[]notice) bool {
 		return false
 	}
 	c.breaking, c.to, c.need = true, to, to
-	c.done = make(chan struct{})
-	done := c.done
+	if c.done == nil {
+		c.done = make(chan struct{})
+	}
+	c.step++
+	step := c.step
 	c.timer = time.AfterFunc(s.o.BreakTimeout, func() {
 		var more []notice
 		s.mu.Lock()
-		if c.breaking && c.done == done {
+		if c.breaking && c.step == step {
 			s.o.Logger.Warn("no answer to a break of an oplock or lease")
 			c.state = 0
 			c.settle()
@@ -153,6 +157,7 @@ func (c *cache) settle() {
 	c.breaking = false
 	c.timer.Stop()
 	close(c.done)
+	c.done = nil
 }
 
 // notify builds the message. It answers false if no connection can take it.
@@ -168,7 +173,9 @@ func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool 
 		b := make([]byte, 44)
 		b[0] = 44
 		if l.v2 {
-			l.epoch++
+			if c.done == nil { // the steps of one break count once
+				l.epoch++
+			}
 			le.PutUint16(b[2:], l.epoch)
 		}
 		if ack {
@@ -583,13 +590,17 @@ func (s *Server) acknowledge(c *cache, state uint32, ns *[]notice) {
 		c.settle()
 		return
 	}
-	// Who waited for the first break goes on and looks again.
-	c.settle()
+	// Who waits does so until the last step.
+	c.timer.Stop()
+	c.breaking = false
 	to := need
 	if c.lease != nil && state&leaseH != 0 && need&leaseR == 0 {
 		to |= leaseR // step by step
 	}
 	if s.breakTo(c, to, ns) {
 		c.need = need
+		return
 	}
+	close(c.done)
+	c.done = nil
 }

@@ -79,7 +79,13 @@ func (r *request) walk(path string) (t target, st status) {
 	if path[0] == '\\' {
 		return t, stInvalidParameter
 	}
-	parts := strings.Split(path, "\\")
+	parts, ok := cleanPath(strings.Split(path, "\\"))
+	if !ok {
+		return t, stObjectPathSyntaxBad
+	}
+	if len(parts) == 0 {
+		return t, stOK
+	}
 	if n := len(parts); n > 1 && parts[n-1] == "" {
 		parts = parts[:n-1]
 		t.path = strings.TrimSuffix(path, "\\")
@@ -97,9 +103,6 @@ func (r *request) walk(path string) (t target, st status) {
 	for _, p := range parts[:len(parts)-1] {
 		if p == "." {
 			return t, stObjectNameInvalid
-		}
-		if p == ".." {
-			return t, stObjectPathSyntaxBad
 		}
 		if p == "" || len(p) > fs.MaxName {
 			return t, stObjectNameInvalid
@@ -125,6 +128,23 @@ func (r *request) walk(path string) (t target, st status) {
 	}
 	t.name = name
 	return t, stOK
+}
+
+// cleanPath takes "name\\.." out, as clients do that build paths; it must not
+// leave the share.
+func cleanPath(parts []string) ([]string, bool) {
+	out := parts[:0]
+	for _, p := range parts {
+		if p != ".." {
+			out = append(out, p)
+			continue
+		}
+		if len(out) == 0 {
+			return nil, false
+		}
+		out = out[:len(out)-1]
+	}
+	return out, true
 }
 
 // step goes down one directory.

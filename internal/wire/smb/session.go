@@ -444,7 +444,7 @@ func (s *session) endKeeping(c *conn) {
 	s.mu.Lock()
 	ch := s.channels[c]
 	s.mu.Unlock()
-	s.end(false)
+	s.end(true)
 	if ch != nil {
 		s.mu.Lock()
 		s.channels[c] = ch
