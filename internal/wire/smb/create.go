@@ -270,6 +270,11 @@ func (r *request) createFile(q *createParams) status {
 		if o, st := r.replayed(q); st != stOK || o != nil {
 			return st
 		}
+		done, ok := r.beginCreate(q)
+		if !ok {
+			return stFileNotAvailable
+		}
+		defer done()
 	}
 	if q.ctx.appID != ([16]byte{}) {
 		r.closeInstances(q.ctx.appID)

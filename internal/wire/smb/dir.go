@@ -254,6 +254,13 @@ func (w *dirWriter) put(name string, a *fs.Attr, t fs.Type, id fs.FileID) bool {
 		le.PutUint32(e[68:], reparseTag(t))
 		le.PutUint64(e[72:], uint64(id))
 	}
+	if w.s.o.ShortNames && name != "." && name != ".." {
+		at := map[byte]int{fiBothDirectory: 68, fiIDBothDirectory: 68, fiIDExtdBoth: 88}[w.class]
+		if short := encodeUTF16(shortName(name)); at != 0 && shortName(name) != name {
+			e[at] = byte(len(short))
+			copy(e[at+2:], short)
+		}
+	}
 	w.b = append(w.b, n...)
 	return true
 }

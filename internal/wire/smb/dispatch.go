@@ -45,6 +45,7 @@ type request struct {
 	caller  *fs.Caller
 	asyncID uint64
 	sign    bool
+	signKey *signer   // where it is not the channel's own
 	body    []byte    // of the response, appended to by the handler
 	preauth *[64]byte // hashed over the response
 	after   func()    // runs when the response is on its way
@@ -212,6 +213,9 @@ func (r *request) admit() status {
 	if cmd == cmdEcho && r.hdr.sessionID == 0 {
 		return stOK
 	}
+	if cmd == cmdIoctl && r.hdr.sessionID == 0 && c.s.o.TestFsctls && len(r.msg) >= headerSize+8 && le.Uint32(r.msg[headerSize+4:]) == fsctlTestUnacked {
+		return stOK
+	}
 	if r.sess == nil {
 		if related && ch.failed != 0 {
 			return ch.failed
@@ -267,6 +271,16 @@ func (r *request) checkSignature() status {
 	signed := r.hdr.flags&flagSigned != 0
 	if r.sess == nil {
 		if signed && r.hdr.command != cmdSessionSetup {
+			// Not one of this connection; who has its key is told so under it.
+			r.c.s.mu.Lock()
+			s := r.c.s.sessions[r.hdr.sessionID]
+			r.c.s.mu.Unlock()
+			if s != nil {
+				if k := s.cipherKeys(); k != nil && k.sign.verify(r.msg) {
+					r.signKey = k.sign
+				}
+			}
+			r.ch.failed = stUserSessionDeleted
 			return stUserSessionDeleted
 		}
 		return stOK
@@ -378,7 +392,9 @@ func (ch *chain) append(r *request, st status, body []byte) {
 func (ch *chain) finish() {
 	r := ch.owner
 	msg := ch.out[ch.at:]
-	if ch.sealed == nil && r.sess != nil && r.hdr.command != cmdNegotiate {
+	if ch.sealed == nil && r.signKey != nil {
+		r.signKey.sign(msg)
+	} else if ch.sealed == nil && r.sess != nil && r.hdr.command != cmdNegotiate {
 		st := status(le.Uint32(msg[8:]))
 		if k := r.sess.signerOn(r.c); k != nil && (r.sign || r.sess.mustSign() && st != stPending) {
 			k.sign(msg)

@@ -41,6 +41,25 @@ func (r *request) replayed(q *createParams) (*open, status) {
 	return o, stOK
 }
 
+// createID names a create that may be sent again.
+type createID struct{ client, guid [16]byte }
+
+// beginCreate notes that a create runs. It fails if its first sending still does.
+func (r *request) beginCreate(q *createParams) (done func(), ok bool) {
+	s, id := r.c.s, createID{r.c.clientGUID, q.ctx.createGUID}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, runs := s.creating[id]; runs {
+		return nil, false
+	}
+	s.creating[id] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		delete(s.creating, id)
+		s.mu.Unlock()
+	}, true
+}
+
 // reconnect gives a client its durable open back.
 func (r *request) reconnect(q *createParams) status {
 	s := r.c.s

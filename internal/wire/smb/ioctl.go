@@ -386,14 +386,15 @@ func (r *request) copyChunk(o *open, code uint32, in []byte, limit int) ([]byte,
 		if c.from > a.Size || c.n > a.Size-c.from {
 			return reply(done, 0, uint32(written)), stInvalidViewSize
 		}
-		if st := r.lockedBy(src, c.from, c.n, false); st != stOK {
-			return nil, st
+		st := r.lockedBy(src, c.from, c.n, false)
+		if st == stOK {
+			st = r.lockedBy(o, c.to, c.n, true)
 		}
-		if st := r.lockedBy(o, c.to, c.n, true); st != stOK {
-			return nil, st
+		if st == stOK {
+			st = r.copyRange(ctx, src, o, c.from, c.to, c.n)
 		}
-		if st := r.copyRange(ctx, src, o, c.from, c.to, c.n); st != stOK {
-			return nil, st
+		if st != stOK {
+			return reply(done, 0, uint32(written)), st
 		}
 		done++
 		written += c.n

@@ -165,8 +165,11 @@ func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool 
 	var n notice
 	if l := c.lease; l != nil {
 		for _, o := range slices.Backward(c.opens) {
-			if _, live := s.conns[o.conn]; live && o.sess != nil {
-				n.c = o.conn
+			if o.sess == nil {
+				continue
+			}
+			if _, live := s.conns[o.conn]; live {
+				n.c = o.channel(o.conn)
 				break
 			}
 		}
@@ -190,15 +193,11 @@ func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool 
 		n.c = o.conn
 		if o.sess != nil {
 			o.sess.mu.Lock()
-			if n.c == nil || o.sess.channels[n.c] == nil {
-				for x := range o.sess.channels {
-					n.c = x
-				}
-			}
 			if o.sess.encrypt {
 				n.s = o.sess
 			}
 			o.sess.mu.Unlock()
+			n.c = o.channel(n.c)
 		}
 		b := make([]byte, 24)
 		b[0], b[2] = 24, stateLevel(to)
@@ -214,6 +213,27 @@ func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool 
 	}
 	*ns = append(*ns, n)
 	return true
+}
+
+// channel answers a connection of the open's session that hears breaks, the
+// given one if it does.
+func (o *open) channel(c *conn) *conn {
+	o.sess.mu.Lock()
+	defer o.sess.mu.Unlock()
+	deaf := func(c *conn) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.unacked || c.closed
+	}
+	if ch := o.sess.channels[c]; ch != nil && ch.bound && !deaf(c) {
+		return c
+	}
+	for x, ch := range o.sess.channels {
+		if ch.bound && !deaf(x) {
+			return x
+		}
+	}
+	return c
 }
 
 // dropCache takes an open out of what it caches. Needs s.mu.

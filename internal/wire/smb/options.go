@@ -95,6 +95,8 @@ type Options struct {
 	MaxRequestBytes int64
 	// Interfaces lists the server's addresses for multichannel.
 	Interfaces func() []Interface
+	// ShortNames offers names of the form 8.3 beside longer ones.
+	ShortNames bool
 	// TestFsctls answers the private controls that Samba's test suite uses.
 	TestFsctls bool
 	Now        func() time.Time

@@ -173,6 +173,11 @@ func (r *request) lookup(ctx context.Context, t *target) (a fs.Attr, stored stri
 		a, err = r.c.s.o.FS.GetAttr(ctx, r.caller, t.dir, wantAttrs)
 	} else {
 		a, stored, err = r.c.s.o.FS.LookupFold(ctx, r.caller, t.dir, t.name, wantAttrs)
+		if err != nil && fs.KindOf(err) == fs.NotExist {
+			if long, ok := r.longName(t.dir, t.name); ok {
+				a, stored, err = r.c.s.o.FS.LookupFold(ctx, r.caller, t.dir, long, wantAttrs)
+			}
+		}
 	}
 	switch fs.KindOf(err) {
 	case fs.NotExist:

@@ -165,7 +165,13 @@ func (r *request) queryFile(o *open, class byte, in []byte, flags uint32, limit 
 		b = le.AppendUint32(b, 0)
 		return appendName(b, "\\"+o.fullName()), stOK
 	case fiAlternateName:
-		return nil, stObjectNameNotFound // no short names are kept
+		o.s.mu.Lock()
+		name := o.name
+		o.s.mu.Unlock()
+		if !o.s.o.ShortNames || name == "" {
+			return nil, stObjectNameNotFound
+		}
+		return appendName(nil, shortName(name)), stOK
 	case fiStream:
 		return r.queryStreams(o, limit)
 	case fiCompression:

@@ -38,7 +38,8 @@ type Server struct {
 	files     map[fileKey]*file // open files by what they are
 	opens     map[uint64]*open  // by persistent id
 	leases    map[leaseID]*lease
-	clients   map[[16]byte]int // connections by client GUID
+	creating  map[createID]struct{} // durable creates that are not answered yet
+	clients   map[[16]byte]int      // connections by client GUID
 
 	names       nameLocks
 	nextID      atomic.Uint64
@@ -58,7 +59,7 @@ func New(ctx context.Context, o Options) *Server {
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
 		ntlm:  ntlm.Options{Accounts: o.Accounts, Computer: o.Name, Domain: o.Domain, MapToGuest: o.GuestAllowed, Now: o.Now},
 		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
-		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, clients: map[[16]byte]int{},
+		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte]int{},
 	}
 	var seed [8]byte
 	_, _ = rand.Read(seed[:])

@@ -257,6 +257,12 @@ func (r *request) bind() (*session, status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ch := s.channels[c]
+	verified := r.ch.sealed != nil || r.sign
+	if s.keys != nil && r.hdr.flags&flagSigned != 0 && !verified {
+		if verified = s.keys.sign.verify(r.msg); verified {
+			r.signKey = s.keys.sign // until it has its own
+		}
+	}
 	switch {
 	case ch != nil && ch.bound:
 		return nil, stRequestNotAccepted
@@ -274,7 +280,7 @@ func (r *request) bind() (*session, status) {
 		return nil, stNotSupported
 	case s.dialect != c.dialect || s.cipher != c.cipher:
 		return nil, stInvalidParameter
-	case r.ch.sealed == nil && !r.sign && !s.keys.sign.verify(r.msg):
+	case !verified:
 		return nil, stAccessDenied
 	}
 	if ch == nil {
@@ -360,7 +366,7 @@ func (r *request) established(s *session, ch *channel, id *ntlm.Identity, mode b
 			return 0, err
 		}
 		ch.sign, ch.bound = k.sign, true
-		r.preauth = nil
+		r.preauth, r.signKey = nil, nil
 		return s.flags(), nil
 	}
 	if s.state != sessionInProgress { // again: keys stay
