@@ -231,8 +231,10 @@ func (c *conn) decrypt(ch *chain, msg []byte) ([]byte, error) {
 	c.mu.Lock()
 	s := c.sessions[id]
 	c.mu.Unlock()
-	if s == nil {
-		return nil, errTransform
+	if s == nil { // who has the key is told under it that it is not of this connection
+		if s = c.s.session(id); s == nil {
+			return nil, errTransform
+		}
 	}
 	k := s.cipherKeys()
 	if k == nil || k.in == nil {

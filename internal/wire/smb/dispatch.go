@@ -270,15 +270,15 @@ func (r *request) checkSignature() status {
 	}
 	signed := r.hdr.flags&flagSigned != 0
 	if r.sess == nil {
-		if signed && r.hdr.command != cmdSessionSetup {
+		if signed {
 			// Not one of this connection; who has its key is told so under it.
-			r.c.s.mu.Lock()
-			s := r.c.s.sessions[r.hdr.sessionID]
-			r.c.s.mu.Unlock()
-			if s != nil {
+			if s := r.c.s.session(r.hdr.sessionID); s != nil {
 				if k := s.cipherKeys(); k != nil && k.sign.verify(r.msg) {
 					r.signKey = k.sign
 				}
+			}
+			if r.hdr.command == cmdSessionSetup {
+				return stOK
 			}
 			r.ch.failed = stUserSessionDeleted
 			return stUserSessionDeleted

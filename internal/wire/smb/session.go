@@ -156,6 +156,13 @@ const (
 	sessionFlagEncrypt = 4
 )
 
+// session finds a session whatever its connections.
+func (s *Server) session(id uint64) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[id]
+}
+
 func (s *Server) newID() uint64 { return s.nextID.Add(1) }
 
 func (r *request) sessionSetup() status {
@@ -248,16 +255,17 @@ func (s *session) mustSignLocked() bool { return s.signing && s.state == session
 // bind finds the session of another connection that this one joins.
 func (r *request) bind() (*session, status) {
 	c, srv := r.c, r.c.s
-	srv.mu.Lock()
-	s := srv.sessions[r.hdr.sessionID]
-	srv.mu.Unlock()
+	s := srv.session(r.hdr.sessionID)
 	if s == nil {
 		return nil, stUserSessionDeleted
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ch := s.channels[c]
-	verified := r.ch.sealed != nil || r.sign
+	verified := r.ch.sealed != nil || r.sign || r.signKey != nil
+	if r.sign && (ch == nil || !ch.bound) && s.keys != nil && r.ch.sealed == nil {
+		r.signKey = s.keys.sign
+	}
 	if s.keys != nil && r.hdr.flags&flagSigned != 0 && !verified {
 		if verified = s.keys.sign.verify(r.msg); verified {
 			r.signKey = s.keys.sign // until it has its own
