@@ -124,6 +124,9 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 	if st != stOK {
 		return nil, st
 	}
+	if st := o.checkSequence(r); st != stOK {
+		return nil, st
+	}
 	if o.pipe != nil {
 		if code == fsctlPipeTransceive {
 			return r.transceive(o, in, limit)
