@@ -32,7 +32,7 @@ test: ## unit tests only
 
 .PHONY: race
 race: ## unit tests under the race detector; needs a C compiler, which CI must have
-	tools/race $(UNIT)
+	tools/race $(filter-out %/tools/package %/internal/lint,$(UNIT)) # those have one goroutine and much to do
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
@@ -45,12 +45,15 @@ e2e: ## end-to-end tests through real NFS clients (root)
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...
-	$(GO) test ./internal/ports -update
+	$(GO) test ./cmd/manifold ./internal/control/cli ./internal/control/rest ./internal/ports -update
 
 .PHONY: bench
 bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench NFS -benchtime 1x -timeout 2h -args -dirsync $(BENCHFLAGS)
 
+.PHONY: package
+package: ## dist/*.deb and dist/*.rpm (the latter needs rpmbuild)
+	$(GO) run ./tools/package -out dist
 
 .PHONY: dev
 dev: build ## a throw-away node on high ports

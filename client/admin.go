@@ -194,6 +194,8 @@ func pages[T any](ctx context.Context, c *Client, next, list string) iter.Seq2[T
 			var page struct {
 				Entries []T `json:"entries"`
 				Quotas  []T `json:"quotas"`
+				Grants  []T `json:"grants"`
+				Waiters []T `json:"waiters"`
 				Paging  struct{ Next string }
 			}
 			if err := c.do(ctx, "GET", next, nil, &page); err != nil {
@@ -202,8 +204,13 @@ func pages[T any](ctx context.Context, c *Client, next, list string) iter.Seq2[T
 				return
 			}
 			items := page.Entries
-			if list == "quotas" {
+			switch list {
+			case "quotas":
 				items = page.Quotas
+			case "grants":
+				items = page.Grants
+			case "waiters":
+				items = page.Waiters
 			}
 			for _, x := range items {
 				if !yield(x, nil) {

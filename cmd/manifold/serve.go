@@ -45,6 +45,7 @@ func newServe() *cobra.Command {
 	pf.registerListen(c)
 	pf.register(c)
 	fl.DurationVar(&o.Drain, "drain", 20*time.Second, "how long stopping waits for what is under way")
+	fl.DurationVar(&o.SlowOp, "slow-operation", 5*time.Second, "log calls and requests that take at least this long")
 	lf.register(c)
 	_ = c.MarkFlagRequired("data")
 	return c

@@ -63,10 +63,10 @@ func (c *Checker) Setup(ctx context.Context, conn *nfsclient.Conn) error {
 	return nil
 }
 
-// Load runs all workers until ctx ends or the server goes away, and calls
-// acked after each acknowledged operation. It returns what the server did
-// wrong while it lived.
-func (c *Checker) Load(ctx context.Context, dial Dial, acked func()) (findings []string) {
+// Load runs all workers until stop is closed (finishing what is under way), ctx
+// ends or the server goes away, and calls acked after each acknowledged
+// operation. It returns what the server did wrong while it lived.
+func (c *Checker) Load(ctx context.Context, dial Dial, stop <-chan struct{}, acked func()) (findings []string) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for _, w := range c.workers {
@@ -77,6 +77,11 @@ func (c *Checker) Load(ctx context.Context, dial Dial, acked func()) (findings [
 			}
 			defer conn.Close()
 			for ctx.Err() == nil {
+				select {
+				case <-stop:
+					return
+				default:
+				}
 				err := w.step(ctx, conn)
 				if err == nil {
 					acked()

@@ -116,7 +116,7 @@ func loadAndKill(t *testing.T, s *harness.Server, c *Checker, dial Dial, operati
 	wg.Go(func() { admin(rest) })
 	wg.Go(func() {
 		defer once.Do(func() { close(reached) })
-		for _, f := range c.Load(ctx, dial, func() {
+		for _, f := range c.Load(ctx, dial, nil, func() {
 			if acked.Add(1) == operations {
 				once.Do(func() { close(reached) })
 			}

@@ -33,7 +33,8 @@ var Rooms = []Room{
 	{"internal/fs/core", []string{"internal/fs/...", "internal/meta/...", "internal/data/...", "internal/kv", "internal/identity/..."}, "the one implementation of the contract sits on both engines"},
 	{"internal/meta", []string{"internal/meta/...", "internal/kv/...", "internal/fs", "internal/fs/fold", "internal/identity"}, "metadata speaks keys below and the contract's words above"},
 	{"internal/data", []string{"internal/data/...", "internal/kv/..."}, "extents do not know files"},
-	{"internal/wire", []string{"internal/fs", "internal/fs/export", "internal/identity", "internal/wire/sunrpc", "internal/wire/wiretest"}, "a protocol sees the contract, never another protocol or storage"},
+	{"internal/wire", []string{"internal/fs", "internal/fs/export", "internal/fs/walk", "internal/identity", "internal/wire/sunrpc", "internal/wire/wiretest"}, "a protocol sees the contract, never another protocol or storage"},
+	{"internal/wire/ssh", []string{"internal/fs", "internal/fs/walk", "internal/identity", "internal/wire/wiretest", "internal/wire/ssh/..."}, "SFTP lives below ssh"},
 	{"internal/wire/nfs3", []string{"internal/fs", "internal/fs/export", "internal/identity", "internal/wire/sunrpc", "internal/wire/wiretest", "internal/wire/nfs3/..."}, "MOUNT, NLM and rpcbind live below nfs3"},
 	{"internal/wire/smb", []string{"internal/fs", "internal/identity/...", "internal/wire/smb/..."}, "NTLM belongs to identities; the rest as for every protocol"},
 	{"internal/cluster", []string{"internal/cluster/...", "internal/kv"}, "membership is kept in keys"},
@@ -56,7 +57,7 @@ var Rooms = []Room{
 // top of their room: fakes and suites.
 var TestImports = []string{
 	"internal/fs/memfs", "internal/fs/errfs", "internal/fs/fstest", "internal/fs/export",
-	"internal/kv/memkv", "internal/kv/kvtest", "internal/kv/pebblekv",
+	"internal/kv/memkv", "internal/kv/kvtest", "internal/kv/pebblekv", "internal/kv/pgkv", "internal/kv/pgkv/pgtest",
 	"internal/data/memdata", "internal/data/errdisk", "internal/data/datatest",
 	"internal/wire/wiretest", "internal/identity/local",
 }

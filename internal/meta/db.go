@@ -72,7 +72,9 @@ type DB struct {
 	topo    topoCache
 	deltas  deltaQueue
 	release workSignal
-	orphans workSignal
+	// releases holds what release signals.
+	releases releaseQueue
+	orphans  workSignal
 }
 
 // workSignal wakes a worker.
@@ -159,6 +161,7 @@ func Open(ctx context.Context, engine kv.Engine, o Options) (*DB, error) {
 	if err := db.Roll(ctx); err != nil {
 		return nil, fmt.Errorf("meta: roll up pending totals: %w", err)
 	}
+	db.releases.scan = true
 	db.release.wake()
 	db.orphans.wake()
 	return db, nil
@@ -245,10 +248,15 @@ func (db *DB) update(ctx context.Context, fn func(*Txn) error) error {
 		return nil
 	})
 	if err != nil {
+		if last != nil && len(last.released) > 0 {
+			db.releases.mustScan() // the outcome may be unknown
+			db.release.wake()
+		}
 		return err
 	}
 	db.register(last)
-	if last.released {
+	if len(last.released) > 0 {
+		db.releases.add(last.released)
 		db.release.wake()
 	}
 	if last.orphaned {

@@ -27,7 +27,7 @@ type Txn struct {
 	gone     []pendingDelta // of removed directories
 	pending  Delta          // of one directory, most often all of a transaction
 	pendDir  fs.FileID
-	released bool
+	released []releaseRow
 	orphaned bool
 }
 

@@ -61,10 +61,23 @@ type httpCounter struct {
 	opened, ended atomic.Uint64
 	ops           map[string]*telemetry.Op // by method
 	other         *telemetry.Op
+	slow          func(r *http.Request, status, bytes int, took time.Duration)
 }
 
-func newHTTPCounter(m *telemetry.Registry, protocol string) *httpCounter {
-	c := &httpCounter{ops: map[string]*telemetry.Op{}, other: m.Op(protocol, "OTHER", telemetry.Metadata, telemetry.Composite)}
+// slowLog logs requests that took at least limit. Those that move much data
+// take as long as the network does and are left out.
+func slowLog(limit time.Duration, log *slog.Logger) func(*http.Request, int, int, time.Duration) {
+	return func(r *http.Request, status, bytes int, took time.Duration) {
+		const much = 1 << 20
+		if took >= limit && bytes < much && r.ContentLength < much {
+			log.WarnContext(r.Context(), "slow request", "method", r.Method, "path", r.URL.Path, "duration", took, "status", status, "client", r.RemoteAddr)
+		}
+	}
+}
+
+// newHTTPCounter makes a counter; slow, which may be nil, hears of every request.
+func newHTTPCounter(m *telemetry.Registry, protocol string, slow func(*http.Request, int, int, time.Duration)) *httpCounter {
+	c := &httpCounter{slow: slow, ops: map[string]*telemetry.Op{}, other: m.Op(protocol, "OTHER", telemetry.Metadata, telemetry.Composite)}
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		c.ops[method] = m.Op(protocol, method, telemetry.Metadata, telemetry.Read)
 	}
@@ -94,7 +107,13 @@ func (c *httpCounter) requests(h http.Handler) http.Handler {
 		start := time.Now()
 		// A handler that panics to break the connection has failed.
 		done := false
-		defer func() { op.Done(time.Since(start), a.bytes, !done || a.status >= 400) }()
+		defer func() {
+			took := time.Since(start)
+			op.Done(took, a.bytes, !done || a.status >= 400)
+			if c.slow != nil {
+				c.slow(r, a.status, a.bytes, took)
+			}
+		}()
 		h.ServeHTTP(a, r)
 		done = true
 	})

@@ -45,8 +45,9 @@ func TestHTTPS_certificateAndDrain(t *testing.T) {
 		_, _ = io.WriteString(w, "ok")
 	})
 	metrics := telemetry.New()
+	var logged strings.Builder // read when all has ended
 	certs := &certificates{config: st.config}
-	p := httpsPart("test", []net.Listener{l}, h, certs.get, newHTTPCounter(metrics, "rest"), slog.New(slog.DiscardHandler))
+	p := httpsPart("test", []net.Listener{l}, h, certs.get, newHTTPCounter(metrics, "rest", slowLog(time.Nanosecond, slog.New(slog.NewTextHandler(&logged, nil)))), slog.New(slog.DiscardHandler))
 	ended := make(chan error, 1)
 	go func() { ended <- runParts(ctx, slog.New(slog.DiscardHandler), time.Minute, []part{p}, nil) }()
 
@@ -88,6 +89,9 @@ func TestHTTPS_certificateAndDrain(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	if got := logged.String(); !strings.Contains(got, `msg="slow request" method=GET path=/slow`) {
+		t.Errorf("logged: %s", got)
 	}
 	var b strings.Builder
 	if err := metrics.Write(&b); err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"manifold/internal/config"
 	"manifold/internal/fs"
@@ -18,7 +19,7 @@ import (
 )
 
 // newNFS builds the NFS server of a node and the lock manager beside it.
-func newNFS(ctx context.Context, st *storage, l *ports.Ledger, name string, metrics *telemetry.Registry, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
+func newNFS(ctx context.Context, st *storage, l *ports.Ledger, name string, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
 	var srv *nfs3.Server // the lock manager asks it for handles once it serves
 	locks, err := newNLM(context.WithoutCancel(ctx), st.fs, l, name, func(ctx context.Context, c *sunrpc.Call, fh []byte) (fs.Node, *fs.Caller, error) {
 		return srv.Resolve(ctx, c, fh)
@@ -31,7 +32,8 @@ func newNFS(ctx context.Context, st *storage, l *ports.Ledger, name string, metr
 		FS: st.fs, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: newNames().of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
 		AuthSys:  func() bool { return st.config.NFSInForce().AuthSysEnabled },
-		Observer: newNFSObserver(metrics), Logger: log, Extra: locks.Programs(),
+		Observer: newNFSObserver(metrics), Logger: log, SlowOp: slow,
+		Extra: countLocks(metrics, locks.Programs()),
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, locks.Shutdown(ctx))
@@ -114,6 +116,44 @@ func (v *nfsObserver) Observe(o nfs3.Op) {
 		h, _ = v.ops.LoadOrStore(k, v.metrics.Op("nfs", o.Name, d, io))
 	}
 	h.(*telemetry.Op).Done(o.Duration, o.In+o.Out, o.Status != 0)
+}
+
+// nlmNames are the procedures of NLM 4 by number; answers to our callbacks and
+// what nobody sends any more go as one.
+var nlmNames = map[uint32]string{
+	0: "NULL", 1: "TEST", 2: "LOCK", 3: "CANCEL", 4: "UNLOCK", 6: "TEST_MSG", 7: "LOCK_MSG", 8: "CANCEL_MSG", 9: "UNLOCK_MSG",
+	20: "SHARE", 21: "UNSHARE", 22: "NM_LOCK", 23: "FREE_ALL",
+}
+
+// nsmNames are the procedures of NSM 1 that clients use.
+var nsmNames = map[uint32]string{0: "NULL", 6: "NOTIFY"}
+
+// countLocks counts calls of the lock manager and the status monitor.
+func countLocks(m *telemetry.Registry, programs []*sunrpc.Program) []*sunrpc.Program {
+	out := make([]*sunrpc.Program, len(programs))
+	for i, p := range programs {
+		prefix, names := "NLM_", nlmNames
+		if p.Number == nlm.MonitorProgram {
+			prefix, names = "NSM_", nsmNames
+		}
+		ops := map[uint32]*telemetry.Op{}
+		for proc, name := range names {
+			ops[proc] = m.Op("nfs", prefix+name, telemetry.Metadata, telemetry.Composite)
+		}
+		other := m.Op("nfs", prefix+"OTHER", telemetry.Metadata, telemetry.Composite)
+		counted := *p
+		counted.Handle = func(ctx context.Context, c *sunrpc.Call) sunrpc.Accept {
+			a := p.Handle(ctx, c)
+			op, ok := ops[c.Proc]
+			if !ok {
+				op = other
+			}
+			op.Done(time.Since(c.Start), 0, a != sunrpc.Success)
+			return a
+		}
+		out[i] = &counted
+	}
+	return out
 }
 
 func kindOf(name string) (telemetry.DataType, telemetry.IOType) {

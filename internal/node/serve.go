@@ -29,6 +29,8 @@ type Options struct {
 	AdminPassword settings.Secret
 	// Drain is how long stopping waits for what is under way; 0 is 20 s.
 	Drain time.Duration
+	// SlowOp is how long a call or request may take before it is logged; 0 is 5 s.
+	SlowOp time.Duration
 	// Logger; nil discards.
 	Logger *slog.Logger
 	// Out gets the banner; nil discards. Terminal: a person reads it, so that a
@@ -47,6 +49,9 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	if o.Drain == 0 {
 		o.Drain = 20 * time.Second
+	}
+	if o.SlowOp <= 0 {
+		o.SlowOp = 5 * time.Second
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -105,7 +110,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	scrubber.describe(metrics)
 	api := rest.New(rest.Options{
-		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config,
+		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
@@ -118,11 +123,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 	}
 	if s := socks[ports.REST]; s != nil {
-		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest"), o.Logger))
+		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
+	}
+	if p, ok := watchdogPart(st.fs, o.Logger); ok {
+		parts = append(parts, p)
 	}
 
 	if s := socks[ports.NFS]; s != nil {
-		srv, locks, err := newNFS(ctx, st, ledger, m.name, metrics, o.Logger)
+		srv, locks, err := newNFS(ctx, st, ledger, m.name, metrics, o.SlowOp, o.Logger)
 		if err != nil {
 			return err
 		}

@@ -137,6 +137,11 @@ func TestServe(t *testing.T) {
 	if err != nil || len(phases) != 9 {
 		t.Errorf("NFS: %+v %v", phases, err)
 	}
+	if code, body := r.rest(t, "GET", "/v2/metrics/endpoints/internal/data", token, nil); code != 200 ||
+		!strings.Contains(body, `latency_seconds_bucket{data_type="data",io_type="read",op_name="READ",protocol="nfs",le="0.0001"}`) ||
+		!strings.Contains(body, `qumulo_protocol_operations_count{data_type="metadata",io_type="composite",op_name="NLM_LOCK",protocol="nfs"} 0`) {
+		t.Errorf("%d %s", code, body)
+	}
 	if got := r.portOf(t, 100003, 3, 6); got != uint32(r.ledger.Number(ports.NFS)) {
 		t.Errorf("rpcbind says NFS is on %d, it is on %d", got, r.ledger.Number(ports.NFS))
 	}

@@ -17,20 +17,25 @@ const ContentType = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 // Write renders all metrics as OpenMetrics text, in the dialect that clients of
 // the endpoint know: counters are "<name>_count", info metrics "<name>_info",
 // histograms have one bucket.
-func (r *Registry) Write(w io.Writer) error {
+func (r *Registry) Write(w io.Writer) error { return r.write(w, false) }
+
+// WriteAll is Write with all buckets of histograms.
+func (r *Registry) WriteAll(w io.Writer) error { return r.write(w, true) }
+
+func (r *Registry) write(w io.Writer, buckets bool) error {
 	families, err := r.reg.Gather()
 	if err != nil {
 		return err
 	}
 	b := bufio.NewWriter(w)
 	for _, f := range families {
-		writeFamily(b, f)
+		writeFamily(b, f, buckets)
 	}
 	b.WriteString("# EOF\n")
 	return b.Flush()
 }
 
-func writeFamily(b *bufio.Writer, f *dto.MetricFamily) {
+func writeFamily(b *bufio.Writer, f *dto.MetricFamily, buckets bool) {
 	name, kind := f.GetName(), "unknown"
 	switch f.GetType() {
 	case dto.MetricType_COUNTER:
@@ -55,6 +60,12 @@ func writeFamily(b *bufio.Writer, f *dto.MetricFamily) {
 			sample(b, name+"_info", labels, "", m.GetGauge().GetValue())
 		case "histogram":
 			h := m.GetHistogram()
+			if buckets {
+				for _, k := range h.GetBucket() {
+					le := strconv.FormatFloat(k.GetUpperBound(), 'g', -1, 64)
+					sample(b, name+"_bucket", labels, le, float64(k.GetCumulativeCount()))
+				}
+			}
 			sample(b, name+"_bucket", labels, "+Inf", float64(h.GetSampleCount()))
 			sample(b, name+"_count", labels, "", float64(h.GetSampleCount()))
 			sample(b, name+"_sum", labels, "", h.GetSampleSum())

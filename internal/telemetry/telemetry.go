@@ -46,6 +46,11 @@ type Registry struct {
 	latency            *prometheus.HistogramVec
 }
 
+// latencyBuckets run from what memory answers to what an operator must hear of.
+var latencyBuckets = []float64{
+	25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30,
+}
+
 var opLabels = []string{"data_type", "io_type", "op_name", "protocol"}
 
 // New builds the registry.
@@ -55,7 +60,7 @@ func New() *Registry {
 	r.bytes = r.counters("qumulo_protocol_operation_bytes", "Bytes that operations moved.", opLabels...)
 	r.errors = r.counters("qumulo_protocol_operation_errors", "Operations that failed.", opLabels...)
 	r.latency = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "qumulo_protocol_operation_latency_seconds", Help: "Time from request to reply.", Buckets: []float64{},
+		Name: "qumulo_protocol_operation_latency_seconds", Help: "Time from request to reply.", Buckets: latencyBuckets,
 	}, opLabels)
 	r.reg.MustRegister(r.latency)
 	return r

@@ -46,6 +46,28 @@ func TestRendering(t *testing.T) {
 	}
 }
 
+func TestRendering_buckets(t *testing.T) {
+	r := New()
+	op := r.Op("nfs", "READ", Data, Read)
+	op.Done(60*time.Microsecond, 1, false)
+	op.Done(time.Hour, 1, false)
+	var few, all bytes.Buffer
+	if err := r.Write(&few); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteAll(&all); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(few.String(), "le="); n != 1 {
+		t.Errorf("%d buckets in\n%s", n, &few)
+	}
+	for _, want := range []string{`le="5e-05"} 0`, `le="0.0001"} 1`, `le="30"} 1`, `le="+Inf"} 2`} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("lacks %q in\n%s", want, &all)
+		}
+	}
+}
+
 func TestDoneDoesNotAllocate(t *testing.T) {
 	op := New().Op("nfs", "nfs3_read", Data, Read)
 	if n := testing.AllocsPerRun(100, func() { op.Done(time.Millisecond, 1, false) }); n != 0 {

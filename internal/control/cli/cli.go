@@ -74,7 +74,7 @@ func New(o Options) []*cobra.Command {
 	}
 	cmds := []*cobra.Command{
 		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.changePasswordCommand(),
-		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.nodeCommand(), a.scrubCommand(), a.rawCommand(),
+		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.nodeCommand(), a.topCommand(), a.scrubCommand(), a.rawCommand(),
 	}
 	for _, c := range cmds {
 		f := c.PersistentFlags()
@@ -135,6 +135,13 @@ func (a *app) json(v any) error {
 	e := json.NewEncoder(a.o.Out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// jsonLine prints v on one line.
+func (a *app) jsonLine(v any) error {
+	e := json.NewEncoder(a.o.Out)
+	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 

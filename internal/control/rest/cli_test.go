@@ -256,3 +256,15 @@ func TestCLI_admin(t *testing.T) {
 	}
 	x.fails("unknown command", "snapshot", "frob")
 }
+func TestCLI_top(t *testing.T) {
+	a := newAPI(t)
+	x := newTerminal(t, a)
+	x.run("login", "--host", x.host, "-p", adminPassword)
+	if out := x.run("top", "-i", "100ms", "-n", "1"); !strings.Contains(out, "PROTOCOL") {
+		t.Error(out)
+	}
+	if out := x.run("top", "-i", "100ms", "-n", "2", "--json"); strings.Count(out, "\n") != 2 || !strings.Contains(out, `"operations":[]`) {
+		t.Error(out)
+	}
+	x.fails("100ms", "top", "-i", "1ms")
+}

@@ -38,6 +38,7 @@ type Options struct {
 	Principals control.Principals
 	Members    control.Members
 	Exports    control.Exports
+	NFS        control.NFSSettings
 	Metrics    control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
@@ -92,6 +93,9 @@ func (s *server) routes() []route {
 	if s.o.Exports != nil {
 		rs = append(rs, exportRoutes()...)
 	}
+	if s.o.NFS != nil {
+		rs = append(rs, nfsSettingsRoutes()...)
+	}
 	if s.o.Metrics != nil {
 		rs = append(rs, metricsRoutes()...)
 	}
@@ -106,7 +110,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), exportRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {
@@ -121,6 +125,7 @@ func coreRoutes() []route {
 	rs = append(rs, snapshotRoutes()...)
 	rs = append(rs, snapshotStatusRoutes()...)
 	rs = append(rs, diffRoutes()...)
+	rs = append(rs, lockRoutes()...)
 	return rs
 }
 

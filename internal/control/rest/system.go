@@ -65,10 +65,15 @@ func systemRoutes() []route {
 }
 
 func metricsRoutes() []route {
-	return []route{{
-		Method: "GET", Path: "/v2/metrics/endpoints/default/data", Privilege: control.MetricsRead,
-		Summary: "All metrics as OpenMetrics text. The token in the data directory reads this and nothing else.", Out: "", handle: getMetrics,
-	}}
+	const token = " The token in the data directory reads metrics and nothing else."
+	return []route{
+		{Method: "GET", Path: "/v2/metrics/endpoints/default/data", Privilege: control.MetricsRead,
+			Summary: "All metrics as OpenMetrics text; histograms have one bucket." + token, Out: "",
+			handle: func(q *request) (reply, error) { return getMetrics(q, q.s.o.Metrics.Write) }},
+		{Method: "GET", Path: "/v2/metrics/endpoints/internal/data", Privilege: control.MetricsRead,
+			Summary: "The same with all buckets of histograms." + token, Out: "",
+			handle: func(q *request) (reply, error) { return getMetrics(q, q.s.o.Metrics.WriteAll) }},
+	}
 }
 
 func portRoutes() []route {
@@ -120,9 +125,9 @@ func getAPI(q *request) (reply, error) {
 	return reply{done: true}, nil
 }
 
-func getMetrics(q *request) (reply, error) {
+func getMetrics(q *request, write func(io.Writer) error) (reply, error) {
 	var b strings.Builder
-	if err := q.s.o.Metrics.Write(&b); err != nil {
+	if err := write(&b); err != nil {
 		return reply{}, err
 	}
 	h := q.w.Header()

@@ -98,6 +98,14 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		}
 		res.Attr = ch.After
 	}
+	if err == nil && !res.Created && !resize && f.io.Active(res.Attr.Node.ID) {
+		// What is buffered counts.
+		a, gerr := f.GetAttr(ctx, c, res.Attr.Node, spec.Want)
+		if gerr != nil {
+			return gerr
+		}
+		res.Attr = a
+	}
 	return errors.Join(err, reACL)
 }
 
@@ -293,7 +301,7 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 		}
 		now := f.now()
 		touchData(d, now)
-		touchAttr(i, now)
+		f.touchName(i, now)
 		if err := tx.PutInode(ctx, i); err != nil {
 			return err
 		}

@@ -242,6 +242,9 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 				if masked, err = f.io.Zero(ctx, tx, i, stream, off, off+length); err != nil {
 					return noStream(err)
 				}
+				if !acl.IsSuper(c) {
+					i.Mode = acl.DropSetID(i.Mode, i.Type == fs.Directory)
+				}
 				touchData(i, f.now())
 				ch = changed(b, i)
 				return tx.PutInode(ctx, i)

@@ -65,12 +65,20 @@ func (f *FS) roller(ctx context.Context) {
 	}
 }
 
+// releaseDelay is how long released extents may gather.
+const releaseDelay = 100 * time.Millisecond
+
 func (f *FS) releaser(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.db.Released():
+			// Many files are often removed in a row; one transaction releases
+			// what many of them held.
+			if !pause(ctx, releaseDelay) {
+				return
+			}
 			f.steps(ctx, "release of extents", f.db.StepRelease)
 		}
 	}

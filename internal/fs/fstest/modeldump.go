@@ -32,8 +32,8 @@ func describe(a fs.Attr) string {
 	if a.Type != fs.Directory {
 		parent = 0 // compared by path
 	}
-	return fmt.Sprintf("type %d mode %o links %d owner %x group %x size %d children %d streams %d rdev %d,%d dos %x mtime %s atime %s parent %v",
-		a.Type, a.Mode, a.Links, a.Owner, a.Group, a.Size, a.Children, a.NamedStreams, a.RdevMajor, a.RdevMinor, a.DOS,
+	return fmt.Sprintf("hold %v type %d mode %o links %d owner %x group %x size %d children %d streams %d rdev %d,%d dos %x mtime %s atime %s parent %v",
+		a.LegalHold, a.Type, a.Mode, a.Links, a.Owner, a.Group, a.Size, a.Children, a.NamedStreams, a.RdevMajor, a.RdevMinor, a.DOS,
 		modelTime(a.Mtime), modelTime(a.Atime), parent != 0)
 }
 
@@ -124,6 +124,9 @@ func (d *dump) all() error {
 			}
 		}
 	}
+	if err := d.quotas(); err != nil {
+		return err
+	}
 	for _, id := range m.objects {
 		p, err := d.s.PathOf(m.ctx, d.s.node(fs.Node{ID: id}))
 		if err != nil {
@@ -131,6 +134,32 @@ func (d *dump) all() error {
 		}
 		d.line("path of %d is %s", id, p)
 	}
+	return nil
+}
+
+// quotas checks what they count against the totals.
+func (d *dump) quotas() error {
+	var qs []fs.Quota
+	err := d.s.ListQuotas(d.s.m.ctx, 0, func(q *fs.Quota) bool {
+		qs = append(qs, *q)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	lines := make([]string, 0, len(qs))
+	for _, q := range qs {
+		t, err := d.s.TotalsOf(d.s.m.ctx, fs.Node{ID: q.Dir})
+		if err != nil {
+			return fmt.Errorf("totals of the quota of %d: %w", q.Dir, err)
+		}
+		if want := t.DataBytes + t.MetaBytes + t.StreamBytes - fs.BlockSize; q.Used != want {
+			return fmt.Errorf("the quota of %d counts %d bytes, there are %d", d.oracleID(q.Dir), q.Used, want)
+		}
+		lines = append(lines, fmt.Sprintf("quota of %d is %d", d.oracleID(q.Dir), q.Limit))
+	}
+	slices.Sort(lines)
+	d.lines = append(d.lines, lines...)
 	return nil
 }
 
@@ -188,6 +217,30 @@ func (d *dump) walk(path string, a fs.Attr) error {
 	}
 	slices.Sort(byCookie)
 	d.line("%s lists %q", path, byCookie)
+	if !a.Node.Live() {
+		p, err := d.s.PathOf(m.ctx, a.Node)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		d.line("%s was %s", path, p)
+		for _, dir := range m.dirs {
+			if _, err := m.oracle.GetAttr(m.ctx, m.system, fs.Node{ID: dir, Snap: a.Node.Snap}, 0); err != nil {
+				continue // above the snapshot, or not in it
+			}
+			in, err := d.s.Contains(m.ctx, d.s.id(dir), a.Node)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if in {
+				d.line("%s is below %d", path, dir)
+			}
+		}
+	}
+	if a.Node.Live() {
+		if err := d.browse(path, a.Node); err != nil {
+			return err
+		}
+	}
 	for _, e := range entries {
 		child := path + "/" + e.Name
 		got, err := d.s.GetAttr(m.ctx, m.system, e.Attr.Node, fs.AttrEverything)
@@ -206,6 +259,44 @@ func (d *dump) walk(path string, a fs.Attr) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// browse renders which snapshots a directory offers, and that they lead where
+// they should.
+func (d *dump) browse(path string, dir fs.Node) error {
+	m := d.s.m
+	v, err := d.s.Lookup(m.ctx, m.system, dir, fs.SnapshotDirName, fs.AttrEverything)
+	if err != nil {
+		return fmt.Errorf("snapshots of %s: %w", path, err)
+	}
+	var names []string
+	if _, err := d.s.ReadDir(m.ctx, m.system, v.Node, 0, 0, func(e *fs.Dirent) bool {
+		names = append(names, e.Name)
+		return true
+	}); err != nil {
+		return fmt.Errorf("snapshots of %s: %w", path, err)
+	}
+	slices.Sort(names)
+	var above []string
+	for _, name := range names {
+		a, err := d.s.Lookup(m.ctx, m.system, v.Node, name, fs.AttrEverything)
+		if err != nil || a.Node.ID != dir.ID || a.Node.Live() {
+			return fmt.Errorf("snapshot %s of %s leads to %v: %w", name, path, a.Node, err)
+		}
+		// Whether it is offered where a directory has moved to is left open.
+		s, err := d.s.Snapshot(m.ctx, a.Node.Snap)
+		if err != nil {
+			return fmt.Errorf("snapshot %s of %s: %w", name, path, err)
+		}
+		is, err := d.s.Contains(m.ctx, s.Root, dir)
+		if is {
+			above = append(above, name)
+		} else if err != nil && fs.KindOf(err) != fs.Stale {
+			return fmt.Errorf("snapshot %s of %s: %w", name, path, err)
+		}
+	}
+	d.line("%s offers %q", path, above)
 	return nil
 }
 
@@ -309,6 +400,9 @@ func (d *dump) own(path string, a fs.Attr) (fs.Totals, error) {
 		t.Directories, t.MetaBytes = 1, 0 // the rest comes from its own walk
 	case fs.File:
 		t.Files, t.LogicalBytes = 1, a.Size
+		if a.LegalHold {
+			t.WORM = 1
+		}
 	case fs.Symlink:
 		t.Symlinks = 1
 	default:

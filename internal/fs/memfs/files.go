@@ -252,6 +252,9 @@ func (f *FS) CopyRange(_ context.Context, c *fs.Caller, src fs.Node, srcID fs.St
 	if src == dst && srcID == dstID && srcOff < dstOff+length && dstOff < srcOff+length {
 		return 0, fs.E("copy", dst, "", fs.Invalid, nil) // overlapping
 	}
+	if err := f.free("copy", src, srcID, srcOff, length, false, nil); err != nil {
+		return 0, err
+	}
 	_, s, err := f.findStream("copy", src, srcID)
 	if err != nil {
 		return 0, err

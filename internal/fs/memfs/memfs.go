@@ -248,7 +248,9 @@ func (f *FS) attr(n *inode, node fs.Node, want fs.AttrMask) fs.Attr {
 	a.Mode = n.mode()
 	a.Links = uint32(len(n.links))
 	if n.typ == fs.Directory {
-		a.Links = 2 + n.subdirs
+		if len(n.links) > 0 || n.id == fs.RootID {
+			a.Links = 2 + n.subdirs
+		}
 		a.Children = uint64(len(n.entries))
 	}
 	a.Owner, a.Group = n.acl.Owner, n.acl.Group
@@ -364,6 +366,7 @@ func (f *FS) Crash() {
 	}
 	f.opens = map[uint64]*handle{}
 	for _, n := range slices.Collect(maps.Values(f.live)) {
+		n.pending = nil
 		n.data.crash()
 		for _, s := range n.streams {
 			s.crash()

@@ -271,7 +271,7 @@ func (f *FS) SetStreamSize(_ context.Context, c *fs.Caller, node fs.Node, id fs.
 	b := before(n)
 	s.truncate(size)
 	s.sync()
-	f.touch(n, false)
+	f.touch(n, true)
 	f.notify(n, fs.EventStream)
 	return f.changed(n, b), nil
 }

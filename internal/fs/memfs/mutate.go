@@ -41,14 +41,14 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	if err != nil {
 		return fs.CreateResult{}, err
 	}
+	if len(d.links) == 0 && d.id != fs.RootID {
+		return fail(fs.Stale) // removed, kept alive by an open
+	}
 	if !f.can(c, d, fs.RightTraverse) {
 		return fail(fs.Access)
 	}
 	if e, ok := d.entries[name]; ok {
 		return f.createExisting(c, d, name, f.live[e.id], spec)
-	}
-	if len(d.links) == 0 && d.id != fs.RootID {
-		return fail(fs.Stale) // removed, kept alive by an open
 	}
 	if err := f.mayAdd(op, c, d, name, spec.Type); err != nil {
 		return fs.CreateResult{}, err
@@ -205,6 +205,9 @@ func (f *FS) Link(_ context.Context, c *fs.Caller, target, dir fs.Node, name fs.
 	if err != nil {
 		return fs.LinkResult{}, err
 	}
+	if len(d.links) == 0 && d.id != fs.RootID {
+		return fail(fs.Stale)
+	}
 	n, _, err := f.find(op, target)
 	if err != nil {
 		return fs.LinkResult{}, err
@@ -216,8 +219,6 @@ func (f *FS) Link(_ context.Context, c *fs.Caller, target, dir fs.Node, name fs.
 		return fail(fs.Exist)
 	}
 	switch {
-	case len(d.links) == 0 && d.id != fs.RootID:
-		return fail(fs.Stale)
 	case n.typ == fs.Directory:
 		return fail(fs.Perm)
 	case len(n.links) == 0:

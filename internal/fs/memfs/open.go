@@ -76,7 +76,8 @@ func (f *FS) shareConflict(n *inode, id fs.StreamID, read, write bool, h *handle
 
 // deletePending tells whether n goes when its last handle closes.
 func (f *FS) deletePending(n *inode, id fs.StreamID) bool {
-	return n.pending != nil && n.pending[id] != (link{})
+	_, ok := n.pending[id]
+	return ok
 }
 
 // Open implements fs.Opener.
@@ -140,8 +141,10 @@ func (f *FS) openNew(c *fs.Caller, o *fs.OpenSpec, h *handle, name fs.Name) (fs.
 		return fail(fs.Invalid)
 	case o.MustBeDir && spec.Type != fs.Directory:
 		return fail(fs.NotDir)
-	case o.MustNotBeDir && spec.Type == fs.Directory:
+	case o.MustNotBeDir && spec.Type == fs.Directory && o.StreamName == "":
 		return fail(fs.IsDir)
+	case o.DeleteOnClose && !o.MaximumAllowed && o.Desired&fs.RightDelete == 0:
+		return fail(fs.Access)
 	}
 	if o.StreamName != "" {
 		if err := fs.CheckName(o.StreamName); err != nil {
@@ -251,6 +254,7 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode, t t
 		s := n.stream(h.stream)
 		s.truncate(0)
 		s.sync()
+		n.verifier = nil
 		f.touch(n, true)
 		n.dropSetID(c)
 		f.notify(n, fs.EventSize)
@@ -392,11 +396,7 @@ func (n *inode) markPending(h *handle) {
 	if n.pending == nil {
 		n.pending = map[fs.StreamID]link{}
 	}
-	name := h.name
-	if !slices.Contains(n.links, name) && len(n.links) > 0 {
-		name = n.links[0]
-	}
-	n.pending[h.stream] = name
+	n.pending[h.stream] = h.name
 }
 
 func (h *handle) Close(context.Context) error {
@@ -420,6 +420,9 @@ func (h *handle) Close(context.Context) error {
 	}
 	if name, ok := n.pending[h.stream]; ok && !f.isOpen(n, h.stream) {
 		delete(n.pending, h.stream)
+		if !slices.Contains(n.links, name) && len(n.links) > 0 {
+			name = n.links[0] // renamed meanwhile
+		}
 		d := f.live[name.dir]
 		switch {
 		case n.locked(f.now()):

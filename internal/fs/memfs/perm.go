@@ -69,8 +69,8 @@ func (f *FS) access(c *fs.Caller, node fs.Node, n *inode, t tree) fs.Rights {
 			from &^= fs.RightDelete
 		}
 		got |= from
-		if err := acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory); from&fs.RightDelete != 0 && err != nil {
-			got &^= fs.RightDelete // sticky
+		if err := acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory); err != nil && fs.KindOf(err) == fs.Perm {
+			got &^= fs.RightDelete // sticky, whatever the ACL says
 		}
 	}
 	if !node.Live() || c.ReadOnly {
@@ -106,10 +106,10 @@ func (f *FS) SetACL(_ context.Context, c *fs.Caller, node fs.Node, a *fs.ACL) (f
 	fail := func(k fs.Kind) (fs.Changed, error) { return fs.Changed{}, fs.E("set ACL", node, "", k, nil) }
 	isDir := n.typ == fs.Directory
 	switch {
-	case n.locked(f.now()):
-		return fail(fs.WORM)
 	case !f.can(c, n, fs.RightWriteACL):
 		return fail(fs.Access)
+	case n.locked(f.now()):
+		return fail(fs.WORM)
 	case (a.Owner != identity.Unset || a.Group != identity.Unset) && !acl.MayChown(c, &n.acl, isDir, a.Owner, a.Group):
 		return fail(fs.Perm)
 	}

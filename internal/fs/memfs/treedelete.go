@@ -25,8 +25,11 @@ func (f *FS) StartTreeDelete(_ context.Context, c *fs.Caller, dir fs.FileID) (fs
 	if err != nil {
 		return fs.TreeDelete{}, err
 	}
-	if dir == fs.RootID || len(d.links) == 0 {
+	switch {
+	case dir == fs.RootID:
 		return fs.TreeDelete{}, fs.E(op, node, "", fs.Invalid, nil)
+	case len(d.links) == 0:
+		return fs.TreeDelete{}, fs.E(op, node, "", fs.Stale, nil)
 	}
 	at := d.links[0]
 	parent := f.live[at.dir]

@@ -84,10 +84,10 @@ func TestHub(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 	// The first may be under way already; what follows is joined, and is too much.
-	for rev := range kv.Rev(maxPending + 10) {
+	for rev := range kv.Rev(3 * maxPending) {
 		h.Publish(10+rev, []Write{{Key: []byte("a2")}})
 	}
-	last := kv.Rev(10 + maxPending + 9)
+	last := kv.Rev(10 + 3*maxPending - 1)
 	resync := false
 	for {
 		b := <-ch
@@ -194,7 +194,7 @@ func (f *failing) Validate(context.Context) (kv.Rev, error) { return 1, nil }
 func TestErrorsStick(t *testing.T) {
 	broken := errors.New("broken disk")
 	f := &failing{err: broken}
-	r := Runner{Limits: kv.DefaultLimits, Now: time.Now, Begin: func(context.Context, int) (Attempt, error) { return f, nil }}
+	r := Runner{Limits: kv.DefaultLimits, Now: time.Now, Begin: func(context.Context, int, *Ticket) (Attempt, error) { return f, nil }}
 	_, err := r.Update(t.Context(), func(x kv.Txn) error {
 		_, _ = x.Get(t.Context(), []byte("k"))
 		x.Put([]byte("k"), nil)

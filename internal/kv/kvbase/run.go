@@ -18,8 +18,11 @@ type Runner struct {
 	Limits kv.Limits
 	// Now is the clock that MaxTxnAge is measured with.
 	Now func() time.Time
-	// Begin starts one attempt; n counts those that failed before.
-	Begin func(ctx context.Context, n int) (Attempt, error)
+	// Begin starts one attempt; n counts those that failed before, and own is
+	// the turn of this Update, if it has it.
+	Begin func(ctx context.Context, n int, own *Ticket) (Attempt, error)
+	// Turn is for engines that yield to it before a commit.
+	Turn Turn
 }
 
 var errOld = errors.New("attempt too old")
@@ -28,8 +31,13 @@ var errOld = errors.New("attempt too old")
 func (r *Runner) Update(ctx context.Context, fn func(kv.Txn) error) (kv.Rev, error) {
 	t := &Txn{lim: r.Limits}
 	old := 0
+	var own *Ticket
+	defer func() { r.Turn.Give(own) }()
 	for n := 0; ; n++ {
-		rev, err := r.once(ctx, t, fn, n)
+		if own == nil {
+			own = r.Turn.Take(n)
+		}
+		rev, err := r.once(ctx, t, fn, n, own)
 		switch err {
 		case ErrConflict:
 		case errOld:
@@ -39,18 +47,23 @@ func (r *Runner) Update(ctx context.Context, fn func(kv.Txn) error) (kv.Rev, err
 		default:
 			return rev, err
 		}
-		if err := Backoff(ctx, n); err != nil {
+		wait := n
+		if own != nil {
+			own.lost()
+			wait = 0 // the others wait now
+		}
+		if err := Backoff(ctx, wait); err != nil {
 			return 0, err
 		}
 	}
 }
 
-func (r *Runner) once(ctx context.Context, t *Txn, fn func(kv.Txn) error, n int) (kv.Rev, error) {
+func (r *Runner) once(ctx context.Context, t *Txn, fn func(kv.Txn) error, n int, own *Ticket) (kv.Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	start := r.Now()
-	a, err := r.Begin(ctx, n)
+	a, err := r.Begin(ctx, n, own)
 	if err != nil {
 		return 0, err
 	}

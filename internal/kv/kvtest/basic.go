@@ -2,6 +2,8 @@ package kvtest
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"manifold/internal/kv"
@@ -190,4 +192,54 @@ func testWriteSkew(t *testing.T, e kv.Engine) {
 	}
 	equal(t, "a", viewGet(t, e, a), "1")
 	equal(t, "b", viewGet(t, e, b), "0")
+}
+
+// testManyKeys reads many keys at once: absent ones, doubled ones, in any
+// order, and while they change.
+func testManyKeys(t *testing.T, e kv.Engine) {
+	const n = 300
+	k := func(i int) []byte { return key(uint64(i%7), fmt.Sprintf("%04d", i)) }
+	for from := 0; from < n; from += 100 {
+		update(t, e, func(x kv.Txn) error {
+			for i := from; i < from+100; i++ {
+				if i%3 != 0 {
+					x.Put(k(i), []byte(fmt.Sprint(i)))
+				}
+			}
+			return nil
+		})
+	}
+	rng := rand.New(rand.NewPCG(3, 1))
+	err := e.View(ctxOf(t), kv.Linearizable, func(r kv.Reader) error {
+		for round := range 4 {
+			var is []int
+			var ks [][]byte
+			for range 40 * (round + 1) {
+				i := rng.IntN(n)
+				is, ks = append(is, i), append(ks, k(i))
+			}
+			if round == 2 {
+				// What others do meanwhile is not in the snapshot.
+				update(t, e, func(x kv.Txn) error {
+					for i := range 100 {
+						x.Put(k(i), []byte("later"))
+					}
+					return nil
+				})
+			}
+			vs, err := r.GetMany(ctxOf(t), ks)
+			if err != nil {
+				return err
+			}
+			for j, i := range is {
+				if i%3 == 0 && vs[j] != nil || i%3 != 0 && string(vs[j]) != fmt.Sprint(i) {
+					return fmt.Errorf("round %d: key %d has %q", round, i, vs[j])
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

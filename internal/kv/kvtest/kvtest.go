@@ -37,6 +37,8 @@ func Run(t *testing.T, open Open, opts ...Option) {
 		{"OwnWrites", testOwnWrites},
 		{"ScanOrder", testScanOrder},
 		{"ErrorOfFunction", testErrorOfFunction},
+		{"ManyKeys", testManyKeys},
+		{"Model", testModel},
 		{"SnapshotView", testSnapshotView},
 		{"WriteSkew", testWriteSkew},
 		{"Conflicts", func(t *testing.T, e kv.Engine) { testConflicts(t, e, slices.Contains(opts, MayRetry)) }},

@@ -41,7 +41,6 @@ type Engine struct {
 	gate     *kvbase.Gate
 	sessions kvbase.Sessions
 	hub      kvbase.Hub
-	turn     kvbase.Turn
 
 	mu      sync.Mutex
 	cur     state         // what transactions see

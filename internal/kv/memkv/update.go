@@ -20,14 +20,12 @@ type attempt struct {
 	turn   *kvbase.Ticket
 }
 
-func (e *Engine) begin(_ context.Context, n int) (kvbase.Attempt, error) {
-	turn := e.turn.Take(n)
+func (e *Engine) begin(_ context.Context, _ int, own *kvbase.Ticket) (kvbase.Attempt, error) {
 	s, err := e.current()
 	if err != nil {
-		e.turn.Give(turn)
 		return nil, err
 	}
-	return &attempt{e: e, turn: turn, s: s, r: reader{root: s.root, now: e.now, start: e.now()}}, nil
+	return &attempt{e: e, turn: own, s: s, r: reader{root: s.root, now: e.now, start: e.now()}}, nil
 }
 
 func (a *attempt) Get(ctx context.Context, key []byte) ([]byte, error) {
@@ -120,7 +118,7 @@ func unknown(err error) error {
 
 func (a *attempt) apply(b *kvbase.Buffer) (kv.Rev, error) {
 	e := a.e
-	e.turn.Yield(a.turn)
+	e.runner.Turn.Yield(a.turn)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.dead {
@@ -160,7 +158,4 @@ func (a *attempt) Validate(ctx context.Context) (kv.Rev, error) {
 	return a.s.rev, nil
 }
 
-func (a *attempt) Abort() {
-	a.r.done = true
-	a.e.turn.Give(a.turn)
-}
+func (a *attempt) Abort() { a.r.done = true }

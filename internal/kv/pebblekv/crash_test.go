@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -250,6 +251,10 @@ func TestReadsWaitForSync(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- write(a, "new") }()
 	<-h.arrived
+	// The log is written before the commit becomes visible.
+	for e.committed.Load() != e.issued.Load() {
+		runtime.Gosched()
+	}
 	if v, err := read(t.Context(), b); v != "old" || err != nil {
 		t.Errorf("the key beside: %q, %v", v, err)
 	}

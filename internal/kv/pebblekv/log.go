@@ -27,9 +27,6 @@ func (e *Engine) listener() *pebble.EventListener {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			e.log.Error("the key store is damaged", "path", i.Path, "err", i.Details)
 		},
-		DiskSlow: func(i pebble.DiskSlowInfo) {
-			e.log.Warn("slow disk", "path", i.Path, "op", i.OpType.String(), "duration", i.Duration)
-		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { e.log.Warn("writes of the key store stall", "reason", i.Reason) },
 		WriteStallEnd:   func() { e.log.Info("writes of the key store go on") },
 	}

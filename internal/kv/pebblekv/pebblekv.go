@@ -99,8 +99,7 @@ type Engine struct {
 	failure   atomic.Pointer[error]
 	failOnce  sync.Once
 
-	turn kvbase.Turn
-	mu   sync.Mutex // the commit lock
+	mu sync.Mutex // the commit lock
 
 	snapMu sync.Mutex
 	snap   *snapshot // the newest, kept for the next View
@@ -154,7 +153,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 
 func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:                          o.FS,
+		FS:                          orderFS{o.FS},
 		Cache:                       e.cache,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger{e},
@@ -203,6 +202,13 @@ func (e *Engine) start() error {
 	}
 	if err := b.Commit(&pebble.WriteOptions{Sync: !e.noSync}); err != nil {
 		return err
+	}
+	if e.epoch == 1 {
+		// Pebble made the first log before it raised the format. Only a log of
+		// the new format can tell damage in its middle from its end.
+		if err := e.db.Flush(); err != nil {
+			return err
+		}
 	}
 	n := uint64(b.SeqNum())
 	e.issued.Store(n)
@@ -307,7 +313,13 @@ func (e *Engine) Close() error {
 		e.snap = nil
 	}
 	e.snapMu.Unlock()
-	err := e.db.Close()
+	var err error
+	if e.failure.Load() == nil {
+		// A closed store lies in tables, whose damage is always found; damage in
+		// the last block of a log looks like its end.
+		err = e.db.Flush()
+	}
+	err = errors.Join(err, e.db.Close())
 	e.cache.Unref()
 	if err != nil {
 		return fmt.Errorf("pebblekv: close: %w", err)

@@ -29,10 +29,6 @@ func TestSuite(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) kv.Engine { return open(t, Options{FS: vfs.NewMem()}) })
 }
 
-func TestSuiteNoSync(t *testing.T) {
-	kvtest.Run(t, func(t *testing.T) kv.Engine { return open(t, Options{FS: vfs.NewMem(), NoSync: true}) })
-}
-
 func TestAges(t *testing.T) {
 	kvtest.RunAges(t, func(t *testing.T, now func() time.Time) kv.Engine {
 		return open(t, Options{FS: vfs.NewMem(), Now: now})

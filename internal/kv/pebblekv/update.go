@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -34,15 +35,17 @@ type attempt struct {
 // snapshot, which costs more and cannot fail.
 const pinAfter = 3
 
-func (e *Engine) begin(_ context.Context, n int) (kvbase.Attempt, error) {
+func (e *Engine) begin(_ context.Context, n int, own *kvbase.Ticket) (kvbase.Attempt, error) {
 	if p := e.failure.Load(); p != nil {
 		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, *p)
 	}
-	turn := e.turn.Take(n)
-	a := &attempt{e: e, start: e.committed.Load(), pinning: n >= pinAfter, turn: turn}
+	a := &attempt{e: e, start: e.committed.Load(), pinning: n >= pinAfter, turn: own}
 	a.reads = a.first[:0]
 	return a, nil
 }
+
+// slowSync is how long a sync may take before an operator is told.
+const slowSync = 2 * time.Second
 
 // hold tells whether all reads so far are still true.
 func (a *attempt) hold() bool {
@@ -279,11 +282,15 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 	if err != nil {
 		return 0, err
 	}
-	e.turn.Give(a.turn) // the others need not wait for the sync
+	e.runner.Turn.Give(a.turn) // the others need not wait for the sync
 	if !e.noSync {
+		start := time.Now()
 		if err := pb.SyncWait(); err != nil {
 			e.fail(fmt.Errorf("pebblekv: write-ahead log: %w", err))
 			return 0, kv.ErrUnknownOutcome
+		}
+		if d := time.Since(start); d > slowSync {
+			e.log.Warn("the disk is slow to sync the key store's log", "duration", d)
 		}
 	}
 	if e.failure.Load() != nil {
@@ -308,7 +315,7 @@ func (a *attempt) fenced(b *kvbase.Buffer) error {
 // apply validates and makes the writes visible, in that order, under the lock.
 func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 	e := a.e
-	e.turn.Yield(a.turn)
+	e.runner.Turn.Yield(a.turn)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p := e.failure.Load(); p != nil {
@@ -343,7 +350,6 @@ func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 }
 
 func (a *attempt) Abort() {
-	a.e.turn.Give(a.turn)
 	if a.pin != nil && !a.pin.done {
 		a.pin.done = true
 		a.e.release(a.pin.snap)

@@ -12,16 +12,8 @@ import (
 
 	"manifold/internal/kv"
 	"manifold/internal/kv/kvtest"
+	"manifold/internal/kv/pgkv/pgtest"
 )
-
-// standby copies the primary and follows it.
-func (s *server) standby(tb testing.TB, options ...string) *server {
-	tb.Helper()
-	b := &server{cred: s.cred, dir: newDir(tb, s.cred)}
-	b.run(tb, "pg_basebackup", "-D", b.data(), "-h", s.dir, "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync")
-	b.start(tb, append(options, "primary_conninfo=host="+s.dir+" user=postgres")...)
-	return b
-}
 
 // TestFailover kills the primary under load and promotes its synchronous
 // standby: nothing acknowledged is lost, and the writers go on by themselves.
@@ -29,10 +21,10 @@ func TestFailover(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes two servers; the full run has it")
 	}
-	primary := startServer(t, "synchronous_standby_names=*", "wal_level=replica", "max_wal_senders=4")
+	primary := pgtest.Start(t, "synchronous_standby_names=*", "wal_level=replica", "max_wal_senders=4")
 	// Until the standby is there, commits would wait for it.
-	standby := primary.standby(t)
-	e, err := Open(t.Context(), Options{DSN: dsn(primary, standby), Patience: 30 * time.Second})
+	standby := primary.Standby(t)
+	e, err := Open(t.Context(), Options{DSN: pgtest.DSN(primary, standby), Patience: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,9 +41,9 @@ func TestFailover(t *testing.T) {
 	}
 	promised := c.Promised()
 	before := c.Acknowledged()
-	primary.kill(t)
+	primary.Kill(t)
 	start := time.Now()
-	standby.run(t, "pg_ctl", "promote", "-D", standby.data(), "-w", "-s")
+	standby.Run(t, "pg_ctl", "promote", "-D", standby.Data(), "-w", "-s")
 	if _, err := e.Update(ctx, func(x kv.Txn) error { x.Put([]byte("beat"), nil); return nil }); err != nil {
 		t.Fatalf("the first commit after the failover: %v", err)
 	}
@@ -100,7 +92,7 @@ func testOutcome(t *testing.T, x *schemas) {
 	}
 	e.giveSlot(s)
 	// A transaction that is undecided makes the question wait.
-	a, err := e.begin(ctx, 0)
+	a, err := e.begin(ctx, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +119,9 @@ func testOutcome(t *testing.T, x *schemas) {
 }
 
 // waitBlocked returns once a transaction of the database waits for another.
-func waitBlocked(t *testing.T, s *server) {
+func waitBlocked(t *testing.T, s *pgtest.Server) {
 	t.Helper()
-	c, err := pgx.Connect(t.Context(), "host="+s.dir+" user=postgres dbname=postgres")
+	c, err := pgx.Connect(t.Context(), "host="+s.Dir+" user=postgres dbname=postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +135,8 @@ func waitBlocked(t *testing.T, s *server) {
 
 // testRestart kills the database under a View and starts it again: every call
 // ends with a clear answer, and later ones work.
-func testRestart(t *testing.T, s *server) {
-	e, err := Open(t.Context(), Options{DSN: dsn(s), Patience: 300 * time.Millisecond})
+func testRestart(t *testing.T, s *pgtest.Server) {
+	e, err := Open(t.Context(), Options{DSN: pgtest.DSN(s), Patience: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +154,7 @@ func testRestart(t *testing.T, s *server) {
 		if _, err := r.Get(ctx, k); err != nil {
 			return err
 		}
-		s.kill(t)
+		s.Kill(t)
 		_, err := r.Get(ctx, k)
 		return err
 	})
@@ -172,10 +164,10 @@ func testRestart(t *testing.T, s *server) {
 	if err := put(); !errors.Is(err, kv.ErrUnavailable) {
 		t.Errorf("an Update without a database: %v", err)
 	}
-	if err := os.Remove(filepath.Join(s.data(), "postmaster.pid")); err != nil {
+	if err := os.Remove(filepath.Join(s.Data(), "postmaster.pid")); err != nil {
 		t.Fatal(err)
 	}
-	s.start(t)
+	s.Start(t)
 	if err := put(); err != nil {
 		t.Errorf("after the restart: %v", err)
 	}

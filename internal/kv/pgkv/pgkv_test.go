@@ -12,6 +12,7 @@ import (
 	"manifold/internal/kv"
 	"manifold/internal/kv/kvbase"
 	"manifold/internal/kv/kvtest"
+	"manifold/internal/kv/pgkv/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,7 +22,7 @@ func buffer(k []byte, v string) *kvbase.Buffer {
 }
 
 func TestSuite(t *testing.T) {
-	x := &schemas{s: startServer(t)}
+	x := &schemas{s: pgtest.Start(t)}
 	kvtest.Run(t, func(t *testing.T) kv.Engine { return x.open(t, Options{}) }, kvtest.MayRetry)
 	t.Run("Ages", func(t *testing.T) {
 		kvtest.RunAges(t, func(t *testing.T, now func() time.Time) kv.Engine { return x.open(t, Options{Now: now}) })
@@ -55,7 +56,7 @@ func testTwoNodes(t *testing.T, x *schemas) {
 	}
 	// A revision that is taken and not yet committed is seen when it is,
 	// though a later one is seen first.
-	at, err := b.begin(ctx, 0)
+	at, err := b.begin(ctx, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func testExpiry(t *testing.T, x *schemas) {
 		t.Errorf("the renewal left the end at %v, was %v", now, first)
 	}
 	// The row goes behind the holder's back, as when its clock stood still.
-	x.s.sql(t, fmt.Sprintf(`update s%d.manifold_session set expires = clock_timestamp() - interval '1 second'`, x.n))
+	x.s.SQL(t, fmt.Sprintf(`update s%d.manifold_session set expires = clock_timestamp() - interval '1 second'`, x.n))
 	if _, err := a.Update(ctx, func(t kv.Txn) error { t.Fence(s); t.Put([]byte("k"), nil); return nil }); !errors.Is(err, kv.ErrFenced) {
 		t.Errorf("the fence of a session that ran out: %v", err)
 	}
@@ -164,7 +165,7 @@ func testFenceHoldsEnd(t *testing.T, x *schemas) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := e.begin(ctx, 0)
+	a, err := e.begin(ctx, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +252,7 @@ func testRefusals(t *testing.T, x *schemas) {
 	if _, err := Open(t.Context(), Options{DSN: x.dsn() + " synchronous_commit=off"}); err == nil {
 		t.Error("a database that does not write before it acknowledges was accepted")
 	}
-	x.s.sql(t, fmt.Sprintf(`update s%d.manifold_format set version = 2`, x.n))
+	x.s.SQL(t, fmt.Sprintf(`update s%d.manifold_format set version = 2`, x.n))
 	if _, err := Open(t.Context(), Options{DSN: x.dsn()}); err == nil {
 		t.Error("tables of a newer program were accepted")
 	}

@@ -27,7 +27,7 @@ type attempt struct {
 
 // begin takes the slot before the snapshot, so that the slot's last commit is
 // in it.
-func (e *Engine) begin(ctx context.Context, _ int) (kvbase.Attempt, error) {
+func (e *Engine) begin(ctx context.Context, _ int, _ *kvbase.Ticket) (kvbase.Attempt, error) {
 	c, err := e.acquire(ctx)
 	if err != nil {
 		return nil, err

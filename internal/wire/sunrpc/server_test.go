@@ -84,6 +84,10 @@ func startServer(t testing.TB, o Options) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startOn(t, l, o), l.Addr().String()
+}
+
+func startOn(t testing.TB, l net.Listener, o Options) *Server {
 	s := New(o)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(t.Context(), l) }()
@@ -97,7 +101,7 @@ func startServer(t testing.TB, o Options) (*Server, string) {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	return s, l.Addr().String()
+	return s
 }
 
 func dial(t testing.TB, addr string) net.Conn {
@@ -287,14 +291,12 @@ func TestServer_refusals(t *testing.T) {
 
 func TestServer_repeatedCallRunsOnce(t *testing.T) {
 	svc := &testService{}
-	s, addr := startServer(t, Options{Programs: []*Program{svc.program()}})
+	s, addr := startOnePort(t, Options{Programs: []*Program{svc.program()}})
 	p := record(3, 2, procOnce, nil)
 	var first []byte
-	var from net.Addr
 	var nc net.Conn
 	for range 3 {
-		nc = redial(t, addr, from)
-		from = nc.LocalAddr()
+		nc = dial(t, addr)
 		if _, err := nc.Write(p); err != nil {
 			t.Fatal(err)
 		}
@@ -310,9 +312,9 @@ func TestServer_repeatedCallRunsOnce(t *testing.T) {
 		if len(first) == 0 {
 			t.Fatal("no answer")
 		}
-		reset(t, nc)
+		_ = nc.Close()
 	}
-	nc = redial(t, addr, from)
+	nc = dial(t, addr)
 	if _, err := nc.Write(record(3, 2, procOnce, func(e *Encoder) { e.U32(1) })); err != nil {
 		t.Fatal(err)
 	}
@@ -327,38 +329,42 @@ func TestServer_repeatedCallRunsOnce(t *testing.T) {
 	}
 }
 
-// reset closes a connection so that its port can be used again at once.
-func reset(t *testing.T, nc net.Conn) {
-	t.Helper()
-	if err := nc.(*net.TCPConn).SetLinger(0); err != nil {
-		t.Fatal(err)
+// onePort is a listener whose connections all seem to come from one address and
+// port, as those of a client do that lost its connection.
+type onePort struct{ net.Listener }
+
+func (l onePort) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
-	_ = nc.Close()
+	return fromOnePort{nc}, nil
 }
 
-// redial connects from the given address, as a client does that lost its connection.
-func redial(t *testing.T, addr string, from net.Addr) net.Conn {
+type fromOnePort struct{ net.Conn }
+
+func (fromOnePort) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 700} }
+
+func startOnePort(t *testing.T, o Options) (*Server, string) {
 	t.Helper()
-	d := net.Dialer{LocalAddr: from}
-	nc, err := d.DialContext(t.Context(), "tcp", addr)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = nc.Close() })
-	return nc
+	return startOn(t, onePort{l}, o), l.Addr().String()
 }
 
 func TestServer_repeatJoinsRunningCall(t *testing.T) {
 	svc := &testService{entered: make(chan struct{}, 9), release: make(chan struct{})}
-	s, addr := startServer(t, Options{Programs: []*Program{svc.program()}})
+	s, addr := startOnePort(t, Options{Programs: []*Program{svc.program()}})
 	p := record(3, 2, procOnce, nil)
 	a := dial(t, addr)
 	if _, err := a.Write(p); err != nil {
 		t.Fatal(err)
 	}
 	<-svc.entered
-	reset(t, a)
-	b := redial(t, addr, a.LocalAddr())
+	_ = a.Close()
+	b := dial(t, addr)
 	if _, err := b.Write(p); err != nil {
 		t.Fatal(err)
 	}
@@ -397,6 +403,7 @@ func TestServer_shutdownAnswersWhatRuns(t *testing.T) {
 	res := make(chan error, 1)
 	go func() { res <- c.Call(t.Context(), testProg, 2, procWait, nil, nil, nil) }()
 	<-svc.entered
+	waitFor(t, func() bool { return s.Stats().Conns == 2 }) // one that is not accepted yet is refused
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(t.Context()) }()
 	if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

@@ -52,9 +52,9 @@ func (f *file) apply(ino *meta.Inode) {
 		ino.Data.Size = max(ino.Data.Size, st.end)
 		ino.Data.Rev += st.revs
 	}
-	if f.mtime.Compare(ino.Mtime) > 0 {
-		ino.Mtime = f.mtime
-	}
+	// Whoever sets mtime flushes first, so the buffered one is the later. Links
+	// and renames move ctime on without that.
+	ino.Mtime = f.mtime
 	if f.ctime.Compare(ino.Ctime) > 0 {
 		ino.Ctime = f.ctime
 	}

@@ -291,9 +291,7 @@ func (e *Engine) install(ctx context.Context, c *commit, exts []extent) error {
 		}
 		st.Size = max(st.Size, end)
 		st.Rev += c.revs
-		if c.mtime.Compare(ino.Mtime) > 0 {
-			ino.Mtime = c.mtime
-		}
+		ino.Mtime = c.mtime // see apply
 		if c.ctime.Compare(ino.Ctime) > 0 {
 			ino.Ctime = c.ctime
 		}

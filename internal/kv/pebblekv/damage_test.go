@@ -1,0 +1,142 @@
+package pebblekv
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"manifold/internal/kv"
+)
+
+// flip changes one byte of a file, at a fraction of its length.
+func flip(t *testing.T, fs vfs.FS, name string, num, den int64) {
+	t.Helper()
+	f, err := fs.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b[int64(len(b))*num/den] ^= 0x10
+	w, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Sync(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func filesOf(t *testing.T, fs vfs.FS, suffix string) (out []string) {
+	t.Helper()
+	all, err := fs.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range all {
+		if strings.HasSuffix(n, suffix) {
+			out = append(out, path.Join("store", n))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func damageKey(i uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'k'}, i) }
+
+// fill writes numbered keys in commits of ten.
+func fill(t *testing.T, e *Engine, n uint64) {
+	t.Helper()
+	for i := uint64(0); i < n; i += 10 {
+		if _, err := e.Update(t.Context(), func(x kv.Txn) error {
+			for j := i; j < i+10; j++ {
+				x.Put(damageKey(j), binary.BigEndian.AppendUint64(make([]byte, 200), j))
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDamagedTable flips bits in a table: reads answer rightly or fail, and
+// never wrongly.
+func TestDamagedTable(t *testing.T) {
+	const n = 2000
+	for part := range int64(8) {
+		fs := vfs.NewMem()
+		e := open(t, Options{FS: fs})
+		fill(t, e, n)
+		if err := errors.Join(e.db.Flush(), e.Close()); err != nil {
+			t.Fatal(err)
+		}
+		tables := filesOf(t, fs, ".sst")
+		if len(tables) == 0 {
+			t.Fatal("there is no table")
+		}
+		flip(t, fs, tables[0], part, 8)
+		e, err := Open(t.Context(), Options{Dir: "store", FS: fs})
+		if err != nil {
+			continue // found at once
+		}
+		failed := 0
+		for i := range uint64(n) {
+			err := e.View(t.Context(), kv.Linearizable, func(r kv.Reader) error {
+				v, err := r.Get(t.Context(), damageKey(i))
+				if err == nil && binary.BigEndian.Uint64(v[200:]) != i {
+					t.Errorf("key %d has a wrong value", i)
+				}
+				return err
+			})
+			if err != nil {
+				if failed++; !errors.Is(err, kv.ErrUnavailable) {
+					t.Fatalf("part %d, key %d: %v", part, i, err)
+				}
+			}
+		}
+		t.Logf("part %d of 8: %d of %d reads failed", part, failed, n)
+		_ = e.Close()
+	}
+}
+
+// TestDamagedLog flips bits of the log of a store that was not closed, a new
+// one and an old one. What follows them was acknowledged, so opening must
+// fail: to go on without it would be a silent loss.
+func TestDamagedLog(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	for _, age := range []string{"new", "old"} {
+		e := open(t, Options{FS: fs})
+		fill(t, e, 1000)
+		for part := range int64(10) {
+			clone := fs.CrashClone(vfs.CrashCloneCfg{})
+			logs := filesOf(t, clone, ".log")
+			if len(logs) == 0 {
+				t.Fatal("there is no log")
+			}
+			// The last block is left out: damage there looks like the end.
+			flip(t, clone, logs[len(logs)-1], part, 12)
+			if c, err := Open(t.Context(), Options{Dir: "store", FS: clone}); err == nil {
+				_, err := fetch(c.db, damageKey(999))
+				t.Errorf("a damaged log of a store that is %s was opened, part %d; the last key acknowledged: %v", age, part, err)
+				_ = c.Close()
+			}
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
