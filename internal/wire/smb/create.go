@@ -584,6 +584,9 @@ func (r *request) newOpen(q *createParams, t *target, h fs.Handle, res *fs.OpenR
 // makeDurable keeps the open over a lost connection if its caching allows.
 // Needs s.mu.
 func (r *request) makeDurable(q *createParams, o *open) {
+	if q.ctx.durable == 2 {
+		o.created2 = q.ctx.createGUID // for replays, durable or not
+	}
 	if q.ctx.durable == 0 || o.isDir || o.cache == nil || o.cache.state&leaseH == 0 || o.level != oplockBatch && o.level != oplockLease {
 		return
 	}
@@ -728,7 +731,7 @@ func (r *request) createReply(q *createParams, o *open, res *fs.OpenResult) stat
 	}
 	r.body = b
 	srv.mu.Lock()
-	if o.durable == 2 {
+	if o.created2 != ([16]byte{}) && q.ctx.durable == 2 {
 		o.reply, o.replyReq = append([]byte(nil), b...), *q
 		o.replyReq.ctx = createContexts{createGUID: q.ctx.createGUID, lease: q.ctx.lease}
 		o.replyReq.name = strings.Clone(q.name)

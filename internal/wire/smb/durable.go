@@ -13,7 +13,7 @@ func (r *request) replayed(q *createParams) (*open, status) {
 	s.mu.Lock()
 	var o *open
 	for _, x := range s.opens {
-		if x.durable == 2 && x.created2 == q.ctx.createGUID && x.guid == r.c.clientGUID {
+		if x.created2 == q.ctx.createGUID && x.guid == r.c.clientGUID {
 			o = x
 			break
 		}
@@ -37,6 +37,11 @@ func (r *request) replayed(q *createParams) (*open, status) {
 		return nil, stAccessDenied
 	}
 	r.body = append([]byte(nil), o.reply...)
+	r.body[2] = o.level
+	if o.level == oplockLease && o.cache != nil {
+		const at = 88 + 24 // the data of the first context
+		copy(r.body[at:], leaseReply(o.cache))
+	}
 	r.ch.open, r.ch.failed = o, 0
 	return o, stOK
 }

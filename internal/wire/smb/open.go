@@ -138,7 +138,7 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 	sess := o.sess
 	var told []*open // that the directory goes
 	delete(s.opens, o.id)
-	s.dropCache(o)
+	waits := s.dropCache(o)
 	if f := o.file; f != nil {
 		for i, x := range f.opens {
 			if x == o {
@@ -158,6 +158,9 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 		}
 	}
 	s.mu.Unlock()
+	if waits != nil {
+		defer close(waits)
+	}
 	if sess != nil {
 		sess.mu.Lock()
 		delete(sess.opens, o)

@@ -236,11 +236,12 @@ func (o *open) channel(c *conn) *conn {
 	return c
 }
 
-// dropCache takes an open out of what it caches. Needs s.mu.
-func (s *Server) dropCache(o *open) {
+// dropCache takes an open out of what it caches. It answers who waits for that,
+// to be closed once the file is. Needs s.mu.
+func (s *Server) dropCache(o *open) (waits chan struct{}) {
 	c := o.cache
 	if c == nil {
-		return
+		return nil
 	}
 	o.cache = nil
 	for i, x := range c.opens {
@@ -250,15 +251,18 @@ func (s *Server) dropCache(o *open) {
 		}
 	}
 	if len(c.opens) > 0 {
-		return
+		return nil
 	}
 	c.state = 0
 	if c.breaking {
-		c.settle()
+		c.breaking = false
+		c.timer.Stop()
+		waits, c.done = c.done, nil
 	}
 	if c.lease != nil && s.leases[c.lease.id] == c.lease {
 		delete(s.leases, c.lease.id)
 	}
+	return waits
 }
 
 // statOnly tells whether an open only looks at attributes.
@@ -326,7 +330,7 @@ func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, 
 		if c.lease == nil {
 			to &= leaseR
 		}
-		must := c.state&mask != 0 || overwrite && c.breaking
+		must := c.state&mask != 0 || overwrite && c.breaking // before this open
 		if s.breakTo(c, to, ns) && must {
 			wait = append(wait, c.done)
 		}
