@@ -330,7 +330,7 @@ func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, 
 		if c.lease == nil {
 			to &= leaseR
 		}
-		must := c.state&mask != 0 || overwrite && c.breaking // before this open
+		must := c.state&mask != 0
 		if s.breakTo(c, to, ns) && must {
 			wait = append(wait, c.done)
 		}
