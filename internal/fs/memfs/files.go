@@ -151,8 +151,8 @@ func (f *FS) mayWrite(c *fs.Caller, n *inode, s *stream, off, length uint64, ove
 	if off+length > s.size {
 		need |= fs.RightExtend
 	}
-	if h != nil {
-		return h.granted&need == need
+	if h != nil { // the right to change data includes its length
+		return h.granted&fs.RightModify != 0 || h.granted&need == need
 	}
 	return f.can(c, n, need) || override && acl.IsOwner(c, &n.acl)
 }

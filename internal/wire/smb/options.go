@@ -1,0 +1,152 @@
+package smb
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"manifold/internal/fs"
+	"manifold/internal/identity"
+	"manifold/internal/identity/ntlm"
+)
+
+// Share is what a client connects to.
+type Share struct {
+	Name        string
+	Description string
+	Root        fs.Node
+	ReadOnly    bool
+	// Encrypt refuses clients that do not encrypt.
+	Encrypt bool
+	// Hidden keeps it out of listings, as a name that ends in '$' does.
+	Hidden bool
+	// AccessBasedEnumeration lists only what the caller may read.
+	AccessBasedEnumeration bool
+	// Guest lets guests and anonymous callers in.
+	Guest bool
+	// Rights cap what anybody may do through the share; 0 means no cap.
+	Rights fs.Rights
+	// FileMode and DirMode are given to what is made where nothing is
+	// inherited: 0644 and 0755 if zero.
+	FileMode, DirMode fs.Mode
+	// NoStreams and NoChangeNotify switch features off.
+	NoStreams, NoChangeNotify bool
+}
+
+// Shares finds shares; the caller is nil for the listing of a server's names.
+type Shares interface {
+	// Share answers the share of that name, matched without case, as this
+	// caller sees it. fs.NotExist if there is none or the caller must not know,
+	// fs.Access if it may not connect.
+	Share(ctx context.Context, name string, c *fs.Caller) (*Share, error)
+	// List yields what a caller may see.
+	List(ctx context.Context, c *fs.Caller, yield func(*Share) bool) error
+}
+
+// Principals translates between principals and security identifiers, in their
+// binary form ([MS-DTYP] 2.4.2.2).
+type Principals interface {
+	SID(ctx context.Context, a identity.AuthID) []byte
+	AuthID(ctx context.Context, sid []byte) (identity.AuthID, error)
+}
+
+// Encryption says how keen the server is on encryption.
+type Encryption uint8
+
+// Encryption modes.
+const (
+	EncryptOff Encryption = iota // only where the share demands it
+	EncryptPreferred
+	EncryptRequired
+)
+
+// Options configure a Server. FS, Accounts and Shares must be set; the zero
+// value of everything else means the default given.
+type Options struct {
+	FS         fs.FS
+	Accounts   ntlm.Authenticator
+	Shares     Shares
+	Principals Principals // LocalPrincipals of the server's GUID
+	Logger     *slog.Logger
+	// Name and Domain are NetBIOS names: MANIFOLD and WORKGROUP.
+	Name, Domain string
+	GUID         [16]byte // of the server; random
+	// Dialects that are served, all if nil.
+	Dialects []uint16
+	// SigningRequired refuses messages without signature, but of guests.
+	SigningRequired bool
+	Encryption      Encryption
+	// GuestAllowed maps users without account to Guest, and lets anonymous in.
+	GuestAllowed bool
+	Guest        *identity.Credential
+	// MaxTransact, MaxRead and MaxWrite bound one request: 8 MiB each.
+	MaxTransact, MaxRead, MaxWrite int
+	// MaxCredits a connection may hold: 8,192.
+	MaxCredits int
+	// MaxConns, MaxSessions, MaxOpens of the server: 16,384, 65,536 and 1,048,576.
+	MaxConns, MaxSessions, MaxOpens int
+	// BreakTimeout is how long a client may take to give up an oplock or lease: 35 s.
+	BreakTimeout time.Duration
+	// DurableTimeout is how long an open of a lost client is kept: 60 s, and at
+	// most DurableMax (300 s) where the client says.
+	DurableTimeout, DurableMax time.Duration
+	// MaxRequestBytes bounds what all requests in flight hold: 256 MiB.
+	MaxRequestBytes int64
+	// Interfaces lists the server's addresses for multichannel.
+	Interfaces func() []Interface
+	// ShortNames offers names of the form 8.3 beside longer ones.
+	ShortNames bool
+	// TestFsctls answers the private controls that Samba's test suite uses.
+	TestFsctls bool
+	Now        func() time.Time
+}
+
+// Interface is one address of the server.
+type Interface struct {
+	Index    uint32
+	Addr     netip.Addr
+	LinkRate uint64 // bits per second
+	RSS      bool
+}
+
+func orDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+func (o *Options) defaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Name == "" {
+		o.Name = "MANIFOLD"
+	}
+	if o.Domain == "" {
+		o.Domain = "WORKGROUP"
+	}
+	if o.Principals == nil {
+		o.Principals = NewLocalPrincipals(o.GUID)
+	}
+	if o.Dialects == nil {
+		o.Dialects = []uint16{dialect202, dialect210, dialect300, dialect302, dialect311}
+	}
+	if o.Guest == nil {
+		o.Guest = identity.New(identity.Guest, identity.Guests, nil, nil)
+	}
+	orDefault(&o.MaxTransact, 8<<20)
+	orDefault(&o.MaxRead, 8<<20)
+	orDefault(&o.MaxWrite, 8<<20)
+	orDefault(&o.MaxCredits, 8192)
+	orDefault(&o.MaxConns, 16384)
+	orDefault(&o.MaxSessions, 65536)
+	orDefault(&o.MaxOpens, 1<<20)
+	orDefault(&o.BreakTimeout, 35*time.Second)
+	orDefault(&o.DurableTimeout, 60*time.Second)
+	orDefault(&o.DurableMax, 300*time.Second)
+	orDefault(&o.MaxRequestBytes, 256<<20)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}

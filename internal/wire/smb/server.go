@@ -1,0 +1,177 @@
+package smb
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"manifold/internal/fs"
+	"manifold/internal/identity/ntlm"
+)
+
+// Server answers SMB on the listeners that it is given.
+type Server struct {
+	o      Options
+	ntlm   ntlm.Options
+	pool   bufferPool
+	memory *semaphore.Weighted
+	start  time.Time
+	hint   []byte
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	draining  bool
+	conns     map[*conn]struct{}
+	listeners map[net.Listener]struct{}
+	sessions  map[uint64]*session
+	files     map[fileKey]*file // open files by what they are
+	opens     map[uint64]*open  // by persistent id
+	leases    map[leaseID]*lease
+	creating  map[createID]struct{} // durable creates that are not answered yet
+	clients   map[[16]byte]int      // connections by client GUID
+
+	names       nameLocks
+	nextID      atomic.Uint64
+	nextSession atomic.Uint32
+}
+
+// ErrShutdown says that the server takes no more listeners.
+var ErrShutdown = errors.New("smb: server is shut down")
+
+// New builds a server; ctx bounds everything it does.
+func New(ctx context.Context, o Options) *Server {
+	if o.GUID == ([16]byte{}) {
+		_, _ = rand.Read(o.GUID[:])
+	}
+	o.defaults()
+	s := &Server{
+		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
+		ntlm:  ntlm.Options{Accounts: o.Accounts, Computer: o.Name, Domain: o.Domain, MapToGuest: o.GuestAllowed, Now: o.Now},
+		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
+		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte]int{},
+	}
+	var seed [8]byte
+	_, _ = rand.Read(seed[:])
+	s.nextID.Store(uint64(binary.LittleEndian.Uint32(seed[:])) << 8)
+	s.nextSession.Store(binary.LittleEndian.Uint32(seed[4:]) >> 1)
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	return s
+}
+
+// Serve accepts connections until the listener is closed.
+func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		return ErrShutdown
+	}
+	s.listeners[l] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer s.wg.Done()
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			s.mu.Lock()
+			delete(s.listeners, l)
+			draining := s.draining
+			s.mu.Unlock()
+			if draining || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		s.ServeConn(nc)
+	}
+}
+
+// ServeConn serves one connection in the background.
+func (s *Server) ServeConn(nc net.Conn) {
+	s.mu.Lock()
+	if s.draining || len(s.conns) >= s.o.MaxConns {
+		s.mu.Unlock()
+		_ = nc.Close()
+		return
+	}
+	c := newConn(s, nc)
+	s.conns[c] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	go func() {
+		defer s.wg.Done()
+		c.serve()
+	}()
+}
+
+// Shutdown closes listeners and connections, and every open with them.
+func (s *Server) Shutdown() {
+	s.mu.Lock()
+	s.draining = true
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	for c := range s.conns {
+		_ = c.nc.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	for {
+		s.mu.Lock()
+		var o *open
+		for _, o = range s.opens {
+			break
+		}
+		s.mu.Unlock()
+		if o == nil {
+			break
+		}
+		s.closeOpen(s.ctx, o)
+	}
+	s.cancel()
+}
+
+func (s *Server) drop(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+func addrOf(nc net.Conn) netip.AddrPort {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// nameLocks serialise opens of one name, so that who checks oplocks and who is
+// given one do not pass each other.
+type nameLocks struct {
+	shards [256]sync.Mutex
+}
+
+func (n *nameLocks) of(dir fs.Node, name string) *sync.Mutex {
+	h := uint64(dir.ID) * 0x9e3779b97f4a7c15
+	for i := range len(name) {
+		c := name[i]
+		if c >= 'a' && c <= 'z' {
+			c -= 32
+		}
+		if c >= 0x80 {
+			c = 0 // folding beyond ASCII may change bytes
+			continue
+		}
+		h = (h ^ uint64(c)) * 0x100000001b3
+	}
+	return &n.shards[h>>56]
+}
