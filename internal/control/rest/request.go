@@ -66,6 +66,8 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
+	// cluster is the UUID, "" until it was looked up.
+	cluster string
 }
 
 // caller acts on the file system.

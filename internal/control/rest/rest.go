@@ -29,7 +29,7 @@ import (
 	"manifold/internal/ports"
 )
 
-// Options say what the API works on. FS, Auth, Sessions, Principals and
+// Options say what the API works on. FS, Auth, Sessions, Principals, Roles and
 // Members are required; what belongs to an absent part answers 404.
 type Options struct {
 	FS         fs.FS
@@ -37,6 +37,10 @@ type Options struct {
 	Sessions   control.Sessions
 	Principals control.Principals
 	Members    control.Members
+	Roles      control.Roles
+	Accounts   control.Accounts
+	Tokens     control.AccessTokens
+	Identities control.Identities
 	Exports    control.Exports
 	Metrics    control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
@@ -76,7 +80,7 @@ func New(o Options) http.Handler {
 	}
 	s := &server{
 		o: o, log: o.Logger, now: o.Now,
-		svc: service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Now: o.Now}),
+		svc: service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now}),
 	}
 	routes := s.routes()
 	for i := range routes {
@@ -89,6 +93,15 @@ func New(o Options) http.Handler {
 // routes is the table of all operations of the parts that are present.
 func (s *server) routes() []route {
 	rs := coreRoutes()
+	if s.o.Accounts != nil {
+		rs = append(rs, accountRoutes()...)
+	}
+	if s.o.Tokens != nil {
+		rs = append(rs, tokenRoutes()...)
+	}
+	if s.o.Identities != nil {
+		rs = append(rs, identityRoutes()...)
+	}
 	if s.o.Exports != nil {
 		rs = append(rs, exportRoutes()...)
 	}
@@ -106,7 +119,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), exportRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), exportRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {
@@ -122,6 +135,7 @@ func coreRoutes() []route {
 	rs = append(rs, snapshotStatusRoutes()...)
 	rs = append(rs, diffRoutes()...)
 	rs = append(rs, lockRoutes()...)
+	rs = append(rs, roleRoutes()...)
 	return rs
 }
 

@@ -57,7 +57,7 @@ func newAPI(t *testing.T) *api {
 	handler := New(Options{
 		Scrubber: scrubber,
 		Now:      func() time.Time { return clock },
-		FS:       f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store,
+		FS:       f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, Roles: store, Accounts: store, Tokens: store, Identities: store,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	})
 	srv := httptest.NewServer(handler)

@@ -40,7 +40,7 @@ func sessionRoutes() []route {
 			In: changePasswordRequest{}, handle: changePassword},
 		{Method: "GET", Path: "/v1/session/who-am-i", Summary: "Who is signed in, with its privileges.", Out: whoAmI{}, handle: who},
 		{Method: "GET", Path: "/v1/session/roles", Summary: "Names of the roles that the caller holds.", Out: []string{},
-			handle: func(q *request) (reply, error) { return reply{body: q.ses.Roles()}, nil }},
+			handle: myRoles},
 	}
 }
 
@@ -51,6 +51,11 @@ func login(q *request) (reply, error) {
 	}
 	token, err := q.s.svc.Login(q.Context(), client(q.Request).Addr(), in.Username, in.Password)
 	return reply{body: loginAnswer{token}}, err
+}
+
+func myRoles(q *request) (reply, error) {
+	names, err := q.s.svc.Roles(q.Context(), q.ses)
+	return reply{body: names}, err
 }
 
 func changePassword(q *request) (reply, error) {
