@@ -14,7 +14,7 @@ func TestDocs(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Commands of the server\n\nGenerated from cmd/manifold; do not edit. They work on this machine, not through the REST API.\n")
 	for _, c := range newRoot().Commands() {
-		if c.GroupID != "here" && c.Name() != "scrub" {
+		if c.Hidden || c.GroupID != "here" && c.Name() != "scrub" {
 			continue
 		}
 		use := c.Use

@@ -59,7 +59,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddGroup(&cobra.Group{ID: "here", Title: "On this machine:"}, &cobra.Group{ID: "api", Title: "Through the REST API of a server:"})
-	addGroup(root, "here", newServe(), newFsck(), newBench(), newPorts(), newAdminPassword(), newVersion())
+	addGroup(root, "here", newServe(), newFsck(), newBench(), newPorts(), newAdminPassword(), newVersion(), newMan())
 	remote := cli.New(cli.Options{})
 	addGroup(root, "api", remote...)
 	for _, c := range remote {

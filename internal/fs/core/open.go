@@ -459,7 +459,9 @@ func (h *handle) Close(ctx context.Context) error {
 	last, gone := h.f.opens.leave(h)
 	if gone != nil && h.node.Live() {
 		if h.sid != 0 {
-			err = errors.Join(err, h.f.removeStream(ctx, h.caller, h.node, h.sid))
+			if rerr := h.f.removeStream(ctx, fs.SystemCaller(), h.node, h.sid); rerr != nil && !kindIs(rerr, fs.NoAttr, fs.Stale, fs.WORM) {
+				err = errors.Join(err, rerr)
+			}
 		} else {
 			err = errors.Join(err, h.f.removeDoomed(ctx, h.node.ID, *gone))
 		}
@@ -487,8 +489,8 @@ func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 			_, err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
 		}
 	}
-	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty) {
-		return nil // somebody else was quicker, or filled the directory
+	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty, fs.WORM) {
+		return nil // somebody else was quicker, filled the directory, or locked the file
 	}
 	return err
 }

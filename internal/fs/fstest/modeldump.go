@@ -32,8 +32,8 @@ func describe(a fs.Attr) string {
 	if a.Type != fs.Directory {
 		parent = 0 // compared by path
 	}
-	return fmt.Sprintf("type %d mode %o links %d owner %x group %x size %d children %d streams %d rdev %d,%d dos %x mtime %s atime %s parent %v",
-		a.Type, a.Mode, a.Links, a.Owner, a.Group, a.Size, a.Children, a.NamedStreams, a.RdevMajor, a.RdevMinor, a.DOS,
+	return fmt.Sprintf("hold %v type %d mode %o links %d owner %x group %x size %d children %d streams %d rdev %d,%d dos %x mtime %s atime %s parent %v",
+		a.LegalHold, a.Type, a.Mode, a.Links, a.Owner, a.Group, a.Size, a.Children, a.NamedStreams, a.RdevMajor, a.RdevMinor, a.DOS,
 		modelTime(a.Mtime), modelTime(a.Atime), parent != 0)
 }
 
@@ -124,6 +124,9 @@ func (d *dump) all() error {
 			}
 		}
 	}
+	if err := d.quotas(); err != nil {
+		return err
+	}
 	for _, id := range m.objects {
 		p, err := d.s.PathOf(m.ctx, d.s.node(fs.Node{ID: id}))
 		if err != nil {
@@ -131,6 +134,32 @@ func (d *dump) all() error {
 		}
 		d.line("path of %d is %s", id, p)
 	}
+	return nil
+}
+
+// quotas checks what they count against the totals.
+func (d *dump) quotas() error {
+	var qs []fs.Quota
+	err := d.s.ListQuotas(d.s.m.ctx, 0, func(q *fs.Quota) bool {
+		qs = append(qs, *q)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	lines := make([]string, 0, len(qs))
+	for _, q := range qs {
+		t, err := d.s.TotalsOf(d.s.m.ctx, fs.Node{ID: q.Dir})
+		if err != nil {
+			return fmt.Errorf("totals of the quota of %d: %w", q.Dir, err)
+		}
+		if want := t.DataBytes + t.MetaBytes + t.StreamBytes - fs.BlockSize; q.Used != want {
+			return fmt.Errorf("the quota of %d counts %d bytes, there are %d", d.oracleID(q.Dir), q.Used, want)
+		}
+		lines = append(lines, fmt.Sprintf("quota of %d is %d", d.oracleID(q.Dir), q.Limit))
+	}
+	slices.Sort(lines)
+	d.lines = append(d.lines, lines...)
 	return nil
 }
 
@@ -309,6 +338,9 @@ func (d *dump) own(path string, a fs.Attr) (fs.Totals, error) {
 		t.Directories, t.MetaBytes = 1, 0 // the rest comes from its own walk
 	case fs.File:
 		t.Files, t.LogicalBytes = 1, a.Size
+		if a.LegalHold {
+			t.WORM = 1
+		}
 	case fs.Symlink:
 		t.Symlinks = 1
 	default:

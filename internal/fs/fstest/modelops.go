@@ -18,7 +18,7 @@ var operations = []operation{
 	{30, (*model).create}, {18, (*model).write}, {8, (*model).read}, {14, (*model).setattr}, {5, (*model).zero}, {5, (*model).copy},
 	{8, (*model).link}, {12, (*model).remove}, {16, (*model).rename}, {6, (*model).setMeta}, {8, (*model).streamOp}, {4, (*model).setACL},
 	{6, (*model).open}, {10, (*model).handleOp}, {3, (*model).commit}, {4, (*model).lookup}, {4, (*model).access}, {4, (*model).snapshot},
-	{2, (*model).dropSnapshot}, {1, (*model).treeDelete}, {1, (*model).crash},
+	{2, (*model).dropSnapshot}, {1, (*model).treeDelete}, {1, (*model).crash}, {2, (*model).hold}, {2, (*model).quota},
 }
 
 func (m *model) create() error {
@@ -448,6 +448,31 @@ func (m *model) treeDelete() error {
 	return m.settle("end of the tree deletion", func() bool {
 		_, err := m.sut.TreeDelete(m.ctx, m.ids[dir])
 		return err != nil
+	})
+}
+
+// hold puts a file under legal hold, or ends that.
+func (m *model) hold() error {
+	n, on := m.object(), m.rnd.IntN(3) == 0
+	return m.both(fmt.Sprintf("sets legal hold of %v to %v", n, on), func(s side) (any, error) {
+		ch, err := s.SetAttr(m.ctx, m.system, s.node(n), &fs.SetAttr{LegalHold: &on})
+		return ch.After.LegalHold, err
+	})
+}
+
+// quota sets quotas that nothing exceeds: when blocks are taken differs between
+// implementations. What they count must be exact.
+func (m *model) quota() error {
+	dir, create := m.recent(m.dirs), m.rnd.IntN(2) == 0
+	if m.rnd.IntN(4) == 0 {
+		return m.both(fmt.Sprintf("removes the quota of %d", dir), func(s side) (any, error) {
+			return nil, s.RemoveQuota(m.ctx, s.id(dir), 0)
+		})
+	}
+	limit := uint64(1<<40 + m.rnd.IntN(1000))
+	return m.both(fmt.Sprintf("sets a quota of %d, new %v", dir, create), func(s side) (any, error) {
+		q, err := s.SetQuota(m.ctx, s.id(dir), limit, create, 0)
+		return q.Limit, err
 	})
 }
 

@@ -250,6 +250,9 @@ func (f *FS) SetQuota(_ context.Context, dir fs.FileID, limit uint64, create boo
 func (f *FS) RemoveQuota(_ context.Context, dir fs.FileID, revision uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.quotas[dir] == nil {
+		return fs.E("remove quota", fs.Node{ID: dir}, "", fs.NoAttr, nil)
+	}
 	if _, err := f.quota("remove quota", dir, revision); err != nil {
 		return err
 	}

@@ -366,6 +366,7 @@ func (f *FS) Crash() {
 	}
 	f.opens = map[uint64]*handle{}
 	for _, n := range slices.Collect(maps.Values(f.live)) {
+		n.pending = nil
 		n.data.crash()
 		for _, s := range n.streams {
 			s.crash()

@@ -106,10 +106,10 @@ func (f *FS) SetACL(_ context.Context, c *fs.Caller, node fs.Node, a *fs.ACL) (f
 	fail := func(k fs.Kind) (fs.Changed, error) { return fs.Changed{}, fs.E("set ACL", node, "", k, nil) }
 	isDir := n.typ == fs.Directory
 	switch {
-	case n.locked(f.now()):
-		return fail(fs.WORM)
 	case !f.can(c, n, fs.RightWriteACL):
 		return fail(fs.Access)
+	case n.locked(f.now()):
+		return fail(fs.WORM)
 	case (a.Owner != identity.Unset || a.Group != identity.Unset) && !acl.MayChown(c, &n.acl, isDir, a.Owner, a.Group):
 		return fail(fs.Perm)
 	}
