@@ -52,11 +52,9 @@ func (f *file) apply(ino *meta.Inode) {
 		ino.Data.Size = max(ino.Data.Size, st.end)
 		ino.Data.Rev += st.revs
 	}
-	if f.mtime.Compare(ino.Mtime) > 0 {
-		ino.Mtime = f.mtime
-	}
+	// Who changed it later than the last buffered write has set mtime as well.
 	if f.ctime.Compare(ino.Ctime) > 0 {
-		ino.Ctime = f.ctime
+		ino.Mtime, ino.Ctime = f.mtime, f.ctime
 	}
 	ino.Change = max(ino.Change, f.change)
 	if f.kill {

@@ -128,6 +128,9 @@ func (e *Engine) buffer(ctx context.Context, f *file, w *fs.WriteRequest, check 
 		f.dirtyAt = e.o.Now()
 		f.mtime, f.ctime, f.change, f.kill = fs.Time{}, fs.Time{}, 0, false
 	}
+	if now.Compare(res.Before.Ctime) <= 0 {
+		now = res.Before.Ctime.Next() // clients take equal times for unchanged data
+	}
 	f.mtime, f.ctime = now, now
 	f.change = max(f.change, res.Before.Change) + 1
 	f.kill = f.kill || effect.KillPrivilege
