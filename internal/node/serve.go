@@ -115,6 +115,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
+		Stopping: ctx.Done(),
 		Logger:   o.Logger,
 	})
 	certs := &certificates{config: st.config}

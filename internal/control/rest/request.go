@@ -189,6 +189,12 @@ func (q *request) fileAt(snap fs.SnapshotID, want fs.AttrMask) (service.File, er
 	return f, q.missing(q.params[0], err)
 }
 
+// other finds a file that is named elsewhere than in the path of the request.
+func (q *request) other(ref string, snap fs.SnapshotID, want fs.AttrMask) (service.File, error) {
+	f, err := q.s.svc.File(q.Context(), q.caller(), service.Ref(ref), snap, want)
+	return f, q.missing(ref, err)
+}
+
 // missing says in a "not found" what it was that is not there.
 func (q *request) missing(ref string, err error) error {
 	if err == nil || fs.KindOf(err) != fs.NotExist {

@@ -50,6 +50,9 @@ type Options struct {
 	Release        control.Release
 	// NodeID of the node that answers; 0 is 1.
 	NodeID control.NodeID
+	// Stopping is closed when the node begins to stop: it ends requests that
+	// would go on for ever. nil: they end with their clients.
+	Stopping <-chan struct{}
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// Logger gets what went wrong on our side; nil discards.
@@ -136,6 +139,12 @@ func coreRoutes() []route {
 	rs = append(rs, diffRoutes()...)
 	rs = append(rs, lockRoutes()...)
 	rs = append(rs, roleRoutes()...)
+	rs = append(rs, aclRoutes()...)
+	rs = append(rs, streamRoutes()...)
+	rs = append(rs, userMetadataRoutes()...)
+	rs = append(rs, fileLockRoutes()...)
+	rs = append(rs, sampleRoutes()...)
+	rs = append(rs, notifyRoutes()...)
 	return rs
 }
 

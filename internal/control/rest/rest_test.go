@@ -32,6 +32,9 @@ type api struct {
 	config  *config.Store
 	hc      *http.Client
 	scrubs  *scrubs
+	// stopping ends streams when it is closed.
+	stopping chan struct{}
+	options  Options
 }
 
 func newAPI(t *testing.T) *api {
@@ -54,15 +57,17 @@ func newAPI(t *testing.T) *api {
 	f := memfs.New(memfs.Options{})
 	clock := time.Now() // stands still: nothing expires or drains behind a test's back
 	scrubber := &scrubs{}
-	handler := New(Options{
-		Scrubber: scrubber,
-		Now:      func() time.Time { return clock },
-		FS:       f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, Roles: store, Accounts: store, Tokens: store, Identities: store,
+	stopping := make(chan struct{})
+	options := Options{
+		Scrubber: scrubber, Stopping: stopping,
+		Now: func() time.Time { return clock },
+		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, Roles: store, Accounts: store, Tokens: store, Identities: store,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
-	})
+	}
+	handler := New(options)
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber}
+	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber, stopping: stopping, options: options}
 	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	// Signing in costs a password hash each time, so only some tests do.
 	if a.token, _, err = store.NewSession(t.Context(), 500, []string{"ALL"}); err != nil {

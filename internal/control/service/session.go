@@ -116,7 +116,7 @@ func (s *Service) Session(ctx context.Context, token string, client netip.AddrPo
 	if err != nil {
 		return nil, err
 	}
-	ses := &Session{User: b.User, AccessToken: b.AccessToken, privileges: map[control.Privilege]bool{}}
+	ses := &Session{User: b.User, AccessToken: b.AccessToken}
 	if ses.Groups, err = s.who.GroupsOf(ctx, b.User.ID); err != nil {
 		return nil, err
 	}
@@ -126,15 +126,7 @@ func (s *Service) Session(ctx context.Context, token string, client netip.AddrPo
 			return nil, err
 		}
 	}
-	for _, n := range names {
-		if n == all {
-			for _, p := range control.AllPrivileges() {
-				ses.privileges[p] = true
-			}
-			break
-		}
-		ses.privileges[control.Privilege(n)] = true
-	}
+	ses.privileges = privilegeSet(names)
 	ses.Caller = &fs.Caller{Cred: ses.credential(), Protocol: fs.ProtoREST, Client: client}
 	return ses, nil
 }
@@ -188,4 +180,34 @@ func credential(u config.Record[config.User], in []config.Record[config.Group]) 
 		}
 	}
 	return identity.New(identity.AuthID(u.ID), identity.AuthID(u.Value.PrimaryGroup), same, groups)
+}
+
+// FilePrivileges are the rights that bypass file permissions which the roles
+// of a local user give it now.
+func (s *Service) FilePrivileges(ctx context.Context, u config.Record[config.User]) (identity.Privileges, error) {
+	groups, err := s.who.GroupsOf(ctx, u.ID)
+	if err != nil {
+		return 0, err
+	}
+	names, err := s.privilegesOf(ctx, u, groups)
+	if err != nil {
+		return 0, err
+	}
+	ses := &Session{User: u, Groups: groups, privileges: privilegeSet(names)}
+	return ses.credential().Privileges, nil
+}
+
+// privilegeSet reads the names in a stored session.
+func privilegeSet(names []string) map[control.Privilege]bool {
+	set := map[control.Privilege]bool{}
+	for _, n := range names {
+		if n == all {
+			for _, p := range control.AllPrivileges() {
+				set[p] = true
+			}
+			break
+		}
+		set[control.Privilege(n)] = true
+	}
+	return set
 }
