@@ -45,7 +45,7 @@ e2e: ## end-to-end tests through real NFS clients (root)
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...
-	$(GO) test ./internal/ports -update
+	$(GO) test ./cmd/manifold ./internal/control/cli ./internal/control/rest ./internal/ports -update
 
 .PHONY: bench
 bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)

@@ -25,8 +25,13 @@ import (
 //go:embed guest.sh
 var guestScript []byte
 
-// Guest is a kernel client; one at a time per namespace.
+// Guest is a kernel client; one at a time per namespace and Index.
 type Guest struct {
+	// Index tells guests apart that run at once: 0 is 198.51.100.11, 1 is .12.
+	Index int
+	// Dir, if set, is where the guest keeps what its host sees of it, instead of
+	// a temporary folder; its subfolder "io" is /run/guest in the guest.
+	Dir      string
 	Net      *netns.Namespace // where the server listens on 0.0.0.0 or 198.51.100.1
 	MemoryMB int              // default 512
 	CPU      int              // host CPU that the guest is pinned to; GUEST_CPU overrides
@@ -60,7 +65,10 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 		}
 		g.CPU = n
 	}
-	ctl := tb.TempDir()
+	ctl := g.Dir
+	if ctl == "" {
+		ctl = tb.TempDir()
+	}
 	launcher := filepath.Join(ctl, "guest.sh")
 	for name, b := range map[string][]byte{launcher: guestScript, filepath.Join(ctl, "script"): []byte(script)} {
 		if err := os.WriteFile(name, b, 0o700); err != nil {
@@ -70,7 +78,8 @@ func (g Guest) Run(tb testing.TB, script string) Result {
 	ctx, cancel := context.WithTimeout(tb.Context(), g.Timeout)
 	defer cancel()
 	var out bytes.Buffer
-	cmd := exec.Command("bash", launcher, ctl, strconv.Itoa(g.CPU), strconv.Itoa(g.MemoryMB))
+	_ = os.Remove(filepath.Join(ctl, "io/rc")) // of a guest before it in Dir
+	cmd := exec.Command("bash", launcher, ctl, strconv.Itoa(g.CPU), strconv.Itoa(g.MemoryMB), strconv.Itoa(g.Index))
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 5 * time.Second
 	if g.Realtime {

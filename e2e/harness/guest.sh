@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# guest.sh CTL CPU MEM - boot a user-mode Linux kernel on this machine's own
+# guest.sh CTL CPU MEM INDEX - boot a user-mode Linux kernel on this machine's own
 # files (read-only, under a throw-away overlay) and run CTL/script in it as root.
 #
 # The caller has entered the network namespace where the server lives. The
-# guest is 198.51.100.11, the server 198.51.100.1. The script's stdout and
+# guest is 198.51.100.11 + INDEX, the server 198.51.100.1. The script's stdout and
 # stderr pass through CTL/out and CTL/err, its exit code is left in CTL/io/rc.
 set -euo pipefail
-ctl=$1 cpu=$2 mem=$3 tap=mfg0 server=198.51.100.1 client=198.51.100.11
+ctl=$1 cpu=$2 mem=$3 index=$4
+tap=mfg$index server=198.51.100.1 client=198.51.100.$((11 + index))
 mkdir -p "$ctl/rw" "$ctl/root" "$ctl/io"
 [ -z "$(ip route show default)" ] || { echo "guest: this namespace has a way out" >&2; exit 125; }
 ip addr replace "$server/32" dev lo

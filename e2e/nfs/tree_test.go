@@ -130,4 +130,5 @@ func TestTree(t *testing.T) {
 	}
 	s.Stop(t)
 	s.Fsck(t)
+	t.Log(strings.TrimSpace(s.MustCLI(t, "scrub", "--data", s.Data)))
 }

@@ -109,6 +109,13 @@ type Exports interface {
 	DeleteExport(ctx context.Context, id, revision uint64) error
 }
 
+// NFSSettings keeps the switches of NFS. A change is in force when its call returns.
+type NFSSettings interface {
+	NFS(ctx context.Context) (config.Record[config.NFS], error)
+	// SetNFS wants the revision last seen, 0 for any.
+	SetNFS(ctx context.Context, revision uint64, v config.NFS) (config.Record[config.NFS], error)
+}
+
 // Members tells what the cluster and its nodes are.
 type Members interface {
 	Cluster(ctx context.Context) (config.Record[config.Cluster], error)

@@ -110,7 +110,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	scrubber.describe(metrics)
 	api := rest.New(rest.Options{
-		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config,
+		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
 		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,

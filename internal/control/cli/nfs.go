@@ -18,7 +18,8 @@ import (
 func (a *app) nfsCommand() *cobra.Command {
 	return noun("nfs", "NFS",
 		noun("export", "NFS exports", a.exportList(), a.exportShow(), a.exportAdd(), a.exportModify(), a.exportDelete()),
-		noun("lock", "Byte-range locks of NFSv3 clients", a.lockCommands()...))
+		noun("lock", "Byte-range locks of NFSv3 clients", a.lockCommands()...),
+		noun("settings", "Settings of NFS", a.nfsSettingsShow(), a.nfsSettingsModify()))
 }
 
 func (a *app) exportList() *cobra.Command {

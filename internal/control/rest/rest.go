@@ -42,6 +42,7 @@ type Options struct {
 	Tokens     control.AccessTokens
 	Identities control.Identities
 	Exports    control.Exports
+	NFS        control.NFSSettings
 	Metrics    control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
@@ -108,6 +109,9 @@ func (s *server) routes() []route {
 	if s.o.Exports != nil {
 		rs = append(rs, exportRoutes()...)
 	}
+	if s.o.NFS != nil {
+		rs = append(rs, nfsSettingsRoutes()...)
+	}
 	if s.o.Metrics != nil {
 		rs = append(rs, metricsRoutes()...)
 	}
@@ -122,7 +126,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), exportRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

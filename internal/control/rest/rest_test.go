@@ -61,7 +61,7 @@ func newAPI(t *testing.T) *api {
 	options := Options{
 		Scrubber: scrubber, Stopping: stopping,
 		Now: func() time.Time { return clock },
-		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, Roles: store, Accounts: store, Tokens: store, Identities: store,
+		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Roles: store, Accounts: store, Tokens: store, Identities: store,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	}
 	handler := New(options)

@@ -60,6 +60,13 @@ func touchAttr(i *meta.Inode, now fs.Time) {
 	i.Change++
 }
 
+// touchName notes that a name of i came, went or moved. Buffered writes stay
+// buffered, but what they have shown of change must be passed.
+func (f *FS) touchName(i *meta.Inode, now fs.Time) {
+	i.Change = max(i.Change, f.io.Change(i.ID))
+	touchAttr(i, now)
+}
+
 // touchData notes a change of contents.
 func touchData(i *meta.Inode, now fs.Time) {
 	touchAttr(i, now)

@@ -301,7 +301,7 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 		}
 		now := f.now()
 		touchData(d, now)
-		touchAttr(i, now)
+		f.touchName(i, now)
 		if err := tx.PutInode(ctx, i); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"manifold/internal/data"
 	"manifold/internal/fs"
@@ -41,6 +42,8 @@ func kindOf(err error) fs.Kind {
 		return fs.NoSpace
 	case errors.Is(err, data.ErrCorrupt), errors.Is(err, meta.ErrCorrupt), errors.Is(err, data.ErrNotFound):
 		return fs.Corrupt
+	case errors.Is(err, syscall.EIO):
+		return fs.Corrupt // to the client, what cannot be read is as bad as what reads wrong
 	case errors.Is(err, kv.ErrTooManyRetries), errors.Is(err, kv.ErrSnapshotTooOld):
 		return fs.Retry
 	case errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrClosed), errors.Is(err, kv.ErrFenced), errors.Is(err, kv.ErrUnknownOutcome), errors.Is(err, data.ErrFailed), errors.Is(err, data.ErrClosed):

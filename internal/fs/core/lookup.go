@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -166,14 +167,37 @@ func (f *FS) covering(ctx context.Context, id fs.FileID) ([]fs.Snapshot, error) 
 func (f *FS) within(ctx context.Context, s fs.Snapshot, id fs.FileID) (bool, error) {
 	ok := false
 	err := f.db.ViewAt(ctx, s.ID, func(r *meta.Reader) error {
-		above, err := r.Ancestors(ctx, id)
-		ok = err == nil && slices.Contains(above, s.Root)
-		return nil
+		_, in, err := f.belowRoot(ctx, r, s.Root, id)
+		ok = in
+		return err
 	})
 	if err != nil && kindOf(err) == fs.Stale {
 		return false, nil // deleted just now
 	}
 	return ok, err
+}
+
+// belowRoot walks up from a directory to the root of the snapshot that r reads:
+// what lies above was not kept. It answers the names on the way, and whether it
+// got there.
+func (f *FS) belowRoot(ctx context.Context, r *meta.Reader, root, dir fs.FileID) (names []string, ok bool, err error) {
+	for len(names) <= fs.MaxPath {
+		i, err := r.Inode(ctx, dir)
+		switch {
+		case errors.Is(err, meta.ErrNotFound):
+			return nil, false, nil
+		case err != nil:
+			return nil, false, err
+		case dir == root:
+			slices.Reverse(names)
+			return names, true, nil
+		case i.Parent == 0:
+			return nil, false, nil
+		}
+		names = append(names, i.ParentName)
+		dir = i.Parent
+	}
+	return nil, false, nil
 }
 
 func (f *FS) lookupSnapshot(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name) (fs.Attr, error) {
@@ -215,10 +239,22 @@ func (f *FS) Readlink(ctx context.Context, c *fs.Caller, n fs.Node) ([]byte, err
 	return target, wrap("readlink", n, "", err)
 }
 
-// PathOf implements fs.Namespace.
+// PathOf implements fs.Namespace. In a snapshot it is the path of that time.
 func (f *FS) PathOf(ctx context.Context, n fs.Node) (string, error) {
+	var path string
+	var err error
+	if n.Live() || n.Snap == fs.SnapshotDir {
+		path, err = f.livePath(ctx, n)
+	} else {
+		path, err = f.snapshotPath(ctx, n)
+	}
+	return path, wrap("path of", n, "", err)
+}
+
+func (f *FS) livePath(ctx context.Context, n fs.Node) (string, error) {
 	var parts []string
 	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		parts = nil
 		for i.ID != fs.RootID {
 			if i.Parent == 0 || len(parts) > fs.MaxPath {
 				return fs.Stale // detached, or its last name is gone
@@ -231,11 +267,44 @@ func (f *FS) PathOf(ctx context.Context, n fs.Node) (string, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return "", wrap("path of", n, "", err)
-	}
 	slices.Reverse(parts)
-	return "/" + strings.Join(parts, "/"), nil
+	path := "/" + strings.Join(parts, "/")
+	if n.Snap == fs.SnapshotDir {
+		path = strings.TrimSuffix(path, "/") + "/" + fs.SnapshotDirName
+	}
+	return path, err
+}
+
+func (f *FS) snapshotPath(ctx context.Context, n fs.Node) (string, error) {
+	s, err := f.db.Snapshot(ctx, n.Snap)
+	if err != nil {
+		return "", fs.Stale
+	}
+	var parts []string
+	err = f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		if i.ID == s.Root {
+			return nil
+		}
+		links, err := r.Links(ctx, i)
+		if err != nil {
+			return err
+		}
+		for _, l := range links { // some names may be outside
+			up, ok, err := f.belowRoot(ctx, r, s.Root, l.Dir)
+			if err != nil {
+				return err
+			}
+			if ok {
+				parts = append(up, l.Name)
+				return nil
+			}
+		}
+		return fs.Stale
+	})
+	if len(parts) == 0 {
+		return s.Path, err
+	}
+	return strings.TrimSuffix(s.Path, "/") + "/" + strings.Join(parts, "/"), err
 }
 
 // Resolve implements fs.Namespace.
@@ -259,28 +328,81 @@ func (f *FS) Resolve(ctx context.Context, c *fs.Caller, path string, want fs.Att
 	return a, err
 }
 
-// Contains implements fs.Namespace.
+// Contains implements fs.Namespace. What is above the root of a snapshot is
+// what is above that directory now.
 func (f *FS) Contains(ctx context.Context, dir fs.FileID, n fs.Node) (bool, error) {
-	if n.ID == dir || dir == fs.RootID && n.Live() {
+	if n.ID == dir || dir == fs.RootID {
 		return true, nil
 	}
-	found := false
-	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+	found, err := f.contains(ctx, dir, n)
+	return found, wrap("contains", n, "", err)
+}
+
+func (f *FS) contains(ctx context.Context, dir fs.FileID, n fs.Node) (found bool, err error) {
+	var root fs.FileID
+	if !n.Live() && n.Snap != fs.SnapshotDir {
+		s, err := f.db.Snapshot(ctx, n.Snap)
+		if err != nil {
+			return false, fs.Stale
+		}
+		root = s.Root
+	}
+	err = f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		found = false
+		if i.ID == root {
+			return nil
+		}
 		links, err := r.Links(ctx, i)
 		if err != nil {
 			return err
 		}
 		for _, l := range links {
-			above, err := r.Ancestors(ctx, l.Dir)
-			if err != nil {
-				return err
+			if root != 0 {
+				found, err = f.upTo(ctx, r, root, l.Dir, dir)
+			} else {
+				var above []fs.FileID
+				above, err = r.Ancestors(ctx, l.Dir)
+				found = slices.Contains(above, dir)
 			}
-			if slices.Contains(above, dir) {
-				found = true
-				return nil
+			if found || err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	return found, wrap("contains", n, "", err)
+	if err != nil || found || root == 0 {
+		return found, err
+	}
+	err = f.db.View(ctx, func(r *meta.Reader) error {
+		above, err := r.Ancestors(ctx, root)
+		found = slices.Contains(above, dir)
+		if errors.Is(err, meta.ErrNotFound) {
+			return nil // removed since
+		}
+		return err
+	})
+	return found, err
+}
+
+// upTo tells whether the way up from a directory to the root of the snapshot
+// that r reads leads through another.
+func (f *FS) upTo(ctx context.Context, r *meta.Reader, root, from, through fs.FileID) (bool, error) {
+	for range fs.MaxPath {
+		if from == through {
+			_, ok, err := f.belowRoot(ctx, r, root, from)
+			return ok, err
+		}
+		if from == root {
+			return false, nil
+		}
+		i, err := r.Inode(ctx, from)
+		if errors.Is(err, meta.ErrNotFound) || err == nil && i.Parent == 0 {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		from = i.Parent
+	}
+	return false, nil
 }

@@ -224,6 +224,9 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 	case fs.KindOf(err) == fs.NotExist && creates:
 		spec := o.Create
 		spec.Disposition = fs.CreateNew
+		if err := mayMake(o, &spec); err != nil {
+			return nil, false, err
+		}
 		stored = o.Name
 		cr, err := f.Create(ctx, c, o.Dir, o.Name, &spec)
 		if fs.KindOf(err) == fs.Exist && err != nil && o.Disposition != fs.OpenCreate {
@@ -298,6 +301,29 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 	}
 	res.Attr, res.Granted, res.Stream = a, granted, h.sid
 	return h, false, nil
+}
+
+// mayMake refuses an open that would fail after it has made its object.
+func mayMake(o *fs.OpenSpec, spec *fs.CreateSpec) error {
+	if spec.Type == fs.TypeNone {
+		spec.Type = fs.File
+		if o.MustBeDir {
+			spec.Type = fs.Directory
+		}
+	}
+	switch {
+	case spec.Type != fs.File && spec.Type != fs.Directory:
+		return fs.Invalid
+	case o.MustBeDir && spec.Type != fs.Directory:
+		return fs.NotDir
+	case o.MustNotBeDir && spec.Type == fs.Directory && o.StreamName == "":
+		return fs.IsDir
+	case o.DeleteOnClose && !o.MaximumAllowed && o.Desired&fs.RightDelete == 0:
+		return fs.Access
+	case o.StreamName != "":
+		return fs.CheckName(o.StreamName)
+	}
+	return nil
 }
 
 // openStream finds or makes the named stream of an open.

@@ -130,12 +130,15 @@ func (f *FS) Access(ctx context.Context, c *fs.Caller, n fs.Node, want fs.Rights
 		if err != nil {
 			return err
 		}
-		if missing := want &^ got & (fs.RightDelete | fs.RightReadAttr); missing != 0 && i.Parent != 0 {
-			more, err := f.fromParent(ctx, r, c, i)
+		if asked := want & (fs.RightDelete | fs.RightReadAttr); i.Parent != 0 && (asked&^got != 0 || asked&fs.RightDelete != 0) {
+			more, sticky, err := f.fromParent(ctx, r, c, i)
 			if err != nil {
 				return err
 			}
-			got |= more & missing
+			got |= more & asked
+			if sticky {
+				got &^= fs.RightDelete // whatever the ACL says
+			}
 		}
 		return nil
 	})
@@ -145,19 +148,19 @@ func (f *FS) Access(ctx context.Context, c *fs.Caller, n fs.Node, want fs.Rights
 	return got & want, wrap("access", n, "", err)
 }
 
-// fromParent answers what the rights on the primary directory of i add.
-func (f *FS) fromParent(ctx context.Context, r *meta.Reader, c *fs.Caller, i *meta.Inode) (fs.Rights, error) {
+// fromParent answers what the rights on the primary directory of i add, and
+// whether its sticky bit keeps the caller from deleting.
+func (f *FS) fromParent(ctx context.Context, r *meta.Reader, c *fs.Caller, i *meta.Inode) (more fs.Rights, sticky bool, err error) {
 	p, err := f.inode(ctx, r, i.Parent)
 	if err != nil {
 		if fs.KindOf(err) == fs.Stale {
-			return 0, nil // outside the snapshot
+			return 0, false, nil // outside the snapshot
 		}
-		return 0, err
+		return 0, false, err
 	}
-	var more fs.Rights
 	list, err := f.granted(ctx, r, c, p, fs.RightList)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if list != 0 {
 		more |= fs.RightReadAttr
@@ -165,7 +168,7 @@ func (f *FS) fromParent(ctx context.Context, r *meta.Reader, c *fs.Caller, i *me
 	if f.mayRemove(ctx, r, c, p, i) == nil {
 		more |= fs.RightDelete
 	}
-	return more, nil
+	return more, p.Mode&fs.ModeSticky != 0 && !owns(c, p) && !owns(c, i), nil
 }
 
 // changing are the rights that a read-only way in takes away.

@@ -90,7 +90,7 @@ func (f *FS) unlink(ctx context.Context, tx *meta.Txn, d *meta.Inode, e meta.Den
 	}
 	now := f.now()
 	touchData(d, now)
-	touchAttr(i, now)
+	f.touchName(i, now)
 	if i.Type == fs.Directory {
 		i.Links = 0
 		tx.DeleteQuota(i.ID)

@@ -212,7 +212,7 @@ func (m *move) run(ctx context.Context, from, to fs.FileID) error {
 	if to != from {
 		touchData(dst, now)
 	}
-	touchAttr(i, now)
+	f.touchName(i, now)
 	put := []*meta.Inode{i, src}
 	if dst != src {
 		put = append(put, dst)

@@ -303,7 +303,7 @@ func (f *FS) emptySome(ctx context.Context, root, dir fs.FileID) (sub []fs.FileI
 			if err := tx.RemoveDentry(ctx, d, e, i, meta.Leaves); err != nil {
 				return err
 			}
-			touchAttr(i, f.now())
+			f.touchName(i, f.now())
 			n++
 			if i.Links > 0 {
 				if err := tx.PutInode(ctx, i); err != nil {

@@ -131,6 +131,29 @@ var dataTests = []test{
 			e.want(err, fs.TooBig)
 		}
 	}},
+	{"mtime_survives_a_link_before_the_commit", func(e *env) {
+		f := e.file(e.home, "f", "data")
+		old := fs.Time{Sec: 1000}
+		_, err := e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Mtime: &fs.TimeSet{Time: old}})
+		e.must(err)
+		_, err = e.Write(e.ctx, e.root, f, &fs.WriteRequest{Data: []byte("x")})
+		e.must(err)
+		written := e.attr(f)
+		if written.Mtime == old {
+			e.Fatal("a write left mtime as it was")
+		}
+		_, err = e.Link(e.ctx, e.root, f, e.home, "g")
+		e.must(err)
+		eq(e, "mtime after a link", e.attr(f).Mtime, written.Mtime)
+		e.later("linked file", written, e.attr(f))
+		written = e.attr(f)
+		_, err = e.rename(e.home, "f", e.home, "h")
+		e.must(err)
+		_, _, err = e.Commit(e.ctx, e.root, f, 0, 0, 0)
+		e.must(err)
+		eq(e, "mtime after the commit", e.attr(f).Mtime, written.Mtime)
+		e.later("file", written, e.attr(f))
+	}},
 	{"empty_write", func(e *env) {
 		f := e.file(e.home, "f", "data")
 		before := e.attr(f)

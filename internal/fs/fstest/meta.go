@@ -116,6 +116,19 @@ var aclTests = []test{
 		_, err = e.Remove(e.ctx, e.bob, d, "f", fs.RemoveAny)
 		e.must(err)
 	}},
+	{"sticky_beats_the_right_of_the_object", func(e *env) {
+		d := e.mkdirAs(e.alice, e.home, "d", fs.ModeSticky|0o777)
+		f := e.fileAs(e.alice, d, "f", 0o600)
+		_, err := e.SetACL(e.ctx, e.alice, f, &fs.ACL{Entries: []fs.ACE{{Trustee: identity.UID(1001), Rights: fs.RightDelete | fs.RightRead}}})
+		e.must(err)
+		got, err := e.Access(e.ctx, e.bob, f, fs.RightDelete|fs.RightRead)
+		e.must(err)
+		eq(e, "bob's rights", got, fs.RightRead)
+		_, err = e.Remove(e.ctx, e.bob, d, "f", fs.RemoveAny)
+		e.want(err, fs.Perm)
+		_, _, err = e.opened(e.bob, "f", func(o *fs.OpenSpec) { o.Dir, o.Desired = d, fs.RightDelete })
+		e.want(err, fs.Access)
+	}},
 	{"delete_by_right_of_the_directory", func(e *env) {
 		f := e.fileAs(e.alice, e.home, "f", 0)
 		got, err := e.Access(e.ctx, e.bob, f, fs.RightDelete)

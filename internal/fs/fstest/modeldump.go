@@ -217,6 +217,30 @@ func (d *dump) walk(path string, a fs.Attr) error {
 	}
 	slices.Sort(byCookie)
 	d.line("%s lists %q", path, byCookie)
+	if !a.Node.Live() {
+		p, err := d.s.PathOf(m.ctx, a.Node)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		d.line("%s was %s", path, p)
+		for _, dir := range m.dirs {
+			if _, err := m.oracle.GetAttr(m.ctx, m.system, fs.Node{ID: dir, Snap: a.Node.Snap}, 0); err != nil {
+				continue // above the snapshot, or not in it
+			}
+			in, err := d.s.Contains(m.ctx, d.s.id(dir), a.Node)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if in {
+				d.line("%s is below %d", path, dir)
+			}
+		}
+	}
+	if a.Node.Live() {
+		if err := d.browse(path, a.Node); err != nil {
+			return err
+		}
+	}
 	for _, e := range entries {
 		child := path + "/" + e.Name
 		got, err := d.s.GetAttr(m.ctx, m.system, e.Attr.Node, fs.AttrEverything)
@@ -235,6 +259,44 @@ func (d *dump) walk(path string, a fs.Attr) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// browse renders which snapshots a directory offers, and that they lead where
+// they should.
+func (d *dump) browse(path string, dir fs.Node) error {
+	m := d.s.m
+	v, err := d.s.Lookup(m.ctx, m.system, dir, fs.SnapshotDirName, fs.AttrEverything)
+	if err != nil {
+		return fmt.Errorf("snapshots of %s: %w", path, err)
+	}
+	var names []string
+	if _, err := d.s.ReadDir(m.ctx, m.system, v.Node, 0, 0, func(e *fs.Dirent) bool {
+		names = append(names, e.Name)
+		return true
+	}); err != nil {
+		return fmt.Errorf("snapshots of %s: %w", path, err)
+	}
+	slices.Sort(names)
+	var above []string
+	for _, name := range names {
+		a, err := d.s.Lookup(m.ctx, m.system, v.Node, name, fs.AttrEverything)
+		if err != nil || a.Node.ID != dir.ID || a.Node.Live() {
+			return fmt.Errorf("snapshot %s of %s leads to %v: %w", name, path, a.Node, err)
+		}
+		// Whether it is offered where a directory has moved to is left open.
+		s, err := d.s.Snapshot(m.ctx, a.Node.Snap)
+		if err != nil {
+			return fmt.Errorf("snapshot %s of %s: %w", name, path, err)
+		}
+		is, err := d.s.Contains(m.ctx, s.Root, dir)
+		if is {
+			above = append(above, name)
+		} else if err != nil && fs.KindOf(err) != fs.Stale {
+			return fmt.Errorf("snapshot %s of %s: %w", name, path, err)
+		}
+	}
+	d.line("%s offers %q", path, above)
 	return nil
 }
 

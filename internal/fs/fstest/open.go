@@ -182,6 +182,22 @@ var openTests = []test{
 		e.hasContent(f, "data")
 		e.must(h.Close(e.ctx))
 	}},
+	{"refused_open_makes_nothing", func(e *env) {
+		for _, c := range []struct {
+			want   fs.Kind
+			change func(o *fs.OpenSpec)
+		}{
+			{fs.NotDir, func(o *fs.OpenSpec) { o.MustBeDir = true }},
+			{fs.IsDir, func(o *fs.OpenSpec) { o.MustNotBeDir, o.Create.Type = true, fs.Directory }},
+			{fs.Access, func(o *fs.OpenSpec) { o.DeleteOnClose = true }},
+			{fs.Invalid, func(o *fs.OpenSpec) { o.Create.Type = fs.FIFO }},
+			{fs.NameInvalid, func(o *fs.OpenSpec) { o.StreamName = "a/b" }},
+		} {
+			_, _, err := e.opened(e.root, "new", func(o *fs.OpenSpec) { o.Disposition = fs.OpenIf; c.change(o) })
+			e.want(err, c.want)
+			e.missing(e.home, "new")
+		}
+	}},
 	{"types", func(e *env) {
 		e.file(e.home, "f", "")
 		d := e.mkdir(e.home, "d")

@@ -135,6 +135,35 @@ var snapshotTests = []test{
 		_, err = e.Create(e.ctx, e.root, fs.Node{ID: d.ID, Snap: fs.SnapshotDir}, "x", &fs.CreateSpec{Type: fs.Directory})
 		e.want(err, fs.ReadOnly)
 	}},
+	{"what_is_above_may_change", func(e *env) {
+		a := e.mkdir(e.home, "a")
+		d := e.mkdir(a, "d")
+		sub := e.mkdir(d, "sub")
+		f := e.file(sub, "f", "old")
+		s := e.snapshot(d)
+		e.file(a, "later", "")
+		_, err := e.rename(e.home, "a", e.home, "b")
+		e.must(err)
+		e.file(e.home, "later", "")
+		for _, dir := range []fs.Node{d, sub} {
+			e.has(e.lookup(dir, ".snapshot").Node, s.Name)
+			eq(e, "snapshot", e.lookup(fs.Node{ID: dir.ID, Snap: fs.SnapshotDir}, s.Name).Node, at(dir, s))
+		}
+		p, err := e.PathOf(e.ctx, at(f, s))
+		e.must(err)
+		eq(e, "path", p, "/home/a/d/sub/f")
+		p, err = e.PathOf(e.ctx, at(d, s))
+		e.must(err)
+		eq(e, "path of the root", p, "/home/a/d")
+		for dir, want := range map[fs.Node]bool{fs.Root: true, e.home: true, a: true, d: true, sub: true, e.mkdir(e.home, "x"): false} {
+			got, err := e.Contains(e.ctx, dir.ID, at(f, s))
+			e.must(err)
+			eq(e, fmt.Sprintf("%v contains it", dir), got, want)
+		}
+		r, err := e.Resolve(e.ctx, e.root, "/home/b/d/sub/.snapshot/"+s.Name+"/f", fs.AttrType)
+		e.must(err)
+		e.hasContent(r.Node, "old")
+	}},
 	{"exact", func(e *env) {
 		d := e.mkdir(e.home, "d")
 		sub := e.mkdir(d, "sub")

@@ -141,8 +141,10 @@ func (f *FS) openNew(c *fs.Caller, o *fs.OpenSpec, h *handle, name fs.Name) (fs.
 		return fail(fs.Invalid)
 	case o.MustBeDir && spec.Type != fs.Directory:
 		return fail(fs.NotDir)
-	case o.MustNotBeDir && spec.Type == fs.Directory:
+	case o.MustNotBeDir && spec.Type == fs.Directory && o.StreamName == "":
 		return fail(fs.IsDir)
+	case o.DeleteOnClose && !o.MaximumAllowed && o.Desired&fs.RightDelete == 0:
+		return fail(fs.Access)
 	}
 	if o.StreamName != "" {
 		if err := fs.CheckName(o.StreamName); err != nil {

@@ -69,8 +69,8 @@ func (f *FS) access(c *fs.Caller, node fs.Node, n *inode, t tree) fs.Rights {
 			from &^= fs.RightDelete
 		}
 		got |= from
-		if err := acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory); from&fs.RightDelete != 0 && err != nil {
-			got &^= fs.RightDelete // sticky
+		if err := acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory); err != nil && fs.KindOf(err) == fs.Perm {
+			got &^= fs.RightDelete // sticky, whatever the ACL says
 		}
 	}
 	if !node.Live() || c.ReadOnly {

@@ -52,9 +52,11 @@ func (f *file) apply(ino *meta.Inode) {
 		ino.Data.Size = max(ino.Data.Size, st.end)
 		ino.Data.Rev += st.revs
 	}
-	// Who changed it later than the last buffered write has set mtime as well.
+	// Whoever sets mtime flushes first, so the buffered one is the later. Links
+	// and renames move ctime on without that.
+	ino.Mtime = f.mtime
 	if f.ctime.Compare(ino.Ctime) > 0 {
-		ino.Mtime, ino.Ctime = f.mtime, f.ctime
+		ino.Ctime = f.ctime
 	}
 	ino.Change = max(ino.Change, f.change)
 	if f.kill {

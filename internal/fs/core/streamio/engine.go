@@ -114,6 +114,20 @@ type file struct {
 	mtime, ctime fs.Time
 	change       uint64
 	kill         bool
+	// seen is the greatest change that anybody was told, readable without mu.
+	seen atomic.Uint64
+}
+
+// Change is the change that buffered writes of an inode have shown, 0 if there
+// are none. Who changes the inode without a flush goes on from there.
+func (e *Engine) Change(id fs.FileID) uint64 {
+	s := e.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.files[id]; f != nil {
+		return f.seen.Load()
+	}
+	return 0
 }
 
 // stream is the in-memory state of one byte sequence with dirty bytes.

@@ -291,9 +291,9 @@ func (e *Engine) install(ctx context.Context, c *commit, exts []extent) error {
 		}
 		st.Size = max(st.Size, end)
 		st.Rev += c.revs
-		// Who changed it later than the last buffered write has set mtime as well.
+		ino.Mtime = c.mtime // see apply
 		if c.ctime.Compare(ino.Ctime) > 0 {
-			ino.Mtime, ino.Ctime = c.mtime, c.ctime
+			ino.Ctime = c.ctime
 		}
 		ino.Change = max(ino.Change, c.change)
 		if c.kill {

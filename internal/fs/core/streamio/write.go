@@ -133,6 +133,7 @@ func (e *Engine) buffer(ctx context.Context, f *file, w *fs.WriteRequest, check 
 	}
 	f.mtime, f.ctime = now, now
 	f.change = max(f.change, res.Before.Change) + 1
+	f.seen.Store(f.change)
 	f.kill = f.kill || effect.KillPrivilege
 	st := f.streams[w.Stream]
 	if st == nil {

@@ -99,3 +99,65 @@ told that it is lost: two clients may then write where only one should.`,
 	f.Uint64Var(&length, "size", 0, "bytes to free; 0 is up to the end")
 	return c
 }
+
+func (a *app) nfsSettingsShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show", Short: "Which ways into NFS are open", Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
+			s, err := c.NFSSettings(ctx)
+			if err != nil {
+				return err
+			}
+			return a.showNFSSettings(s)
+		}),
+	}
+}
+
+func (a *app) showNFSSettings(s client.NFSSettings) error {
+	if a.asJSON {
+		return a.json(s)
+	}
+	text := func(on bool) string {
+		if on {
+			return "on"
+		}
+		return "off"
+	}
+	return a.record("NFSv4.1", text(s.V4Enabled), "AUTH_SYS", text(s.AuthSysEnabled), "Kerberos", text(s.Krb5Enabled),
+		"Kerberos, integrity", text(s.Krb5iEnabled), "Kerberos, privacy", text(s.Krb5pEnabled))
+}
+
+func (a *app) nfsSettingsModify() *cobra.Command {
+	var v4, sys, krb5, krb5i, krb5p bool
+	c := &cobra.Command{Use: "modify", Short: "Open or close ways into NFS; mounted clients notice at once", Args: cobra.NoArgs}
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, _ []string) error {
+		s, err := cl.NFSSettings(ctx)
+		if err != nil {
+			return err
+		}
+		changed := false
+		for name, f := range map[string]struct{ from, to *bool }{
+			"v4": {&v4, &s.V4Enabled}, "auth-sys": {&sys, &s.AuthSysEnabled}, "krb5": {&krb5, &s.Krb5Enabled},
+			"krb5i": {&krb5i, &s.Krb5iEnabled}, "krb5p": {&krb5p, &s.Krb5pEnabled},
+		} {
+			if c.Flags().Changed(name) {
+				*f.to, changed = *f.from, true
+			}
+		}
+		if !changed {
+			return errors.New("nothing to change was given")
+		}
+		// The tag keeps a change by somebody else from being undone.
+		if s, err = cl.ReplaceNFSSettings(ctx, s, s.ETag); err != nil {
+			return err
+		}
+		return a.showNFSSettings(s)
+	})
+	f := c.Flags()
+	f.BoolVar(&v4, "v4", false, "serve NFSv4.1")
+	f.BoolVar(&sys, "auth-sys", true, "serve callers that nobody vouches for")
+	f.BoolVar(&krb5, "krb5", true, "serve callers with Kerberos")
+	f.BoolVar(&krb5i, "krb5i", true, "serve callers with Kerberos and integrity")
+	f.BoolVar(&krb5p, "krb5p", true, "serve callers with Kerberos and privacy")
+	return c
+}

@@ -6,6 +6,30 @@ import (
 	"slices"
 )
 
+// NFSSettings are the ways into NFS that are open.
+type NFSSettings struct {
+	V4Enabled      bool   `json:"v4_enabled"`
+	Krb5Enabled    bool   `json:"krb5_enabled"`
+	Krb5pEnabled   bool   `json:"krb5p_enabled"`
+	Krb5iEnabled   bool   `json:"krb5i_enabled"`
+	AuthSysEnabled bool   `json:"auth_sys_enabled"`
+	ETag           string `json:"-"`
+}
+
+const nfsSettingsPath = "/v2/nfs/settings"
+
+// NFSSettings answers the settings of NFS.
+func (c *Client) NFSSettings(ctx context.Context) (s NFSSettings, err error) {
+	s.ETag, err = c.Do(ctx, Request{Method: "GET", Path: nfsSettingsPath}, &s)
+	return s, err
+}
+
+// ReplaceNFSSettings replaces them; ifMatch "" replaces whatever is there.
+func (c *Client) ReplaceNFSSettings(ctx context.Context, s NFSSettings, ifMatch string) (out NFSSettings, err error) {
+	out.ETag, err = c.Do(ctx, Request{Method: "PUT", Path: nfsSettingsPath, Body: s, IfMatch: ifMatch}, &out)
+	return out, err
+}
+
 // Lock is a byte-range lock of an NFSv3 client, or a request for one that waits.
 type Lock struct {
 	FileID     ID       `json:"file_id"`
