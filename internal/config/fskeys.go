@@ -130,4 +130,3 @@ func (s *Store) DeleteFSKey(ctx context.Context, id, revision uint64) error {
 		return rename(ctx, tx, spaceFSKey, fold(old.Value.Name), "", id)
 	})
 }
-

@@ -98,6 +98,24 @@ type Identities interface {
 	ForgetLogins()
 }
 
+// Policies keeps snapshot policies.
+type Policies interface {
+	Policies(ctx context.Context) ([]config.Record[config.Policy], error)
+	Policy(ctx context.Context, id uint64) (config.Record[config.Policy], error)
+	AddPolicy(ctx context.Context, p config.Policy) (config.Record[config.Policy], error)
+	ModifyPolicy(ctx context.Context, id, revision uint64, p config.Policy) (config.Record[config.Policy], error)
+	DeletePolicy(ctx context.Context, id, revision uint64) error
+}
+
+// FSKeys keeps the public keys that lock snapshots. A key goes by its id or name.
+type FSKeys interface {
+	FSKeys(ctx context.Context) ([]config.Record[config.FSKey], error)
+	FSKey(ctx context.Context, ref string) (config.Record[config.FSKey], error)
+	AddFSKey(ctx context.Context, k config.FSKey) (config.Record[config.FSKey], error)
+	ModifyFSKey(ctx context.Context, id, revision uint64, k config.FSKey) (config.Record[config.FSKey], error)
+	DeleteFSKey(ctx context.Context, id, revision uint64) error
+}
+
 // Exports keeps the NFS exports. A change is in force when its call returns.
 type Exports interface {
 	Exports(ctx context.Context, after uint64, limit int) ([]config.Record[config.Export], error)

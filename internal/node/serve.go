@@ -13,6 +13,7 @@ import (
 	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/control/rest"
+	"manifold/internal/control/schedule"
 	"manifold/internal/data/gc"
 	"manifold/internal/ports"
 	"manifold/internal/settings"
@@ -111,17 +112,19 @@ func Serve(ctx context.Context, o Options) (err error) {
 	scrubber.describe(metrics)
 	api := rest.New(rest.Options{
 		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
-		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config,
+		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
 		Stopping: ctx.Done(),
 		Logger:   o.Logger,
 	})
+	policies := schedule.New(schedule.Options{Policies: st.config, FS: st.fs, Logger: o.Logger})
 	certs := &certificates{config: st.config}
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
+		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 	}
 	if s := socks[ports.REST]; s != nil {

@@ -41,6 +41,8 @@ type Options struct {
 	Accounts   control.Accounts
 	Tokens     control.AccessTokens
 	Identities control.Identities
+	Policies   control.Policies
+	FSKeys     control.FSKeys
 	Exports    control.Exports
 	NFS        control.NFSSettings
 	Metrics    control.Metrics
@@ -103,6 +105,12 @@ func (s *server) routes() []route {
 	if s.o.Tokens != nil {
 		rs = append(rs, tokenRoutes()...)
 	}
+	if s.o.Policies != nil {
+		rs = append(rs, policyRoutes()...)
+	}
+	if s.o.FSKeys != nil {
+		rs = append(rs, keyRoutes()...)
+	}
 	if s.o.Identities != nil {
 		rs = append(rs, identityRoutes()...)
 	}
@@ -126,7 +134,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

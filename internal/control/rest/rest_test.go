@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func newAPI(t *testing.T) *api {
 	options := Options{
 		Scrubber: scrubber, Stopping: stopping,
 		Now: func() time.Time { return clock },
-		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Roles: store, Accounts: store, Tokens: store, Identities: store,
+		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	}
 	handler := New(options)
@@ -374,4 +375,14 @@ func TestTimeToLive(t *testing.T) {
 			t.Errorf("%s: accepted", text)
 		}
 	}
+}
+
+// jsonNumber is a number as it goes into a path.
+func (r *answer) jsonNumber(path ...any) string {
+	r.t.Helper()
+	n, ok := r.at(path...).(float64)
+	if !ok {
+		r.t.Fatalf("%v is no number: %s", path, r.raw)
+	}
+	return strconv.Itoa(int(n))
 }
