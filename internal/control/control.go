@@ -11,6 +11,7 @@ package control
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 
 	"manifold/internal/config"
@@ -114,6 +115,50 @@ type FSKeys interface {
 	AddFSKey(ctx context.Context, k config.FSKey) (config.Record[config.FSKey], error)
 	ModifyFSKey(ctx context.Context, id, revision uint64, k config.FSKey) (config.Record[config.FSKey], error)
 	DeleteFSKey(ctx context.Context, id, revision uint64) error
+}
+
+// AuditEvent is something that an administrator did.
+type AuditEvent struct {
+	User      identity.AuthID
+	Client    netip.Addr
+	Operation string
+	// Status is "ok" or an error class without its suffix.
+	Status string
+	// Extra and Extra2 name what it was done to.
+	Extra, Extra2 string
+}
+
+// AuditTarget says where audit records go.
+type AuditTarget struct {
+	Enabled bool
+	Server  string // host and port
+	Format  string // csv or json
+}
+
+// AuditStatus is how the connection of the audit log is.
+type AuditStatus struct {
+	State, Error, Details string
+}
+
+// AuditLog takes audit records and ships them.
+type AuditLog interface {
+	Verb(e AuditEvent)
+	Target(t AuditTarget)
+	AuditStatus() AuditStatus
+}
+
+// Settings are records of which there is one each. Revisions are those last
+// seen, 0 for any.
+type Settings interface {
+	Syslog(ctx context.Context) (config.Record[config.Syslog], error)
+	SetSyslog(ctx context.Context, revision uint64, v config.Syslog) (config.Record[config.Syslog], error)
+	SetClusterName(ctx context.Context, revision uint64, name string) (config.Record[config.Cluster], error)
+	// SetCertificate wants a chain in PEM, own certificate first, and its key.
+	SetCertificate(ctx context.Context, revision uint64, chain, key string) (config.Record[config.Certificate], error)
+	// CACertificates answers config.ErrNotFound when there are none.
+	CACertificates(ctx context.Context) (config.Record[config.CACertificates], error)
+	SetCACertificates(ctx context.Context, revision uint64, pem string) (config.Record[config.CACertificates], error)
+	DeleteCACertificates(ctx context.Context, revision uint64) error
 }
 
 // Exports keeps the NFS exports. A change is in force when its call returns.

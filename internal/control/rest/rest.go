@@ -43,6 +43,8 @@ type Options struct {
 	Identities control.Identities
 	Policies   control.Policies
 	FSKeys     control.FSKeys
+	Settings   control.Settings
+	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
 	Metrics    control.Metrics
@@ -105,6 +107,12 @@ func (s *server) routes() []route {
 	if s.o.Tokens != nil {
 		rs = append(rs, tokenRoutes()...)
 	}
+	if s.o.Settings != nil {
+		rs = append(rs, settingsRoutes()...)
+		if s.o.Audit != nil {
+			rs = append(rs, auditRoutes()...)
+		}
+	}
 	if s.o.Policies != nil {
 		rs = append(rs, policyRoutes()...)
 	}
@@ -134,7 +142,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {
@@ -191,6 +199,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rep, err := rt.handle(q)
+	q.audited(err)
 	if err != nil {
 		s.fail(w, r, err)
 		return

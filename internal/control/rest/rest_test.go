@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ type api struct {
 	// stopping ends streams when it is closed.
 	stopping chan struct{}
 	options  Options
+	audit    *auditTrail
 }
 
 func newAPI(t *testing.T) *api {
@@ -59,16 +61,17 @@ func newAPI(t *testing.T) *api {
 	clock := time.Now() // stands still: nothing expires or drains behind a test's back
 	scrubber := &scrubs{}
 	stopping := make(chan struct{})
+	auditor := &auditTrail{}
 	options := Options{
 		Scrubber: scrubber, Stopping: stopping,
 		Now: func() time.Time { return clock },
-		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store,
+		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	}
 	handler := New(options)
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber, stopping: stopping, options: options}
+	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber, stopping: stopping, options: options, audit: auditor}
 	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	// Signing in costs a password hash each time, so only some tests do.
 	if a.token, _, err = store.NewSession(t.Context(), 500, []string{"ALL"}); err != nil {
@@ -385,4 +388,22 @@ func (r *answer) jsonNumber(path ...any) string {
 		r.t.Fatalf("%v is no number: %s", path, r.raw)
 	}
 	return strconv.Itoa(int(n))
+}
+
+// auditTrail keeps what was recorded.
+type auditTrail struct {
+	mu     sync.Mutex
+	events []control.AuditEvent
+	target control.AuditTarget
+}
+
+func (a *auditTrail) Verb(e control.AuditEvent) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, e)
+}
+
+func (a *auditTrail) Target(t control.AuditTarget) { a.target = t }
+func (a *auditTrail) AuditStatus() control.AuditStatus {
+	return control.AuditStatus{State: "AUDIT_LOG_DISABLED"}
 }

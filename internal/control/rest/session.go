@@ -50,6 +50,7 @@ func login(q *request) (reply, error) {
 		return reply{}, err
 	}
 	token, err := q.s.svc.Login(q.Context(), client(q.Request).Addr(), in.Username, in.Password)
+	q.auditLogin(in.Username, err)
 	return reply{body: loginAnswer{token}}, err
 }
 
