@@ -56,6 +56,12 @@ func limitMemory() {
 	}
 }
 
+// blockCacheBytes is how much memory may hold verified blocks of files: reads of
+// a few KiB of them cost a copy instead of reading and verifying 64 KiB.
+func blockCacheBytes() int64 {
+	return max(32<<20, min(512<<20, availableMemory()/32))
+}
+
 // availableMemory of this process in bytes, 0 if unknown.
 func availableMemory() int64 {
 	var total int64

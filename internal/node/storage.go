@@ -90,7 +90,11 @@ func (s *storage) openExtents() error {
 	if err != nil {
 		return err
 	}
-	if s.data, err = segment.Open(segment.OSDisk{Dir: path}, s.o.segments); err != nil {
+	o := s.o.segments
+	if o.CacheBytes == 0 {
+		o.CacheBytes = blockCacheBytes()
+	}
+	if s.data, err = segment.Open(segment.OSDisk{Dir: path}, o); err != nil {
 		return fmt.Errorf("extent store: %w", err)
 	}
 	s.add("extent store", s.data.Close)

@@ -172,12 +172,17 @@ func (s *Store) sizeOfNext(c class) (int64, error) {
 	if s.ballast {
 		keep -= s.o.BallastBytes // already taken from free
 	}
+	most := s.o.SegmentBytes
 	if c == relocation {
+		if int64(min(free, 1<<62))-keep < most {
+			// It lives on the reserve: a large one would take what collecting wins.
+			most = min(smallestSegment, most)
+		}
 		keep /= 4 // the key store needs room to commit the moves
 	}
 	room := int64(min(free, 1<<62)) - keep
-	if room >= s.o.SegmentBytes {
-		return s.o.SegmentBytes, nil
+	if room >= most {
+		return most, nil
 	}
 	room &^= 1<<20 - 1
 	if room >= min(smallestSegment, s.o.SegmentBytes) {

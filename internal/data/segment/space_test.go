@@ -100,3 +100,29 @@ func TestLastSegmentsAreSmaller(t *testing.T) {
 		t.Fatalf("%+v", i)
 	}
 }
+
+// What moves while space is short must not take all that it frees.
+func TestMovingOnTheReserveIsModest(t *testing.T) {
+	ctx := t.Context()
+	d := errdisk.New()
+	d.SetSize(100<<20, 0)
+	s := mustOpen(t, d, segment.Options{SegmentBytes: 32 << 20, ReserveBytes: 60 << 20, BallastBytes: -1})
+	rec, err := s.Append(ctx, 1, [][]byte{make([]byte, 4<<20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Relocate(ctx, rec); err != nil {
+		t.Fatal(err)
+	}
+	if i := s.Segments(); len(i) != 2 || i[1].Bytes != 8<<20 {
+		t.Errorf("%+v", i)
+	}
+	d.SetSize(400<<20, 0)
+	s.Seal(s.Segments()[1].Num)
+	if _, err := s.Relocate(ctx, rec); err != nil {
+		t.Fatal(err)
+	}
+	if i := s.Segments(); len(i) != 3 || i[2].Bytes != 32<<20 {
+		t.Errorf("with plenty of space: %+v", i)
+	}
+}

@@ -123,6 +123,8 @@ func (f *FS) Close(ctx context.Context) error {
 	return errors.Join(err, f.db.Roll(ctx))
 }
 
+const quiesceTries = 20
+
 // Quiesce flushes buffered writes and finishes what the workers have to do: for
 // checks and tests, while nobody else calls.
 func (f *FS) Quiesce(ctx context.Context) error {
@@ -130,13 +132,15 @@ func (f *FS) Quiesce(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) (bool, error){f.db.StepSnapshotDelete, f.db.TrimLog, f.db.StepRelease} {
-		for {
-			more, err := step(ctx)
+		for tries, more := 0, true; more; {
+			var err error
+			more, err = step(ctx)
+			if errors.Is(err, kv.ErrSnapshotTooOld) && tries < quiesceTries {
+				tries, more = tries+1, true // its view has to be taken again
+				continue
+			}
 			if err != nil {
 				return err
-			}
-			if !more {
-				break
 			}
 		}
 	}

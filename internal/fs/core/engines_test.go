@@ -12,13 +12,23 @@ import (
 	"manifold/internal/kv/pgkv/pgtest"
 )
 
+// slow keeps a suite out of the race detector's run, which has it on memkv.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("slow under the race detector")
+	}
+}
+
 // TestSuiteOnPebble runs the suite on the engine of one node.
 func TestSuiteOnPebble(t *testing.T) {
+	slow(t)
 	fstest.Run(t, func(t *testing.T) fs.FS { return newFS(t, newPebble(t)) })
 }
 
 // TestSuiteOnPostgres runs the suite on the engine of a cluster.
 func TestSuiteOnPostgres(t *testing.T) {
+	slow(t)
 	s := pgtest.Start(t)
 	var n atomic.Int32
 	fstest.Run(t, func(t *testing.T) fs.FS {

@@ -3,6 +3,7 @@ package core_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -119,11 +120,11 @@ func (x *faulty) mustHave(files map[string][]byte) {
 
 // noise does not compress.
 func noise(rnd *rand.Rand, n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rnd.Uint32())
+	b := make([]byte, (n+7)&^7)
+	for i := 0; i < len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], rnd.Uint64())
 	}
-	return b
+	return b[:n]
 }
 
 // collect frees what is dead, as the server does in the background.
@@ -282,6 +283,7 @@ func TestFault_diskFullUnderBuffers(t *testing.T) {
 	if got, err := x.get("b", len(b)+1); v == before && (err != nil || !bytes.Equal(got, b)) {
 		t.Errorf("the verifier is as before, but the bytes are not: %d, %v", len(got), err)
 	}
+	x.reopen() // free space is measured now and then, and at the start
 	if _, err := x.Write(ctx, root, r.Attr.Node, &fs.WriteRequest{Data: b, Stability: fs.FileSync}); err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +370,7 @@ func TestFault_bitFlips(t *testing.T) {
 				t.Fatal(err)
 			}
 			found := 0
-			for range 300 {
+			for range 100 {
 				var name string
 				for name = segments[rnd.IntN(len(segments))]; !strings.HasSuffix(name, ".seg"); {
 					name = segments[rnd.IntN(len(segments))]
@@ -388,7 +390,7 @@ func TestFault_bitFlips(t *testing.T) {
 				}
 				x.disk.Flip(name, at) // back
 			}
-			if found < 30 {
+			if found < 10 {
 				t.Errorf("%d flips found", found)
 			}
 			x.mustHave(have)

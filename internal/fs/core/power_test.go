@@ -62,7 +62,11 @@ func TestPowerLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &acked{f: f, rnd: rnd, files: map[string][]byte{}}
-	for n := range 400 {
+	ops := 400
+	if testing.Short() {
+		ops = 100
+	}
+	for n := range ops {
 		if err := w.step(ctx, n); err != nil {
 			t.Fatal(err)
 		}

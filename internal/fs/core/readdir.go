@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"manifold/internal/fs"
 	"manifold/internal/meta"
@@ -39,8 +41,24 @@ func (f *FS) ReadDir(ctx context.Context, c *fs.Caller, dir fs.Node, after uint6
 // ReadDirByName implements fs.Namespace.
 func (f *FS) ReadDirByName(ctx context.Context, c *fs.Caller, dir fs.Node, after fs.Name, want fs.AttrMask, yield func(*fs.Dirent) bool) (bool, error) {
 	if dir.Snap == fs.SnapshotDir {
-		eof, err := f.readSnapshotDir(ctx, c, dir, 0, want, func(d *fs.Dirent) bool { return d.Name <= after || yield(d) })
-		return eof, wrap("readdir", dir, "", err)
+		// The order of ids is not that of names: "10_a" comes before "9_a".
+		var all []fs.Dirent
+		_, err := f.readSnapshotDir(ctx, c, dir, 0, want, func(d *fs.Dirent) bool {
+			if d.Name > after {
+				all = append(all, *d)
+			}
+			return true
+		})
+		if err != nil {
+			return false, wrap("readdir", dir, "", err)
+		}
+		slices.SortFunc(all, func(a, b fs.Dirent) int { return strings.Compare(a.Name, b.Name) })
+		for i := range all {
+			if !yield(&all[i]) {
+				return false, nil
+			}
+		}
+		return true, nil
 	}
 	eof, err := f.readPages(ctx, c, dir, want, yield, func(r *meta.Reader, limit int, page []meta.Dentry) ([]meta.Dentry, error) {
 		for d, err := range r.DentriesByName(ctx, dir.ID, after, limit) {

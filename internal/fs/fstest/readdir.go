@@ -182,6 +182,30 @@ var readdirTests = []test{
 			e.Fatalf("after a name that is not there: %q", got)
 		}
 	}},
+	{"snapshots_by_name", func(e *env) {
+		var want []string
+		for range 12 { // enough for names such as "9_x" and "10_x"
+			s, err := e.TakeSnapshot(e.ctx, fs.SnapshotSpec{Root: e.home.ID})
+			e.must(err)
+			want = append(want, s.Name)
+		}
+		slices.Sort(want)
+		var got []string
+		for after, eof := "", false; !eof; {
+			n := 0
+			var err error
+			eof, err = e.ReadDirByName(e.ctx, e.root, fs.Node{ID: e.home.ID, Snap: fs.SnapshotDir}, after, 0, func(x *fs.Dirent) bool {
+				after = x.Name
+				got = append(got, after)
+				n++
+				return n < 5
+			})
+			e.must(err)
+		}
+		if !slices.Equal(got, want) {
+			e.Fatalf("%q, want %q", got, want)
+		}
+	}},
 	{"yield_may_call_back", func(e *env) {
 		e.fill(e.home, 10)
 		n := 0

@@ -137,7 +137,7 @@ func New(o Options) (*Server, error) {
 	rpc.Programs = append([]*sunrpc.Program{
 		{
 			Number: Program, Versions: []uint32{3},
-			Handle: s.handle, ReplySize: replySize, Once: once,
+			Handle: s.handle, ReplySize: replySize, Once: once, Quick: quick,
 		},
 		mount.New(mount.Options{Backend: mountBackend{s}, Observe: s.observeMount}),
 	}, o.Extra...)

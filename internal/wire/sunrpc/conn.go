@@ -123,6 +123,10 @@ func (c *conn) read(ctx context.Context) error {
 			c.bytes += extra
 			c.mu.Unlock()
 		}
+		if c.alone(call) {
+			s.run(call)
+			continue
+		}
 		s.dispatch(ctx, call)
 		c.mu.Lock()
 		full := c.full()
@@ -132,6 +136,22 @@ func (c *conn) read(ctx context.Context) error {
 			c.wait(func() bool { return !c.full() })
 		}
 	}
+}
+
+// quickReply bounds the replies of calls that the reader runs itself.
+const quickReply = 64 << 10
+
+// alone tells whether the reader runs a call itself: handing it to a worker
+// costs two switches of threads, more than a GETATTR takes. It must be the only
+// one in flight, with nothing read behind it, and seldom wait: the next call is
+// not read meanwhile.
+func (c *conn) alone(call *Call) bool {
+	if c.r != c.w || call.replyHint > quickReply || call.prog == nil || call.prog.Quick == nil || !call.prog.Quick(call.Vers, call.Proc) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls == 1
 }
 
 func (c *conn) full() bool {

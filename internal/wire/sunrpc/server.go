@@ -31,6 +31,9 @@ type Program struct {
 	ReplySize func(c *Call) int
 	// Once, if set, tells which procedures must not run twice for one call.
 	Once func(vers, proc uint32) bool
+	// Quick, if set, tells which procedures seldom wait for anything. Such a
+	// call that comes alone is run by the goroutine that read it.
+	Quick func(vers, proc uint32) bool
 }
 
 func (p *Program) has(vers uint32) bool { return slices.Contains(p.Versions, vers) }

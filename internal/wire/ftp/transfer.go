@@ -1,0 +1,429 @@
+package ftp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"manifold/internal/fs"
+	"manifold/internal/fs/walk"
+)
+
+// transferBuffer is what one transfer holds of a file.
+const transferBuffer = 256 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, transferBuffer); return &b }}
+
+// transfer is a running one.
+type transfer struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// await waits for the running transfer, if any.
+func (c *conn) await() {
+	c.mu.Lock()
+	t := c.transfer
+	c.mu.Unlock()
+	if t != nil {
+		<-t.done
+	}
+}
+
+// abort ends the running transfer, and tells whether there was one.
+func (c *conn) abort() bool {
+	c.mu.Lock()
+	t := c.transfer
+	c.mu.Unlock()
+	if t == nil {
+		return false
+	}
+	t.cancel()
+	<-t.done
+	return true
+}
+
+// ready checks what every transfer needs before it is begun.
+func (c *conn) ready() bool {
+	switch {
+	case c.data.passive == nil && !c.data.active.IsValid():
+		c.reply(425, "PASV, EPSV, PORT or EPRT comes first.")
+	case !c.private && !c.set.AllowUnencrypted:
+		c.reply(522, "Data connections must be encrypted: PROT P comes first.")
+	default:
+		return true
+	}
+	return false
+}
+
+// dataConn is an open data connection.
+type dataConn struct {
+	stalling
+	tls *tls.Conn // nil in the clear
+	raw *ending   // below tls
+	tcp net.Conn
+}
+
+// Read is that of the stream; with TLS its end must have been announced.
+func (d *dataConn) Read(b []byte) (int, error) {
+	n, err := d.stalling.Read(b)
+	if err == io.EOF && d.raw != nil && d.raw.ended {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// errStored marks errors of the file system, as opposed to those of the network.
+type errStored struct{ error }
+
+func (e errStored) Unwrap() error { return e.error }
+
+// run connects and lets work do its part in a goroutine of its own, so that
+// ABOR is heard. finish, if any, runs when the data connection is closed and
+// before success is told; it is called whatever happened.
+func (c *conn) run(ctx context.Context, verb, arg, opening string, work func(ctx context.Context, d *dataConn, o *Op) error, finish func(context.Context) error) {
+	parent := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	t := &transfer{cancel: cancel, done: make(chan struct{})}
+	c.mu.Lock()
+	c.transfer = t
+	c.mu.Unlock()
+	go func() {
+		began := time.Now()
+		o := Op{Command: verb}
+		d, err := c.exchange(ctx, opening, &o, work)
+		if finish != nil {
+			// What arrived is kept, whoever hung up.
+			if ferr := finish(context.WithoutCancel(ctx)); ferr != nil && err == nil {
+				err = errStored{ferr}
+			}
+		}
+		if d != nil && err != nil {
+			_ = d.tcp.Close()
+		}
+		c.outcome(ctx, err, d != nil)
+		o.Duration = time.Since(began)
+		c.tell(ctx, o, arg)
+		if d != nil && err == nil {
+			c.drain(parent, d)
+		}
+		cancel()
+		c.mu.Lock()
+		c.transfer = nil
+		_ = c.nc.SetReadDeadline(time.Now().Add(c.s.o.IdleTimeout))
+		c.mu.Unlock()
+		close(t.done)
+	}()
+}
+
+// exchange opens the data connection, does the work and shuts it down for
+// writing. It answers nil if there was no data connection.
+func (c *conn) exchange(ctx context.Context, opening string, o *Op, work func(context.Context, *dataConn, *Op) error) (d *dataConn, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("ftp: panic: %v", p)
+			c.s.o.Logger.ErrorContext(ctx, "ftp: transfer ended by a bug", "panic", p)
+			_ = c.nc.Close()
+		}
+	}()
+	tcp, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d = &dataConn{stalling: stalling{tcp, c.s.o.StallTimeout}, tcp: tcp}
+	stop := context.AfterFunc(ctx, func() { _ = tcp.Close() })
+	defer stop()
+	c.reply(150, opening)
+	if c.private {
+		raw := &ending{Conn: tcp}
+		if !c.set.AllowUncleanEnd {
+			d.raw = raw
+		}
+		if d.tls, err = c.encrypt(ctx, raw); err != nil {
+			return d, err
+		}
+		o.Resumed = d.tls.ConnectionState().DidResume
+		if c.set.RequireSessionReuse && !o.Resumed {
+			return d, errNoReuse
+		}
+		d.stalling.Conn = d.tls
+	}
+	if err := work(ctx, d, o); err != nil {
+		return d, err
+	}
+	if d.tls != nil {
+		return d, d.tls.CloseWrite()
+	}
+	if h, ok := tcp.(interface{ CloseWrite() error }); ok {
+		return d, h.CloseWrite()
+	}
+	return d, nil
+}
+
+var errNoReuse = errors.New("ftp: the data connection did not resume the TLS session")
+
+// maxDrains bounds the data connections of a session that wait for their end.
+const maxDrains = 4
+
+// drain closes a data connection after success. It waits a moment for the
+// client to close first: closing on unread bytes, such as the client's goodbye
+// in TLS, would reset the connection and lose what is still on its way. Clients
+// may take their time with it, and go on with the next command meanwhile.
+func (c *conn) drain(ctx context.Context, d *dataConn) {
+	c.drains <- struct{}{}
+	stop := context.AfterFunc(ctx, func() { _ = d.tcp.Close() })
+	_ = d.tcp.SetDeadline(time.Now().Add(2 * time.Second))
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		defer stop()
+		_, _ = io.CopyN(io.Discard, d.tcp, 64<<10)
+		_ = d.tcp.Close()
+		<-c.drains
+	}()
+}
+
+// outcome replies for a transfer.
+func (c *conn) outcome(ctx context.Context, err error, connected bool) {
+	var stored errStored
+	switch {
+	case err == nil:
+		c.reply(226, "Transfer complete.")
+	case ctx.Err() != nil: // ABOR, or the control connection ended
+		c.reply(426, "Transfer aborted.")
+	case errors.As(err, &stored):
+		c.fail(ctx, stored.error)
+	case errors.Is(err, errNoReuse):
+		c.reply(522, "The data connection must resume the TLS session of the control connection.")
+	case !connected:
+		c.reply(425, "The data connection did not come about.")
+	default:
+		c.reply(426, "The data connection was closed; transfer aborted.")
+	}
+}
+
+// abor is RFC 959 4.1.3.
+func (c *conn) abor(context.Context, string) {
+	if c.abort() {
+		c.reply(226, "The transfer was aborted.")
+		return
+	}
+	c.data.close()
+	c.reply(225, "There is no transfer.")
+}
+
+// restCmd is RFC 3659 5.
+func (c *conn) restCmd(_ context.Context, arg string) {
+	n, err := strconv.ParseUint(arg, 10, 63)
+	if err != nil || n > math.MaxInt64 {
+		c.reply(501, "The offset cannot be read.")
+		return
+	}
+	c.rest = n
+	c.reply(350, fmt.Sprintf("Restarting at %d.", n))
+}
+
+// typeCmd takes types without changing anything: a text file that came over
+// FTP is the same bytes over every other protocol.
+func (c *conn) typeCmd(_ context.Context, arg string) {
+	switch strings.ToUpper(arg) {
+	case "I", "L 8", "L8":
+		c.ascii = false
+	case "A", "A N":
+		c.ascii = true
+	default:
+		c.reply(504, "Only TYPE A and I are known.")
+		return
+	}
+	c.reply(200, "OK.")
+}
+
+func (c *conn) mode(_ context.Context, arg string) { c.only(arg, "S") }
+func (c *conn) stru(_ context.Context, arg string) { c.only(arg, "F") }
+
+func (c *conn) only(arg, want string) {
+	if !strings.EqualFold(arg, want) {
+		c.reply(504, "Only "+want+" is known.")
+		return
+	}
+	c.reply(200, "OK.")
+}
+
+// retry repeats what failed with Retry or Grace for a while.
+func retry(ctx context.Context, do func() error) error {
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		err := do()
+		if k := fs.KindOf(err); err == nil || k != fs.Retry && k != fs.Grace || wait > 4*time.Second || !pause(ctx, wait) {
+			return err
+		}
+	}
+}
+
+func (c *conn) openFile(ctx context.Context, p *walk.Place, rights fs.Rights, how fs.OpenDisposition) (fs.Handle, fs.Attr, error) {
+	if p.Exists && p.Attr.Type != fs.File {
+		if p.Attr.Type == fs.Directory {
+			return nil, fs.Attr{}, fs.IsDir
+		}
+		return nil, fs.Attr{}, fs.NotFile
+	}
+	mode := 0o666 &^ c.s.umask
+	o := &fs.OpenSpec{
+		Dir: p.Dir, Name: p.Name, Desired: rights, Share: fs.ShareAll, Disposition: how, MustNotBeDir: true,
+		Create: fs.CreateSpec{Type: fs.File, Set: fs.SetAttr{Mode: &mode}},
+		Owner:  fs.LockOwner{Client: "ftp:" + c.from.String(), Addr: c.from.String()}, Want: fs.AttrType | fs.AttrSize,
+	}
+	var h fs.Handle
+	var r fs.OpenResult
+	err := retry(ctx, func() (err error) {
+		h, r, err = c.s.o.FS.Open(ctx, c.caller, o)
+		return err
+	})
+	return h, r.Attr, err
+}
+
+func (c *conn) retr(ctx context.Context, arg string) {
+	off := c.rest
+	if !c.ready() {
+		return
+	}
+	p, err := c.there(ctx, arg, true, 0)
+	var h fs.Handle
+	var a fs.Attr
+	if err == nil {
+		h, a, err = c.openFile(ctx, &p, fs.RightRead, fs.OpenExisting)
+	}
+	if err != nil {
+		c.fail(ctx, err)
+		return
+	}
+	if off > a.Size {
+		_ = h.Close(ctx)
+		c.reply(554, "The restart point is beyond the end of the file.")
+		return
+	}
+	c.run(ctx, "RETR", arg, fmt.Sprintf("Opening data connection for %s (%d bytes).", printable(p.Name), a.Size-off),
+		func(ctx context.Context, d *dataConn, o *Op) error { return send(ctx, h, off, d, o) }, h.Close)
+}
+
+// send copies a file to a data connection.
+func send(ctx context.Context, h fs.Handle, off uint64, d io.Writer, o *Op) error {
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	for {
+		r, err := h.Read(ctx, off, *b)
+		if err != nil {
+			return errStored{err}
+		}
+		if r.N > 0 {
+			if _, err := d.Write((*b)[:r.N]); err != nil {
+				return err
+			}
+			off += uint64(r.N)
+			o.Out += uint64(r.N)
+		}
+		if r.N == 0 || r.EOF {
+			return nil
+		}
+	}
+}
+
+func (c *conn) stor(ctx context.Context, arg string) {
+	off := c.rest
+	how := fs.OpenOverwriteIf
+	if off > 0 {
+		how = fs.OpenIf
+	}
+	c.receive(ctx, "STOR", arg, arg, how, off, false)
+}
+
+func (c *conn) appe(ctx context.Context, arg string) {
+	c.receive(ctx, "APPE", arg, arg, fs.OpenIf, 0, true)
+}
+
+// stou stores under a name that is free (RFC 1123 4.1.2.9).
+func (c *conn) stou(ctx context.Context, arg string) {
+	if arg == "" {
+		arg = "ftp"
+	}
+	c.receive(ctx, "STOU", arg, arg+"."+strings.ToLower(rand.Text()[:10]), fs.OpenCreate, 0, false)
+}
+
+func (c *conn) receive(ctx context.Context, verb, arg, path string, how fs.OpenDisposition, off uint64, appends bool) {
+	if !c.ready() {
+		return
+	}
+	p, err := c.at(ctx, path, true, 0)
+	if err == nil && p.Name == "" {
+		err = fs.IsDir
+	}
+	rights := fs.RightsWriteData
+	if appends {
+		rights = fs.RightExtend
+	}
+	var h fs.Handle
+	if err == nil {
+		h, _, err = c.openFile(ctx, &p, rights, how)
+	}
+	if err != nil {
+		c.fail(ctx, err)
+		return
+	}
+	opening := "Ok to send data."
+	if verb == "STOU" {
+		opening = "FILE: " + p.Name
+	}
+	c.run(ctx, verb, arg, opening,
+		func(ctx context.Context, d *dataConn, o *Op) error { return take(ctx, h, off, appends, d, o) },
+		func(ctx context.Context) error { return errors.Join(h.Flush(ctx), h.Close(ctx)) })
+}
+
+// fill reads until b is full or nothing more comes; unlike io.ReadFull it keeps
+// the reader's error as it is.
+func fill(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var m int
+		m, err = r.Read(b[n:])
+		n += m
+	}
+	return n, err
+}
+
+// take copies a data connection to a file. Over TLS the end must have been
+// announced (else io.ErrUnexpectedEOF), so that nobody on the way can cut a
+// file short.
+func take(ctx context.Context, h fs.Handle, off uint64, appends bool, d io.Reader, o *Op) error {
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	for {
+		n, rerr := fill(d, *b)
+		if n > 0 {
+			if off > fs.MaxFileSize-uint64(n) {
+				return errStored{fs.TooBig}
+			}
+			err := retry(ctx, func() error {
+				_, err := h.Write(ctx, &fs.WriteRequest{Offset: off, Data: (*b)[:n], Append: appends})
+				return err
+			})
+			if err != nil {
+				return errStored{err}
+			}
+			off += uint64(n)
+			o.In += uint64(n)
+		}
+		if rerr == io.EOF {
+			return nil
+		}
+		if rerr != nil {
+			return rerr
+		}
+	}
+}
