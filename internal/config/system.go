@@ -64,7 +64,7 @@ func (s *Store) SetSyslog(ctx context.Context, revision uint64, v Syslog) (Recor
 		return Record[Syslog]{}, invalid("server_address", "is missing")
 	case len(v.Server) > 253 || strings.ContainsAny(v.Server, " \t\r\n/"):
 		return Record[Syslog]{}, invalid("server_address", "%q is no host name or address", v.Server)
-	case v.Port == 0:
+	case v.Enabled && v.Port == 0:
 		return Record[Syslog]{}, invalid("server_port", "must not be 0")
 	}
 	return setSetting(ctx, s, settingSyslog, revision, v)

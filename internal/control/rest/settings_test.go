@@ -58,7 +58,7 @@ func TestSyslogSettings(t *testing.T) {
 	if n < 2 || a.audit.events[n-2].Operation != "begin_audit_modify_syslog_config" || a.audit.events[n-1].Operation != "audit_modify_syslog_config" {
 		t.Errorf("%+v", a.audit.events)
 	}
-	for _, bad := range []object{{"format": "xml"}, {"enabled": true, "server_address": ""}, {"server_port": 0}, {"local_enabled": true}, {"server_address": "a b"}} {
+	for _, bad := range []object{{"format": "xml"}, {"enabled": true, "server_address": ""}, {"enabled": true, "server_address": "x", "server_port": 0}, {"local_enabled": true}, {"server_address": "a b"}} {
 		a.fails(400, "http_bad_request_error", "PATCH", path, bad)
 	}
 	if got := a.must(200, "GET", "/v1/audit/syslog/status", nil); got.str("connection_status") != "AUDIT_LOG_DISABLED" {
