@@ -62,6 +62,12 @@ func blockCacheBytes() int64 {
 	return max(32<<20, min(512<<20, availableMemory()/32))
 }
 
+// keyCacheBytes is how much memory may hold blocks of the key store; a million
+// files take some 300 MB there.
+func keyCacheBytes() int64 {
+	return max(32<<20, min(256<<20, availableMemory()/64))
+}
+
 // availableMemory of this process in bytes, 0 if unknown.
 func availableMemory() int64 {
 	var total int64
