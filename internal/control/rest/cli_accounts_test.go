@@ -63,3 +63,18 @@ func TestCLI_accounts(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+func TestCLI_audit(t *testing.T) {
+	a := newAPI(t)
+	x := newTerminal(t, a)
+	x.password = adminPassword
+	x.run("login", "admin", "--host", x.host)
+	x.run("audit", "send", "10.0.0.9", "--server-port", "5514", "--format", "json")
+	if out := x.run("audit", "show"); !strings.Contains(out, "10.0.0.9:5514") || !strings.Contains(out, "json") {
+		t.Error(out)
+	}
+	x.run("audit", "off")
+	if a.audit.target.Enabled || a.audit.target.Server != "10.0.0.9:5514" {
+		t.Errorf("%+v", a.audit.target)
+	}
+}
