@@ -97,6 +97,7 @@ type Store struct {
 
 	hashing chan struct{} // a slot for each password that is hashed at a time: it costs memory
 	dummy   func() string // a hash to compare with when there is no user
+	proved  proofs
 
 	exports   atomic.Pointer[ExportTable]
 	directory atomic.Pointer[Directory]

@@ -21,6 +21,7 @@ type Directory struct {
 	uid    map[identity.AuthID]uint32
 	gid    map[identity.AuthID]uint32
 	groups map[uint64][]identity.AuthID // of a user, with the gids they are one with
+	names  map[identity.AuthID]string
 }
 
 var _ identity.Resolver = (*Directory)(nil)
@@ -61,6 +62,17 @@ func (d *Directory) GIDOf(a identity.AuthID) uint32 {
 		return n
 	}
 	return identity.Numeric{}.GIDOf(a)
+}
+
+// Name answers the name of a local user or group, or of the local user that is
+// one with a POSIX user; "" if there is none.
+func (d *Directory) Name(a identity.AuthID) string {
+	if n, ok := a.POSIX(); ok && a.Kind() == identity.KindUID {
+		if u, ok := d.byUID[n]; ok {
+			return d.names[identity.AuthID(u)]
+		}
+	}
+	return d.names[a]
 }
 
 // LocalCredential expands a local user who has logged in; ErrNotFound if there
@@ -113,13 +125,14 @@ func (s *Store) loadDirectory(ctx context.Context) error {
 	d := &Directory{
 		byUID: map[uint32]uint64{}, byGID: map[uint32]uint64{},
 		uid: map[identity.AuthID]uint32{}, gid: map[identity.AuthID]uint32{},
-		groups: map[uint64][]identity.AuthID{},
+		groups: map[uint64][]identity.AuthID{}, names: map[identity.AuthID]string{},
 	}
 	err := s.view(ctx, func(r kv.Reader) error {
 		for g, err := range all[Group](ctx, r, kindGroup, 0, 0) {
 			if err != nil {
 				return err
 			}
+			d.names[identity.AuthID(g.ID)] = g.Value.Name
 			if n := g.Value.GID; n != nil {
 				d.byGID[*n] = g.ID
 				d.gid[identity.AuthID(g.ID)] = *n
@@ -129,6 +142,7 @@ func (s *Store) loadDirectory(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			d.names[identity.AuthID(u.ID)] = u.Value.Name
 			if n := u.Value.UID; n != nil {
 				d.byUID[*n] = u.ID
 				d.uid[identity.AuthID(u.ID)] = *n

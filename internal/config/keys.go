@@ -44,6 +44,12 @@ const (
 	kindNFS         kind = 9
 	kindMetrics     kind = 10
 	kindScrub       kind = 11
+	kindRole        kind = 12
+	kindSetting     kind = 13 // settings of which there is one each, by setting id
+	kindPolicy      kind = 14
+	kindFSKey       kind = 15
+	kindDNS         kind = 16
+	kindAttributes  kind = 17 // of identities, by auth_id
 )
 
 // Counters.
@@ -53,6 +59,9 @@ const (
 	counterRID      uint64 = 2
 	counterExport   uint64 = 3
 	counterToken    uint64 = 4
+	counterRole     uint64 = 5
+	counterPolicy   uint64 = 6
+	counterFSKey    uint64 = 7
 )
 
 // space of unique names.
@@ -63,6 +72,8 @@ const (
 	spaceUID       space = 2
 	spaceGID       space = 3
 	spaceExport    space = 4 // export path
+	spaceRole      space = 5 // folded name
+	spaceFSKey     space = 6
 )
 
 // theOne is the id of records of which there is one.

@@ -120,6 +120,9 @@ func (s *Store) Authenticate(ctx context.Context, name, pass string) (Record[Use
 	} else if err != nil {
 		return Record[User]{}, err
 	}
+	if known && s.proved.has(&rec, stored.Value.Hash, pass, s.now()) {
+		return rec, nil
+	}
 	ok, err := s.verify(ctx, pass, stored.Value.Hash)
 	if err != nil {
 		return Record[User]{}, err
@@ -127,7 +130,7 @@ func (s *Store) Authenticate(ctx context.Context, name, pass string) (Record[Use
 	if !ok || !known {
 		return Record[User]{}, ErrCredentials
 	}
-	return rec, nil
+	return rec, s.proved.add(&rec, stored.Value.Hash, pass, s.now())
 }
 
 // SetPassword is an administrator's reset: it ends the user's sessions.

@@ -11,9 +11,11 @@ package control
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 
 	"manifold/internal/config"
+	"manifold/internal/identity"
 )
 
 // Authenticator proves who somebody is.
@@ -43,7 +45,120 @@ type Principals interface {
 	Group(ctx context.Context, id uint64) (config.Record[config.Group], error)
 	GroupByName(ctx context.Context, name string) (config.Record[config.Group], error)
 	GroupsOf(ctx context.Context, user uint64) ([]config.Record[config.Group], error)
-	IsAdministrator(ctx context.Context, user uint64) (bool, error)
+	UserByUID(ctx context.Context, uid uint32) (config.Record[config.User], error)
+	GroupByGID(ctx context.Context, gid uint32) (config.Record[config.Group], error)
+}
+
+// Accounts changes local users, groups and memberships. Revisions are those
+// last seen, 0 for any. A change is in force when its call returns.
+type Accounts interface {
+	Users(ctx context.Context, after uint64, limit int) ([]config.Record[config.User], error)
+	AddUser(ctx context.Context, u config.User, password string) (config.Record[config.User], error)
+	ModifyUser(ctx context.Context, id, revision uint64, u config.User) (config.Record[config.User], error)
+	DeleteUser(ctx context.Context, id, revision uint64) error
+	// SetPassword is an administrator's reset: it ends the user's sessions.
+	SetPassword(ctx context.Context, user uint64, password string) error
+
+	Groups(ctx context.Context, after uint64, limit int) ([]config.Record[config.Group], error)
+	AddGroup(ctx context.Context, g config.Group) (config.Record[config.Group], error)
+	ModifyGroup(ctx context.Context, id, revision uint64, g config.Group) (config.Record[config.Group], error)
+	DeleteGroup(ctx context.Context, id, revision uint64) error
+
+	Members(ctx context.Context, group uint64) ([]config.Record[config.User], error)
+	AddMember(ctx context.Context, group, user uint64) error
+	RemoveMember(ctx context.Context, group, user uint64) error
+}
+
+// Roles gives privileges to users and groups. Roles go by name, in any case.
+type Roles interface {
+	Roles(ctx context.Context) ([]config.Record[config.Role], error)
+	RoleByName(ctx context.Context, name string) (config.Record[config.Role], error)
+	AddRole(ctx context.Context, r config.Role) (config.Record[config.Role], error)
+	ModifyRole(ctx context.Context, name string, revision uint64, description string, privileges []string) (config.Record[config.Role], error)
+	DeleteRole(ctx context.Context, name string, revision uint64) error
+	AddRoleMember(ctx context.Context, name string, member identity.AuthID) error
+	RemoveRoleMember(ctx context.Context, name string, member identity.AuthID) error
+}
+
+// AccessTokens keeps long-lived tokens of local users.
+type AccessTokens interface {
+	// NewAccessToken answers the secret, which is seen only this once.
+	NewAccessToken(ctx context.Context, user, creator uint64, expires time.Time) (string, config.Record[config.AccessToken], error)
+	AccessToken(ctx context.Context, id uint64) (config.Record[config.AccessToken], error)
+	AccessTokens(ctx context.Context, after uint64, limit int) ([]config.Record[config.AccessToken], error)
+	ModifyAccessToken(ctx context.Context, id, revision uint64, enabled bool, expires time.Time) (config.Record[config.AccessToken], error)
+	DeleteAccessToken(ctx context.Context, id, revision uint64) error
+}
+
+// Identities completes what is known of principals of any domain.
+type Identities interface {
+	AttributesOf(ctx context.Context, a identity.AuthID) (config.Attributes, error)
+	// SetAttributes replaces them; nil removes.
+	SetAttributes(ctx context.Context, a identity.AuthID, v *config.Attributes) error
+	// ForgetLogins makes every next sign-in prove its password anew.
+	ForgetLogins()
+}
+
+// Policies keeps snapshot policies.
+type Policies interface {
+	Policies(ctx context.Context) ([]config.Record[config.Policy], error)
+	Policy(ctx context.Context, id uint64) (config.Record[config.Policy], error)
+	AddPolicy(ctx context.Context, p config.Policy) (config.Record[config.Policy], error)
+	ModifyPolicy(ctx context.Context, id, revision uint64, p config.Policy) (config.Record[config.Policy], error)
+	DeletePolicy(ctx context.Context, id, revision uint64) error
+}
+
+// FSKeys keeps the public keys that lock snapshots. A key goes by its id or name.
+type FSKeys interface {
+	FSKeys(ctx context.Context) ([]config.Record[config.FSKey], error)
+	FSKey(ctx context.Context, ref string) (config.Record[config.FSKey], error)
+	AddFSKey(ctx context.Context, k config.FSKey) (config.Record[config.FSKey], error)
+	ModifyFSKey(ctx context.Context, id, revision uint64, k config.FSKey) (config.Record[config.FSKey], error)
+	DeleteFSKey(ctx context.Context, id, revision uint64) error
+}
+
+// AuditEvent is something that an administrator did.
+type AuditEvent struct {
+	User      identity.AuthID
+	Client    netip.Addr
+	Operation string
+	// Status is "ok" or an error class without its suffix.
+	Status string
+	// Extra and Extra2 name what it was done to.
+	Extra, Extra2 string
+}
+
+// AuditTarget says where audit records go.
+type AuditTarget struct {
+	Enabled bool
+	Server  string // host and port
+	Format  string // csv or json
+}
+
+// AuditStatus is how the connection of the audit log is.
+type AuditStatus struct {
+	State, Error, Details string
+}
+
+// AuditLog takes audit records and ships them.
+type AuditLog interface {
+	Verb(e AuditEvent)
+	Target(t AuditTarget)
+	AuditStatus() AuditStatus
+}
+
+// Settings are records of which there is one each. Revisions are those last
+// seen, 0 for any.
+type Settings interface {
+	Syslog(ctx context.Context) (config.Record[config.Syslog], error)
+	SetSyslog(ctx context.Context, revision uint64, v config.Syslog) (config.Record[config.Syslog], error)
+	SetClusterName(ctx context.Context, revision uint64, name string) (config.Record[config.Cluster], error)
+	// SetCertificate wants a chain in PEM, own certificate first, and its key.
+	SetCertificate(ctx context.Context, revision uint64, chain, key string) (config.Record[config.Certificate], error)
+	// CACertificates answers config.ErrNotFound when there are none.
+	CACertificates(ctx context.Context) (config.Record[config.CACertificates], error)
+	SetCACertificates(ctx context.Context, revision uint64, pem string) (config.Record[config.CACertificates], error)
+	DeleteCACertificates(ctx context.Context, revision uint64) error
 }
 
 // Exports keeps the NFS exports. A change is in force when its call returns.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,9 @@ func (c *httpCounter) requests(h http.Handler) http.Handler {
 		done := false
 		defer func() {
 			took := time.Since(start)
+			if strings.HasPrefix(a.Header().Get("Content-Type"), "text/event-") {
+				return // lasts as long as its client likes
+			}
 			op.Done(took, a.bytes, !done || a.status >= 400)
 			if c.slow != nil {
 				c.slow(r, a.status, a.bytes, took)

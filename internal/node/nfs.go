@@ -18,8 +18,9 @@ import (
 	"manifold/internal/wire/sunrpc"
 )
 
-// newNFS builds the NFS server of a node and the lock manager beside it.
-func newNFS(ctx context.Context, st *storage, l *ports.Ledger, name string, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
+// newNFS builds the NFS server of a node and the lock manager beside it, on a
+// file system that may be decorated.
+func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, name string, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
 	var srv *nfs3.Server // the lock manager asks it for handles once it serves
 	locks, err := newNLM(context.WithoutCancel(ctx), st.fs, l, name, func(ctx context.Context, c *sunrpc.Call, fh []byte) (fs.Node, *fs.Caller, error) {
 		return srv.Resolve(ctx, c, fh)
@@ -29,7 +30,7 @@ func newNFS(ctx context.Context, st *storage, l *ports.Ledger, name string, metr
 	}
 	super := st.fs.Superblock()
 	srv, err = nfs3.New(nfs3.Options{
-		FS: st.fs, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: newNames().of,
+		FS: f, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: newNames().of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
 		AuthSys:  func() bool { return st.config.NFSInForce().AuthSysEnabled },
 		Observer: newNFSObserver(metrics), Logger: log, SlowOp: slow,

@@ -12,7 +12,9 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/control"
+	"manifold/internal/control/audit"
 	"manifold/internal/control/rest"
+	"manifold/internal/control/schedule"
 	"manifold/internal/data/gc"
 	"manifold/internal/ports"
 	"manifold/internal/settings"
@@ -100,6 +102,13 @@ func Serve(ctx context.Context, o Options) (err error) {
 	metrics := telemetry.New()
 	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
 
+	trail, err := openAudit(ctx, st, ledger, m.name, o.Logger)
+	if err != nil {
+		return err
+	}
+	open.add("audit log", trail.Close)
+	files := audit.Wrap(st.fs, trail)
+
 	collector, err := gc.New(st.kv, st.data, gc.Options{Logger: o.Logger})
 	if err != nil {
 		return fmt.Errorf("garbage collector: %w", err)
@@ -110,16 +119,21 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	scrubber.describe(metrics)
 	api := rest.New(rest.Options{
-		FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
+		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
+		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
+		Stopping: ctx.Done(),
 		Logger:   o.Logger,
 	})
+	policies := schedule.New(schedule.Options{Policies: st.config, FS: st.fs, Logger: o.Logger})
 	certs := &certificates{config: st.config}
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
+		{name: "audit log", serve: func(ctx context.Context) error { trail.Run(ctx); return nil }},
+		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 	}
 	if s := socks[ports.REST]; s != nil {
@@ -130,7 +144,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 
 	if s := socks[ports.NFS]; s != nil {
-		srv, locks, err := newNFS(ctx, st, ledger, m.name, metrics, o.SlowOp, o.Logger)
+		srv, locks, err := newNFS(ctx, st, files, ledger, m.name, metrics, o.SlowOp, o.Logger)
 		if err != nil {
 			return err
 		}

@@ -44,6 +44,13 @@ func (c *chunks) get() *[]byte {
 
 func (c *chunks) put(b *[]byte) { c.pool.Put(b) }
 
+// content is a byte sequence of a file that is read or written.
+type content struct {
+	file   service.File
+	stream fs.StreamID
+	size   uint64
+}
+
 func readData(q *request) (reply, error) {
 	f, err := q.file(fs.AttrSize)
 	if err != nil {
@@ -52,6 +59,11 @@ func readData(q *request) (reply, error) {
 	if err := regular(&f); err != nil {
 		return reply{}, err
 	}
+	return q.download(&content{f, 0, f.Attr.Size})
+}
+
+// download answers the part of a content that is asked for.
+func (q *request) download(c *content) (reply, error) {
 	off, err := q.argUint("offset", 0)
 	if err != nil {
 		return reply{}, err
@@ -60,14 +72,14 @@ func readData(q *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	left := min(length, f.Attr.Size-min(off, f.Attr.Size))
+	left := min(length, c.size-min(off, c.size))
 	buf := q.s.chunks.get()
 	defer q.s.chunks.put(buf)
 	// The first chunk is read before the header goes out, so that a refusal
 	// can still be told.
 	n := 0
 	if left > 0 {
-		if n, err = q.read(&f, off, (*buf)[:min(left, chunk)]); err != nil {
+		if n, err = q.read(c, off, (*buf)[:min(left, chunk)]); err != nil {
 			return reply{}, err
 		}
 		if n == 0 {
@@ -77,7 +89,7 @@ func readData(q *request) (reply, error) {
 	h := q.w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.FormatUint(left, 10))
-	h.Set("ETag", fileTag(&f.Attr))
+	h.Set("ETag", fileTag(&c.file.Attr))
 	q.w.WriteHeader(http.StatusOK)
 	for left > 0 {
 		if _, err := q.w.Write((*buf)[:n]); err != nil {
@@ -87,13 +99,13 @@ func readData(q *request) (reply, error) {
 		if left -= uint64(n); left == 0 {
 			break
 		}
-		n, err = q.read(&f, off, (*buf)[:min(left, chunk)])
+		n, err = q.read(c, off, (*buf)[:min(left, chunk)])
 		if err == nil && n == 0 {
 			err = errors.New("the file was truncated")
 		}
 		if err != nil {
 			if q.Context().Err() == nil {
-				q.s.log.WarnContext(q.Context(), "download broken off", "file", f.Attr.Node, "offset", off, "error", err)
+				q.s.log.WarnContext(q.Context(), "download broken off", "file", c.file.Attr.Node, "offset", off, "error", err)
 			}
 			panic(http.ErrAbortHandler) // a short answer must not pass for a whole one
 		}
@@ -101,8 +113,8 @@ func readData(q *request) (reply, error) {
 	return reply{done: true}, nil
 }
 
-func (q *request) read(f *service.File, off uint64, dst []byte) (int, error) {
-	r, err := q.s.o.FS.Read(q.Context(), q.caller(), f.Attr.Node, &fs.ReadRequest{Offset: off}, dst)
+func (q *request) read(c *content, off uint64, dst []byte) (int, error) {
+	r, err := q.s.o.FS.Read(q.Context(), q.caller(), c.file.Attr.Node, &fs.ReadRequest{Stream: c.stream, Offset: off}, dst)
 	return r.N, err
 }
 
@@ -116,11 +128,28 @@ func regular(f *service.File) error {
 	return ofKind(fs.NotFile, nil)
 }
 
-func writeData(q *request, replace bool) (reply, error) {
+// isContent refuses a body that does not say that it is file content.
+func (q *request) isContent() error {
 	if ct := q.Header.Get("Content-Type"); ct != "" {
 		if t, _, err := mime.ParseMediaType(ct); err != nil || t != contentType {
-			return reply{}, &apiError{Status: http.StatusUnsupportedMediaType, Class: "http_unsupported_media_type_error", Text: "file content is sent as " + contentType}
+			return &apiError{Status: http.StatusUnsupportedMediaType, Class: "http_unsupported_media_type_error", Text: "file content is sent as " + contentType}
 		}
+	}
+	return nil
+}
+
+// offset is where a write begins.
+func (q *request) offset(replace bool) (uint64, error) {
+	off, err := q.argUint("offset", 0)
+	if err == nil && replace && off != 0 {
+		err = badRequest("fs_invalid_offset_error", "a replacement begins at the start; write with PATCH")
+	}
+	return off, err
+}
+
+func writeData(q *request, replace bool) (reply, error) {
+	if err := q.isContent(); err != nil {
+		return reply{}, err
 	}
 	f, err := q.fileAt(0, fs.AttrSize|fs.AttrChange)
 	if err != nil {
@@ -129,12 +158,9 @@ func writeData(q *request, replace bool) (reply, error) {
 	if err := regular(&f); err != nil {
 		return reply{}, err
 	}
-	off, err := q.argUint("offset", 0)
+	off, err := q.offset(replace)
 	if err != nil {
 		return reply{}, err
-	}
-	if replace && off != 0 {
-		return reply{}, badRequest("fs_invalid_offset_error", "a replacement begins at the start; write with PATCH")
 	}
 	conditional, err := q.match(fileTag(&f.Attr))
 	if err != nil {
@@ -154,24 +180,24 @@ func writeData(q *request, replace bool) (reply, error) {
 			return reply{}, err
 		}
 	}
-	if err := q.store(&f, off); err != nil {
+	if err := q.store(f.Attr.Node, 0, off); err != nil {
 		return reply{}, err
 	}
 	return q.reread(f, wantAttrs)
 }
 
 // store writes the body from off on. It is durable when the call returns.
-func (q *request) store(f *service.File, off uint64) error {
+func (q *request) store(n fs.Node, stream fs.StreamID, off uint64) error {
 	buf := q.s.chunks.get()
 	defer q.s.chunks.put(buf)
 	start, verifier, written := off, fs.Verifier(0), false
 	for {
-		n, rerr := fill(q.Body, *buf)
-		if n > 0 {
-			if off > fs.MaxFileSize-uint64(n) {
+		got, rerr := fill(q.Body, *buf)
+		if got > 0 {
+			if off > fs.MaxFileSize-uint64(got) {
 				return ofKind(fs.TooBig, nil)
 			}
-			res, err := q.s.o.FS.Write(q.Context(), q.caller(), f.Attr.Node, &fs.WriteRequest{Offset: off, Data: (*buf)[:n]})
+			res, err := q.s.o.FS.Write(q.Context(), q.caller(), n, &fs.WriteRequest{Stream: stream, Offset: off, Data: (*buf)[:got]})
 			if err != nil {
 				return err
 			}
@@ -179,7 +205,7 @@ func (q *request) store(f *service.File, off uint64) error {
 				return lostWrites()
 			}
 			verifier, written = res.Verifier, true
-			off += uint64(n)
+			off += uint64(got)
 		}
 		switch {
 		case rerr == io.EOF:
@@ -193,7 +219,7 @@ func (q *request) store(f *service.File, off uint64) error {
 	if !written {
 		return nil
 	}
-	v, _, err := q.s.o.FS.Commit(q.Context(), q.caller(), f.Attr.Node, 0, start, off-start)
+	v, _, err := q.s.o.FS.Commit(q.Context(), q.caller(), n, stream, start, off-start)
 	if err == nil && v != verifier {
 		return lostWrites()
 	}

@@ -63,20 +63,15 @@ func changeNFSSettings(q *request, replace bool) (reply, error) {
 	if replace && !conditional {
 		revision = 0 // the last writer wins
 	}
-	for _, f := range []struct {
-		name  string
-		given *bool
-		to    *bool
-	}{
-		{"v4_enabled", in.V4Enabled, &v.V4Enabled}, {"krb5_enabled", in.Krb5Enabled, &v.Krb5Enabled},
-		{"krb5p_enabled", in.Krb5pEnabled, &v.Krb5pEnabled}, {"krb5i_enabled", in.Krb5iEnabled, &v.Krb5iEnabled},
-		{"auth_sys_enabled", in.AuthSysEnabled, &v.AuthSysEnabled},
+	if replace {
+		v = config.DefaultNFS // what a client leaves out, as some leave out krb5i and krb5p
+	}
+	for _, f := range []struct{ given, to *bool }{
+		{in.V4Enabled, &v.V4Enabled}, {in.Krb5Enabled, &v.Krb5Enabled}, {in.Krb5pEnabled, &v.Krb5pEnabled},
+		{in.Krb5iEnabled, &v.Krb5iEnabled}, {in.AuthSysEnabled, &v.AuthSysEnabled},
 	} {
-		switch {
-		case f.given != nil:
+		if f.given != nil {
 			*f.to = *f.given
-		case replace:
-			return reply{}, decodeError("%s is missing", f.name)
 		}
 	}
 	if v.V4Enabled {

@@ -66,6 +66,8 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
+	// cluster is the UUID, "" until it was looked up.
+	cluster string
 }
 
 // caller acts on the file system.
@@ -185,6 +187,12 @@ func (q *request) file(want fs.AttrMask) (service.File, error) {
 func (q *request) fileAt(snap fs.SnapshotID, want fs.AttrMask) (service.File, error) {
 	f, err := q.s.svc.File(q.Context(), q.caller(), service.Ref(q.params[0]), snap, want)
 	return f, q.missing(q.params[0], err)
+}
+
+// other finds a file that is named elsewhere than in the path of the request.
+func (q *request) other(ref string, snap fs.SnapshotID, want fs.AttrMask) (service.File, error) {
+	f, err := q.s.svc.File(q.Context(), q.caller(), service.Ref(ref), snap, want)
+	return f, q.missing(ref, err)
 }
 
 // missing says in a "not found" what it was that is not there.

@@ -29,7 +29,7 @@ import (
 	"manifold/internal/ports"
 )
 
-// Options say what the API works on. FS, Auth, Sessions, Principals and
+// Options say what the API works on. FS, Auth, Sessions, Principals, Roles and
 // Members are required; what belongs to an absent part answers 404.
 type Options struct {
 	FS         fs.FS
@@ -37,6 +37,14 @@ type Options struct {
 	Sessions   control.Sessions
 	Principals control.Principals
 	Members    control.Members
+	Roles      control.Roles
+	Accounts   control.Accounts
+	Tokens     control.AccessTokens
+	Identities control.Identities
+	Policies   control.Policies
+	FSKeys     control.FSKeys
+	Settings   control.Settings
+	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
 	Metrics    control.Metrics
@@ -47,6 +55,9 @@ type Options struct {
 	Release        control.Release
 	// NodeID of the node that answers; 0 is 1.
 	NodeID control.NodeID
+	// Stopping is closed when the node begins to stop: it ends requests that
+	// would go on for ever. nil: they end with their clients.
+	Stopping <-chan struct{}
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// Logger gets what went wrong on our side; nil discards.
@@ -77,7 +88,7 @@ func New(o Options) http.Handler {
 	}
 	s := &server{
 		o: o, log: o.Logger, now: o.Now,
-		svc: service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Now: o.Now}),
+		svc: service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now}),
 	}
 	routes := s.routes()
 	for i := range routes {
@@ -90,6 +101,27 @@ func New(o Options) http.Handler {
 // routes is the table of all operations of the parts that are present.
 func (s *server) routes() []route {
 	rs := coreRoutes()
+	if s.o.Accounts != nil {
+		rs = append(rs, accountRoutes()...)
+	}
+	if s.o.Tokens != nil {
+		rs = append(rs, tokenRoutes()...)
+	}
+	if s.o.Settings != nil {
+		rs = append(rs, settingsRoutes()...)
+		if s.o.Audit != nil {
+			rs = append(rs, auditRoutes()...)
+		}
+	}
+	if s.o.Policies != nil {
+		rs = append(rs, policyRoutes()...)
+	}
+	if s.o.FSKeys != nil {
+		rs = append(rs, keyRoutes()...)
+	}
+	if s.o.Identities != nil {
+		rs = append(rs, identityRoutes()...)
+	}
 	if s.o.Exports != nil {
 		rs = append(rs, exportRoutes()...)
 	}
@@ -110,7 +142,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {
@@ -126,6 +158,13 @@ func coreRoutes() []route {
 	rs = append(rs, snapshotStatusRoutes()...)
 	rs = append(rs, diffRoutes()...)
 	rs = append(rs, lockRoutes()...)
+	rs = append(rs, roleRoutes()...)
+	rs = append(rs, aclRoutes()...)
+	rs = append(rs, streamRoutes()...)
+	rs = append(rs, userMetadataRoutes()...)
+	rs = append(rs, fileLockRoutes()...)
+	rs = append(rs, sampleRoutes()...)
+	rs = append(rs, notifyRoutes()...)
 	return rs
 }
 
@@ -160,6 +199,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rep, err := rt.handle(q)
+	q.audited(err)
 	if err != nil {
 		s.fail(w, r, err)
 		return

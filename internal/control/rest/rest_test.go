@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +34,10 @@ type api struct {
 	config  *config.Store
 	hc      *http.Client
 	scrubs  *scrubs
+	// stopping ends streams when it is closed.
+	stopping chan struct{}
+	options  Options
+	audit    *auditTrail
 }
 
 func newAPI(t *testing.T) *api {
@@ -54,15 +60,18 @@ func newAPI(t *testing.T) *api {
 	f := memfs.New(memfs.Options{})
 	clock := time.Now() // stands still: nothing expires or drains behind a test's back
 	scrubber := &scrubs{}
-	handler := New(Options{
-		Scrubber: scrubber,
-		Now:      func() time.Time { return clock },
-		FS:       f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store,
+	stopping := make(chan struct{})
+	auditor := &auditTrail{}
+	options := Options{
+		Scrubber: scrubber, Stopping: stopping,
+		Now: func() time.Time { return clock },
+		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
-	})
+	}
+	handler := New(options)
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber}
+	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber, stopping: stopping, options: options, audit: auditor}
 	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	// Signing in costs a password hash each time, so only some tests do.
 	if a.token, _, err = store.NewSession(t.Context(), 500, []string{"ALL"}); err != nil {
@@ -369,4 +378,32 @@ func TestTimeToLive(t *testing.T) {
 			t.Errorf("%s: accepted", text)
 		}
 	}
+}
+
+// jsonNumber is a number as it goes into a path.
+func (r *answer) jsonNumber(path ...any) string {
+	r.t.Helper()
+	n, ok := r.at(path...).(float64)
+	if !ok {
+		r.t.Fatalf("%v is no number: %s", path, r.raw)
+	}
+	return strconv.Itoa(int(n))
+}
+
+// auditTrail keeps what was recorded.
+type auditTrail struct {
+	mu     sync.Mutex
+	events []control.AuditEvent
+	target control.AuditTarget
+}
+
+func (a *auditTrail) Verb(e control.AuditEvent) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, e)
+}
+
+func (a *auditTrail) Target(t control.AuditTarget) { a.target = t }
+func (a *auditTrail) AuditStatus() control.AuditStatus {
+	return control.AuditStatus{State: "AUDIT_LOG_DISABLED"}
 }

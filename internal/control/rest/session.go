@@ -40,7 +40,7 @@ func sessionRoutes() []route {
 			In: changePasswordRequest{}, handle: changePassword},
 		{Method: "GET", Path: "/v1/session/who-am-i", Summary: "Who is signed in, with its privileges.", Out: whoAmI{}, handle: who},
 		{Method: "GET", Path: "/v1/session/roles", Summary: "Names of the roles that the caller holds.", Out: []string{},
-			handle: func(q *request) (reply, error) { return reply{body: q.ses.Roles()}, nil }},
+			handle: myRoles},
 	}
 }
 
@@ -50,7 +50,13 @@ func login(q *request) (reply, error) {
 		return reply{}, err
 	}
 	token, err := q.s.svc.Login(q.Context(), client(q.Request).Addr(), in.Username, in.Password)
+	q.auditLogin(in.Username, err)
 	return reply{body: loginAnswer{token}}, err
+}
+
+func myRoles(q *request) (reply, error) {
+	names, err := q.s.svc.Roles(q.Context(), q.ses)
+	return reply{body: names}, err
 }
 
 func changePassword(q *request) (reply, error) {

@@ -83,6 +83,11 @@ func statusV3(q *request, s *fs.Snapshot) snapshotStatusV3 {
 	if s.LockKey != "" {
 		out.LockKey = &s.LockKey
 	}
+	if s.Policy != 0 && q.s.o.Policies != nil {
+		if p, err := q.s.o.Policies.Policy(q.Context(), s.Policy); err == nil { // else it is gone
+			out.PolicyName = &p.Value.Name
+		}
+	}
 	return out
 }
 

@@ -140,12 +140,16 @@ func renderTotals(d *service.DirTotals) aggregates {
 	}
 	for i := range d.Entries {
 		e := &d.Entries[i]
-		out.Files = append(out.Files, aggEntry{
-			Name: e.Name, Type: typeText(e.Type), ID: num(uint64(e.ID)),
-			CapacityUsage: num(service.Capacity(&e.Totals)), DataUsage: num(e.DataBytes), MetaUsage: num(e.MetaBytes),
-			NumFiles: num(e.Files), NumDirectories: num(e.Directories), NumSymlinks: num(e.Symlinks), NumOther: num(e.Other),
-			NamedStreamData: num(e.StreamBytes), NumNamedStreams: num(e.Streams), LogicalSize: num(e.LogicalBytes),
-		})
+		out.Files = append(out.Files, renderAggEntry(e))
 	}
 	return out
+}
+
+func renderAggEntry(e *fs.ChildTotals) aggEntry {
+	return aggEntry{
+		Name: e.Name, Type: typeText(e.Type), ID: num(uint64(e.ID)),
+		CapacityUsage: num(service.Capacity(&e.Totals)), DataUsage: num(e.DataBytes), MetaUsage: num(e.MetaBytes),
+		NumFiles: num(e.Files), NumDirectories: num(e.Directories), NumSymlinks: num(e.Symlinks), NumOther: num(e.Other),
+		NamedStreamData: num(e.StreamBytes), NumNamedStreams: num(e.Streams), LogicalSize: num(e.LogicalBytes),
+	}
 }

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
-	"strings"
 	"time"
 
+	"manifold/internal/control/schedule"
 	"manifold/internal/fs"
 )
 
@@ -91,27 +91,11 @@ func never(t time.Time) string {
 // timeToLive reads a quantity of 1 to 99 and a unit, as in "15minutes"; "" and
 // "never" have no end.
 func timeToLive(s string, now time.Time) (time.Time, error) {
-	if s == "" || s == "never" {
-		return time.Time{}, nil
+	t, err := schedule.Expiry(s, now)
+	if err != nil {
+		err = badRequest("http_bad_request_error", "%v", err)
 	}
-	unit := strings.TrimLeft(s, "0123456789")
-	n, err := strconv.Atoi(strings.TrimSuffix(s, unit))
-	if err != nil || n < 1 || n > 99 {
-		return time.Time{}, badRequest("http_bad_request_error", "time to live is %q, want a quantity from 1 to 99 and a unit as in 15minutes", s)
-	}
-	switch unit {
-	case "months":
-		return now.AddDate(0, n, 0), nil
-	case "weeks":
-		return now.AddDate(0, 0, 7*n), nil
-	case "days":
-		return now.AddDate(0, 0, n), nil
-	case "hours":
-		return now.Add(time.Duration(n) * time.Hour), nil
-	case "minutes":
-		return now.Add(time.Duration(n) * time.Minute), nil
-	}
-	return time.Time{}, badRequest("http_bad_request_error", "time to live is %q; units are months, weeks, days, hours and minutes", s)
+	return t, err
 }
 
 func modeText(m fs.Mode) string { return fmt.Sprintf("%04o", m&fs.ModeAll) }

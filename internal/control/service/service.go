@@ -34,6 +34,7 @@ type Options struct {
 	Auth       control.Authenticator
 	Sessions   control.Sessions
 	Principals control.Principals
+	Roles      control.Roles
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 }
@@ -44,6 +45,7 @@ type Service struct {
 	auth     control.Authenticator
 	sessions control.Sessions
 	who      control.Principals
+	roles    control.Roles
 	attempts *attempts
 }
 
@@ -52,5 +54,5 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{fs: o.FS, auth: o.Auth, sessions: o.Sessions, who: o.Principals, attempts: newAttempts(o.Now)}
+	return &Service{fs: o.FS, auth: o.Auth, sessions: o.Sessions, who: o.Principals, roles: o.Roles, attempts: newAttempts(o.Now)}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
@@ -37,14 +38,22 @@ func (s *Session) Privileges() []control.Privilege {
 	return out
 }
 
-// Roles names the roles that the session holds.
-func (s *Session) Roles() []string {
-	for _, g := range s.Groups {
-		if identity.AuthID(g.ID) == identity.Administrators {
-			return []string{"Administrators"}
-		}
+// Roles names the roles that the session's user holds now, directly or through groups.
+func (s *Service) Roles(ctx context.Context, ses *Session) ([]string, error) {
+	held, err := s.rolesOf(ctx, ses.User, ses.Groups)
+	names := []string{}
+	for _, r := range held {
+		names = append(names, r.Value.Name)
 	}
-	return []string{}
+	return names, err
+}
+
+func (s *Service) rolesOf(ctx context.Context, u config.Record[config.User], groups []config.Record[config.Group]) ([]config.Record[config.Role], error) {
+	c := credential(u, groups)
+	roles, err := s.roles.Roles(ctx)
+	return slices.DeleteFunc(roles, func(r config.Record[config.Role]) bool {
+		return !slices.ContainsFunc(r.Value.Members, c.Is)
+	}), err
 }
 
 // all stands in a stored session for every privilege there is.
@@ -67,7 +76,11 @@ func (s *Service) Login(ctx context.Context, client netip.Addr, name, password s
 		return "", err
 	}
 	s.attempts.succeed(k)
-	privileges, err := s.privilegesOf(ctx, u.ID)
+	groups, err := s.who.GroupsOf(ctx, u.ID)
+	if err != nil {
+		return "", err
+	}
+	privileges, err := s.privilegesOf(ctx, u, groups)
 	if err != nil {
 		return "", err
 	}
@@ -78,12 +91,20 @@ func (s *Service) Login(ctx context.Context, client netip.Addr, name, password s
 	return token, err
 }
 
-func (s *Service) privilegesOf(ctx context.Context, user uint64) ([]string, error) {
-	admin, err := s.who.IsAdministrator(ctx, user)
-	if err != nil || !admin {
-		return []string{}, err
+// privilegesOf are those that roles give a user now.
+func (s *Service) privilegesOf(ctx context.Context, u config.Record[config.User], groups []config.Record[config.Group]) ([]string, error) {
+	held, err := s.rolesOf(ctx, u, groups)
+	out := []string{}
+	for i := range held {
+		if held[i].ID == config.RoleAdministrators {
+			return []string{all}, err
+		}
+		for _, p := range control.RolePrivileges(&held[i]) {
+			out = append(out, string(p))
+		}
 	}
-	return []string{all}, nil
+	slices.Sort(out)
+	return slices.Compact(out), err
 }
 
 // Session answers whom a token stands for, or ErrSignIn.
@@ -95,42 +116,24 @@ func (s *Service) Session(ctx context.Context, token string, client netip.AddrPo
 	if err != nil {
 		return nil, err
 	}
-	ses := &Session{User: b.User, AccessToken: b.AccessToken, privileges: map[control.Privilege]bool{}}
+	ses := &Session{User: b.User, AccessToken: b.AccessToken}
 	if ses.Groups, err = s.who.GroupsOf(ctx, b.User.ID); err != nil {
 		return nil, err
 	}
 	names := b.Privileges
 	if b.AccessToken != 0 {
-		if names, err = s.privilegesOf(ctx, b.User.ID); err != nil {
+		if names, err = s.privilegesOf(ctx, b.User, ses.Groups); err != nil {
 			return nil, err
 		}
 	}
-	for _, n := range names {
-		if n == all {
-			for _, p := range control.AllPrivileges() {
-				ses.privileges[p] = true
-			}
-			break
-		}
-		ses.privileges[control.Privilege(n)] = true
-	}
+	ses.privileges = privilegeSet(names)
 	ses.Caller = &fs.Caller{Cred: ses.credential(), Protocol: fs.ProtoREST, Client: client}
 	return ses, nil
 }
 
 // credential expands the session once for the file system.
 func (s *Session) credential() *identity.Credential {
-	var same, groups []identity.AuthID
-	if uid := s.User.Value.UID; uid != nil {
-		same = append(same, identity.UID(*uid))
-	}
-	for _, g := range s.Groups {
-		groups = append(groups, identity.AuthID(g.ID))
-		if gid := g.Value.GID; gid != nil {
-			groups = append(groups, identity.GID(*gid))
-		}
-	}
-	c := identity.New(identity.AuthID(s.User.ID), identity.AuthID(s.User.Value.PrimaryGroup), same, groups)
+	c := credential(s.User, s.Groups)
 	for p, q := range map[control.Privilege]identity.Privileges{
 		control.FileFullAccess:  identity.FileFullAccess | identity.FileReadAccess | identity.ChangeOwner,
 		control.FileReadAccess:  identity.FileReadAccess,
@@ -162,4 +165,49 @@ func (s *Service) ChangePassword(ctx context.Context, ses *Session, old, new str
 // CanChangePassword tells whether the session's user has a password.
 func (s *Service) CanChangePassword(ctx context.Context, ses *Session) (bool, error) {
 	return s.auth.HasPassword(ctx, ses.User.ID)
+}
+
+// credential is everybody that a local user is.
+func credential(u config.Record[config.User], in []config.Record[config.Group]) *identity.Credential {
+	var same, groups []identity.AuthID
+	if uid := u.Value.UID; uid != nil {
+		same = append(same, identity.UID(*uid))
+	}
+	for _, g := range in {
+		groups = append(groups, identity.AuthID(g.ID))
+		if gid := g.Value.GID; gid != nil {
+			groups = append(groups, identity.GID(*gid))
+		}
+	}
+	return identity.New(identity.AuthID(u.ID), identity.AuthID(u.Value.PrimaryGroup), same, groups)
+}
+
+// FilePrivileges are the rights that bypass file permissions which the roles
+// of a local user give it now.
+func (s *Service) FilePrivileges(ctx context.Context, u config.Record[config.User]) (identity.Privileges, error) {
+	groups, err := s.who.GroupsOf(ctx, u.ID)
+	if err != nil {
+		return 0, err
+	}
+	names, err := s.privilegesOf(ctx, u, groups)
+	if err != nil {
+		return 0, err
+	}
+	ses := &Session{User: u, Groups: groups, privileges: privilegeSet(names)}
+	return ses.credential().Privileges, nil
+}
+
+// privilegeSet reads the names in a stored session.
+func privilegeSet(names []string) map[control.Privilege]bool {
+	set := map[control.Privilege]bool{}
+	for _, n := range names {
+		if n == all {
+			for _, p := range control.AllPrivileges() {
+				set[p] = true
+			}
+			break
+		}
+		set[control.Privilege(n)] = true
+	}
+	return set
 }

@@ -69,8 +69,9 @@ func (f *FS) ModifySnapshot(ctx context.Context, s fs.Snapshot) (fs.Snapshot, er
 		if s.Revision != 0 && s.Revision != have.Revision {
 			return fs.RevisionMismatch
 		}
-		if have.LockKey != "" && (s.LockKey != have.LockKey || !s.Expires.IsZero() && s.Expires.Before(have.Expires)) {
-			return fs.Busy // a lock is only lifted by its key's owner, who deletes through another way
+		shorter := !s.Expires.IsZero() && (have.Expires.IsZero() || s.Expires.Before(have.Expires))
+		if have.LockKey != "" && (shorter || s.LockKey != "" && s.LockKey != have.LockKey) {
+			return fs.Busy // taking the lock off is another change; the caller has seen the proof of its key
 		}
 		have.Expires, have.LockKey, have.Owners = s.Expires, s.LockKey, s.Owners
 		return nil

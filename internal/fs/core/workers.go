@@ -158,7 +158,14 @@ func (f *FS) expire(ctx context.Context) error {
 		if s.InDelete || s.Expires.IsZero() || s.Expires.After(now) {
 			continue
 		}
-		err := f.DeleteSnapshot(ctx, s.ID)
+		// A lock lasts until the snapshot expires.
+		err := f.db.DeleteSnapshot(ctx, s.ID, func(s *fs.Snapshot) error {
+			if len(s.Owners) > 0 || s.Expires.IsZero() || s.Expires.After(now) {
+				return fs.Busy
+			}
+			return nil
+		})
+		err = notThere(err)
 		if k := fs.KindOf(err); err != nil && k != fs.Busy && k != fs.NotExist {
 			return err
 		}

@@ -1,0 +1,82 @@
+package rest
+
+import (
+	"strings"
+
+	"manifold/internal/control"
+	"manifold/internal/identity"
+)
+
+// auditNames are the operations that change something besides files, by method
+// and path without the version. What is done to files is recorded below.
+var auditNames = map[string]string{
+	"POST /session/change-password": "session_change_password",
+	"POST /users/":                  "auth_create_user", "PUT /users/{id}": "auth_modify_user", "DELETE /users/{id}": "auth_delete_user", "POST /users/{id}/setpassword": "auth_modify_user_password",
+	"POST /groups/": "auth_add_group", "PUT /groups/{id}": "auth_modify_group", "DELETE /groups/{id}": "auth_delete_group",
+	"POST /groups/{id}/members/": "auth_add_member_to_group", "DELETE /groups/{id}/members/{member_id}": "auth_remove_member_from_group",
+	"POST /auth/roles/": "auth_create_role", "PUT /auth/roles/{role_name}": "auth_modify_role", "PATCH /auth/roles/{role_name}": "auth_modify_role", "DELETE /auth/roles/{role_name}": "auth_delete_role",
+	"POST /auth/roles/{role_name}/members": "auth_assign_role", "DELETE /auth/roles/{role_name}/members/{member_id}": "auth_unassign_role",
+	"POST /auth/access-tokens/": "auth_create_access_token", "PATCH /auth/access-tokens/{id}": "auth_modify_access_token", "DELETE /auth/access-tokens/{id}": "auth_delete_access_token",
+	"PUT /auth/identities/{id}/attributes": "auth_modify_identity_attributes", "DELETE /auth/identities/{id}/attributes": "auth_delete_identity_attributes",
+	"POST /auth/clear-cache":     "auth_clear_cache",
+	"PUT /audit/syslog/config":   "audit_modify_syslog_config",
+	"PATCH /audit/syslog/config": "audit_modify_syslog_config", "PUT /audit/config": "audit_modify_syslog_config", "PATCH /audit/config": "audit_modify_syslog_config",
+	"PUT /cluster/settings": "cluster_modify_config", "PUT /cluster/settings/ssl": "cluster_modify_ssl", "PUT /cluster/settings/ssl/certificate": "cluster_modify_ssl",
+	"PUT /cluster/settings/ssl/ca-certificate": "cluster_modify_ssl_ca", "DELETE /cluster/settings/ssl/ca-certificate": "cluster_delete_ssl_ca",
+	"POST /file-system/security/keys/": "fs_create_public_key", "PUT /file-system/security/keys/{key_ref}": "fs_modify_public_key", "PATCH /file-system/security/keys/{key_ref}": "fs_modify_public_key",
+	"DELETE /file-system/security/keys/{key_ref}": "fs_delete_public_key", "POST /file-system/security/keys/{key_ref}/replace": "fs_replace_public_key",
+	"POST /files/quotas/": "fs_set_quota", "PUT /files/quotas/{id}": "fs_set_quota", "DELETE /files/quotas/{id}": "fs_set_quota",
+	"DELETE /files/locks/nlm/byte-range/": "fs_release_nlm_locks_by_client", "DELETE /files/{ref}/locks/nlm/byte-range/": "fs_release_nlm_locks_by_file",
+	"DELETE /tree-delete/jobs/{id}": "fs_tree_delete_cancel",
+	"POST /snapshots/":              "snapshot_create_snapshot", "PUT /snapshots/{id}": "snapshot_modify_snapshot", "PATCH /snapshots/{id}": "snapshot_modify_snapshot", "DELETE /snapshots/{id}": "snapshot_delete_snapshot",
+	"POST /snapshots/{id}/lock": "snapshot_lock_snapshot", "POST /snapshots/{id}/unlock": "snapshot_unlock_snapshot",
+	"POST /snapshots/policies/": "snapshot_create_policy", "PUT /snapshots/policies/{id}": "snapshot_modify_policy", "PATCH /snapshots/policies/{id}": "snapshot_modify_policy", "DELETE /snapshots/policies/{id}": "snapshot_delete_policy",
+	"POST /nfs/exports/": "nfs_create_export", "PUT /nfs/exports/{ref}": "nfs_modify_export", "PATCH /nfs/exports/{ref}": "nfs_modify_export", "DELETE /nfs/exports/{ref}": "nfs_delete_export",
+	"PUT /nfs/exports/{export_id}": "nfs_modify_export", "PATCH /nfs/exports/{export_id}": "nfs_modify_export", "DELETE /nfs/exports/{export_id}": "nfs_delete_export",
+	"PUT /nfs/settings": "nfs_modify_settings", "PATCH /nfs/settings": "nfs_modify_settings",
+	"POST /scrub": "scrub_start", "DELETE /scrub": "scrub_stop",
+}
+
+// auditName is the name of an operation in the log, "" if it is none of its own.
+func (r *route) auditName() string {
+	_, path, _ := strings.Cut(strings.TrimPrefix(r.Path, "/"), "/")
+	return auditNames[r.Method+" /"+path]
+}
+
+// audit records that the caller did something.
+func (q *request) audit(op, status, extra, extra2 string) {
+	if q.s.o.Audit == nil || q.ses == nil {
+		return
+	}
+	q.s.o.Audit.Verb(control.AuditEvent{User: identity.AuthID(q.ses.User.ID), Client: client(q.Request).Addr(), Operation: op, Status: status, Extra: extra, Extra2: extra2})
+}
+
+// audited records the outcome of an operation that has a name in the log.
+func (q *request) audited(err error) {
+	op := q.route.auditName()
+	if op == "" {
+		return
+	}
+	extra := [2]string{}
+	copy(extra[:], q.params)
+	q.audit(op, auditStatus(err), extra[0], extra[1])
+}
+
+func auditStatus(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return strings.TrimSuffix(errorOf(err).Class, "_error")
+}
+
+// auditLogin records a sign-in by the name that was given.
+func (q *request) auditLogin(name string, err error) {
+	if q.s.o.Audit == nil {
+		return
+	}
+	var user identity.AuthID
+	if u, uerr := q.s.o.Principals.UserByName(q.Context(), name); uerr == nil {
+		user = identity.AuthID(u.ID)
+	}
+	q.s.o.Audit.Verb(control.AuditEvent{User: user, Client: client(q.Request).Addr(), Operation: "rest_login", Status: auditStatus(err), Extra: name})
+}
