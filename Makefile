@@ -40,7 +40,7 @@ fuzz: ## every fuzz target for FUZZTIME
 
 .PHONY: e2e
 e2e: ## end-to-end tests through real NFS clients (root)
-	$(GO) test -count=1 -timeout 20m -p 1 ./e2e/...
+	$(GO) test -count=1 -timeout 45m -p 1 ./e2e/...
 
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code

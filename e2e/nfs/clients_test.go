@@ -115,7 +115,7 @@ func startAgent(t *testing.T, s *harness.Server, index int, name, dir string, fi
 	if err := os.MkdirAll(filepath.Join(dir, "io"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	guest := harness.Guest{Net: s.Net, Index: index, Dir: dir, MemoryMB: 256, Realtime: true, Timeout: 4 * time.Minute,
+	guest := harness.Guest{Net: s.Net, Index: index, Dir: dir, MemoryMB: 256, Realtime: true, Timeout: 8 * time.Minute,
 		OnLine: func(line string) { a.lines <- line }}
 	script := fmt.Sprintf("export NAME=%s FIRST=%d\n%s", name, first, agentScript)
 	go func() { a.done <- guest.Run(t, script) }()

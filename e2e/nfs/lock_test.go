@@ -45,7 +45,7 @@ done
 
 func TestLocks(t *testing.T) {
 	s := harness.StartServer(t)
-	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 2 * time.Minute}
+	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 5 * time.Minute}
 	res := guest.Run(t, lockScript)
 	if res.Code != 0 || res.Stdout != lockOutput {
 		t.Errorf("exit code %d\nstdout:\n%s\nwant:\n%s\nstderr:\n%s", res.Code, res.Stdout, lockOutput, res.Stderr)
@@ -85,7 +85,7 @@ func TestLockIsReclaimedAfterCrash(t *testing.T) {
 	go func() {
 		defer close(done)
 		defer once.Do(func() { close(locked) })
-		guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 3 * time.Minute, OnLine: func(line string) {
+		guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 6 * time.Minute, OnLine: func(line string) {
 			if line == "locked" {
 				once.Do(func() { close(locked) })
 			}

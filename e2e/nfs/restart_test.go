@@ -37,7 +37,7 @@ umount /mnt; echo done
 func TestClientRidesThroughCrashes(t *testing.T) {
 	s := harness.StartServer(t)
 	var kills atomic.Int32
-	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 4 * time.Minute, OnLine: func(line string) {
+	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 8 * time.Minute, OnLine: func(line string) {
 		if line != "kill" {
 			return
 		}

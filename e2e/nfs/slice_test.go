@@ -76,7 +76,7 @@ func TestSlice_ganesha(t *testing.T) {
 
 func checkSlice(t *testing.T, net *netns.Namespace, mount string) {
 	t.Helper()
-	guest := harness.Guest{Net: net, Realtime: true, Timeout: 2 * time.Minute}
+	guest := harness.Guest{Net: net, Realtime: true, Timeout: 5 * time.Minute}
 	res := guest.Run(t, mount+"\n"+slice)
 	if res.Code != 0 || res.Stdout != sliceOutput {
 		t.Errorf("exit code %d\nstdout:\n%s\nwant:\n%s\nstderr:\n%s", res.Code, res.Stdout, sliceOutput, res.Stderr)

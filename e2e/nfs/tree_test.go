@@ -69,7 +69,7 @@ func TestTree(t *testing.T) {
 	}
 	src := filepath.Join(strings.TrimSpace(string(out)), "src")
 	s := harness.StartServer(t)
-	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 8 * time.Minute, MemoryMB: 768}
+	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 15 * time.Minute, MemoryMB: 768}
 	run := func(what, script string) string {
 		t.Helper()
 		at := time.Now()
