@@ -83,5 +83,4 @@ var Exceptions = []Exception{
 	{"sleep", "e2e", "the kernel client and foreign servers give no event to wait for"},
 	{"skip", "e2e/harness/require.go", "the helper that skips on a laptop and fails in CI"},
 	{"skip", "e2e/suites", "a suite that no registry provides says NOT RUN, in CI too"},
-	{"machinepath", "internal/lint", "the rule spells what it forbids"},
 }

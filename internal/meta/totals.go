@@ -163,18 +163,6 @@ func (tx *Txn) writeDeltas() {
 	tx.deltas = out
 }
 
-// Deltas are the changes of totals that the transaction has posted so far.
-func (tx *Txn) Deltas(yield func(fs.FileID, Delta) bool) {
-	if tx.pendDir != 0 && !yield(tx.pendDir, tx.pending) {
-		return
-	}
-	for _, p := range tx.deltas {
-		if !yield(p.dir, p.delta) {
-			return
-		}
-	}
-}
-
 // NewTotals gives a new directory its empty record.
 func (tx *Txn) NewTotals(dir fs.FileID) {
 	t := totals{Birth: tx.epoch}

@@ -118,10 +118,8 @@ func (f *FS) apply(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inod
 		if err := f.putACL(ctx, tx, i, &na); err != nil {
 			return false, err
 		}
-		a, err = f.aclOfPut(ctx, tx, i, &na)
-		if err != nil {
-			return false, err
-		}
+		a = na
+		a.Mode = i.Mode
 	}
 	if s.Mode != nil {
 		mode, ok := acl.ChmodMode(c, &a, isDir, *s.Mode)
@@ -179,13 +177,6 @@ func (f *FS) apply(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inod
 	i.HasVerifier, i.Verifier = false, 0
 	*ch = changed(b, i)
 	return masked, tx.PutInode(ctx, i)
-}
-
-// aclOfPut is the record that putACL has just given i.
-func (f *FS) aclOfPut(_ context.Context, _ *meta.Txn, i *meta.Inode, a *fs.ACL) (fs.ACL, error) {
-	out := *a
-	out.Owner, out.Group, out.Mode = i.Owner, i.Group, i.Mode
-	return out, nil
 }
 
 // applyTimes sets times: explicit ones are the owner's right, the present
