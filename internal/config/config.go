@@ -108,6 +108,8 @@ type Store struct {
 	exports   atomic.Pointer[ExportTable]
 	directory atomic.Pointer[Directory]
 	nfs       atomic.Pointer[NFS]
+	shares    atomic.Pointer[ShareTable]
+	smb       atomic.Pointer[SMB]
 	reload    sync.Mutex // one reload at a time, so that an older one never wins
 
 	stop    context.CancelFunc
@@ -163,6 +165,9 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	if err := s.loadDirectory(ctx); err != nil {
+		return err
+	}
+	if err := s.loadSMB(ctx); err != nil {
 		return err
 	}
 	return s.loadExports(ctx)

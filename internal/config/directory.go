@@ -208,5 +208,6 @@ func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 // inForceKey tells whether a key belongs to what load reads.
 func inForceKey(k []byte) bool {
 	return bytes.HasPrefix(k, kindPrefix(kindExport)) || bytes.HasPrefix(k, kindPrefix(kindUser)) ||
-		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) || len(k) > 0 && k[0] == tagMemberOf
+		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) ||
+		bytes.HasPrefix(k, kindPrefix(kindShare)) || bytes.HasPrefix(k, kindPrefix(kindSMB)) || len(k) > 0 && k[0] == tagMemberOf
 }

@@ -50,6 +50,9 @@ const (
 	kindFSKey       kind = 15
 	kindDNS         kind = 16
 	kindAttributes  kind = 17 // of identities, by auth_id
+	kindShare       kind = 32
+	kindSMB         kind = 33
+	kindForeign     kind = 34 // SIDs of other domains, by what their auth_id is above the first
 )
 
 // Counters.
@@ -62,6 +65,8 @@ const (
 	counterRole     uint64 = 5
 	counterPolicy   uint64 = 6
 	counterFSKey    uint64 = 7
+	counterShare    uint64 = 11
+	counterForeign  uint64 = 12
 )
 
 // space of unique names.
@@ -74,6 +79,8 @@ const (
 	spaceExport    space = 4 // export path
 	spaceRole      space = 5 // folded name
 	spaceFSKey     space = 6
+	spaceShare     space = 10 // folded name of an SMB share
+	spaceForeign   space = 11 // text form of a SID
 )
 
 // theOne is the id of records of which there is one.

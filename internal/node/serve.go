@@ -160,6 +160,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 		parts = append(parts, nfsPart(srv, s))
 	}
 
+	if s := socks[ports.CIFS]; s != nil {
+		srv, err := newSMB(ctx, st, files, ledger, metrics, o.Logger)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, smbPart(srv, st.config, s))
+	}
+
 	entries := rpcEntries(socks[ports.NFS], ledger.Number(ports.NFS))
 	if s := socks[ports.RPCBind]; s != nil {
 		parts = append(parts, rpcbindPart(s, ledger.Number(ports.RPCBind), entries, o.Logger))
@@ -183,11 +191,16 @@ func Serve(ctx context.Context, o Options) (err error) {
 	for _, x := range st.config.ExportTable().AllRules() {
 		b.exports = append(b.exports, x.Path)
 	}
+	if st.config.SMBInForce().Dialects != nil {
+		for _, x := range st.config.ShareTable().All() {
+			b.shares = append(b.shares, x.Value.Name)
+		}
+	}
 	return runParts(ctx, o.Logger, o.Drain, parts, func() {
 		if err := b.write(o.Out); err != nil {
 			o.Logger.WarnContext(ctx, "banner not written", "error", err)
 		}
-		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST))
+		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST), "smb", ledger.Number(ports.CIFS))
 		notify(o.Logger, daemon.SdNotifyReady)
 		if o.Ready != nil {
 			o.Ready(ledger)

@@ -92,7 +92,7 @@ func Table() []Port {
 		{Web, 80, 80, tcp, In, "control", "web", "--port web=N", Planned, "none", "Web console, plain HTTP, sends browsers to HTTPS."},
 		{RPCBind, 111, 111, tcpUDP, In, "data", "wire/nfs3", "--port rpcbind=N", On, "none", "rpcbind v2-4, by which NFSv3 clients find NFS and MOUNT."},
 		{WebTLS, 443, 443, tcp, In, "control", "web", "--port web-tls=N", Planned, "always", "Web console and SAML endpoints."},
-		{CIFS, 445, 445, tcp, In, "data", "wire/smb", "--port smb=N", Planned, "none", "SMB 2 and 3; its own signing and encryption."},
+		{CIFS, 445, 445, tcp, In, "data", "wire/smb", "--port smb=N", On, "none", "SMB 2 and 3; its own signing and encryption."},
 		{NFS, 2049, 2049, tcpUDP, In, "data", "wire/nfs3", "--port nfs=N", On, "none", "NFS, MOUNT, locks and status monitor on one port; UDP serves MOUNT and the monitor only."},
 		{Replication, 3712, 3712, tcp, In, "data", "replication", "--port replication=N", Planned, "always", "Replication from other clusters."},
 		{Portal, 3713, 3713, tcp, In, "data", "replication", "--port portal=N", Planned, "always", "Global-namespace portals of other clusters."},
