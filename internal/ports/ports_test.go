@@ -80,7 +80,7 @@ func TestOffsetMoveDisable(t *testing.T) {
 	if n := l.Number(NFS); n != 3049 {
 		t.Errorf("nfs on %d", n)
 	}
-	if l.Enabled(RPCBind) || l.Enabled(S3) || !l.Enabled(REST) {
+	if l.Enabled(RPCBind) || l.Enabled(Portal) || !l.Enabled(REST) {
 		t.Error("wrong ports are enabled")
 	}
 	if n := l.Number(FTPPassive); n != 32768 {
