@@ -132,6 +132,8 @@ type AuditEvent struct {
 type AuditTarget struct {
 	Enabled bool
 	Server  string // host and port
+	TLS     bool   // encrypts, and proves the server's name
+	Local   bool   // keeps records on the node, too
 	Format  string // csv or json
 }
 

@@ -112,7 +112,7 @@ func Table() []Port {
 		{"object-store", 443, 443, tcp, Out, "data", "data/object", "object store URI", Planned, "always", "S3-protocol store that holds a cluster's data."},
 		{"shift", 443, 443, tcp, Out, "data", "replication", "relationship's port", Planned, "always", "Copy to and from S3 buckets."},
 		{"kpasswd", 464, 464, tcpUDP, Out, "infrastructure", "identity/krb5", "", Planned, "none", "Kerberos password change of the machine account."},
-		{SyslogOut, 514, 514, tcp, Out, "control", "control/audit", "audit server port", Off, "none", "Audit log to a syslog server."},
+		{SyslogOut, 514, 514, tcp, Out, "control", "control/audit", "audit server port", Off, "optional", "Audit log to a syslog server."},
 		{"ldaps", 636, 636, tcp, Out, "infrastructure", "identity/ldap", "LDAP URI", Planned, "always", "LDAP over TLS."},
 		{"global-catalog", 3268, 3269, tcp, Out, "infrastructure", "identity/ad", "", Planned, "optional", "Active Directory global catalogue."},
 		{"replication-out", 3712, 3712, tcp, Out, "data", "replication", "relationship's port", Planned, "always", "Replication to other clusters."},
