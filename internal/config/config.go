@@ -108,6 +108,7 @@ type Store struct {
 	exports   atomic.Pointer[ExportTable]
 	directory atomic.Pointer[Directory]
 	nfs       atomic.Pointer[NFS]
+	s3        s3Tables
 	shares    atomic.Pointer[ShareTable]
 	smb       atomic.Pointer[SMB]
 	reload    sync.Mutex // one reload at a time, so that an older one never wins
@@ -148,7 +149,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		stop()
 		return nil, fmt.Errorf("config: watch: %w", err)
 	}
-	if err := s.load(ctx); err != nil {
+	if err := errors.Join(s.load(ctx), s.loadS3(ctx)); err != nil {
 		stop()
 		return nil, err
 	}

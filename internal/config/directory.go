@@ -196,6 +196,11 @@ var watched = kv.Range{Start: []byte{tagRecord}, End: []byte{tagSession}}
 // loaded before their calls return.
 func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 	for b := range changes {
+		if b.Resync || slices.ContainsFunc(b.Keys, s3Record) {
+			if err := s.followS3(ctx, b); err != nil && ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "S3 configuration not reloaded; what was in force stays so", "error", err)
+			}
+		}
 		if !b.Resync && !slices.ContainsFunc(b.Keys, inForceKey) {
 			continue
 		}

@@ -80,7 +80,7 @@ func TestOffsetMoveDisable(t *testing.T) {
 	if n := l.Number(NFS); n != 3049 {
 		t.Errorf("nfs on %d", n)
 	}
-	if l.Enabled(RPCBind) || l.Enabled(S3) || !l.Enabled(REST) {
+	if l.Enabled(RPCBind) || l.Enabled(Portal) || !l.Enabled(REST) {
 		t.Error("wrong ports are enabled")
 	}
 	if n := l.Number(FTPPassive); n != 32768 {
@@ -236,7 +236,7 @@ func TestRenderings(t *testing.T) {
 			t.Errorf("rules lack %q", want)
 		}
 	}
-	for _, not := range []string{"dport 111", "dport 9000", "dport 5432"} {
+	for _, not := range []string{"dport 111", "dport 5432"} {
 		if strings.Contains(nft, not) {
 			t.Errorf("rules open %q", not)
 		}

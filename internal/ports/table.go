@@ -97,7 +97,7 @@ func Table() []Port {
 		{Replication, 3712, 3712, tcp, In, "data", "replication", "--port replication=N", Planned, "always", "Replication from other clusters."},
 		{Portal, 3713, 3713, tcp, In, "data", "replication", "--port portal=N", Planned, "always", "Global-namespace portals of other clusters."},
 		{REST, 8000, 8000, tcp, In, "control", "control/rest", "--port rest=N", On, "always", "REST API and metrics."},
-		{S3, 9000, 9000, tcp, In, "data", "wire/s3", "--port s3=N", Planned, "optional", "S3."},
+		{S3, 9000, 9000, tcp, In, "data", "wire/s3", "--port s3=N", Off, "optional", "S3; plain HTTP only where it was allowed."},
 		{FTPPassive, 32768, 60999, tcp, In, "data", "wire/ftp", "ftp passive range", Planned, "starttls", "FTP passive data connections, one port per transfer."},
 
 		{NodeToNode, 3714, 3714, tcp, Node, "cluster", "cluster", "--port cluster=N", Planned, "always", "Membership, forwarded calls and leases between nodes."},
