@@ -118,9 +118,17 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	scrubber.describe(metrics)
+	certs := &certificates{config: st.config}
+	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
+	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
+	open.add("sockets of protocols", func() error { s3door.unbind(); return nil })
+	if err := bindDoors(ctx, s3door); err != nil {
+		return err
+	}
 	api := rest.New(rest.Options{
 		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
 		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
+		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
@@ -128,13 +136,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 		Logger:   o.Logger,
 	})
 	policies := schedule.New(schedule.Options{Policies: st.config, FS: st.fs, Logger: o.Logger})
-	certs := &certificates{config: st.config}
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
 		{name: "audit log", serve: func(ctx context.Context) error { trail.Run(ctx); return nil }},
 		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
+		{name: "S3 uploads", serve: func(ctx context.Context) error { expireUploads(ctx, objects, st.config, o.Logger); return nil }},
+		s3door.part(),
 	}
 	if s := socks[ports.REST]; s != nil {
 		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
@@ -160,6 +169,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 		parts = append(parts, nfsPart(srv, s))
 	}
 
+	if s := socks[ports.CIFS]; s != nil {
+		srv, err := newSMB(ctx, st, files, ledger, metrics, o.Logger)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, smbPart(srv, st.config, s))
+	}
+
 	entries := rpcEntries(socks[ports.NFS], ledger.Number(ports.NFS))
 	if s := socks[ports.RPCBind]; s != nil {
 		parts = append(parts, rpcbindPart(s, ledger.Number(ports.RPCBind), entries, o.Logger))
@@ -183,11 +200,16 @@ func Serve(ctx context.Context, o Options) (err error) {
 	for _, x := range st.config.ExportTable().AllRules() {
 		b.exports = append(b.exports, x.Path)
 	}
+	if st.config.SMBInForce().Dialects != nil {
+		for _, x := range st.config.ShareTable().All() {
+			b.shares = append(b.shares, x.Value.Name)
+		}
+	}
 	return runParts(ctx, o.Logger, o.Drain, parts, func() {
 		if err := b.write(o.Out); err != nil {
 			o.Logger.WarnContext(ctx, "banner not written", "error", err)
 		}
-		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST))
+		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST), "smb", ledger.Number(ports.CIFS))
 		notify(o.Logger, daemon.SdNotifyReady)
 		if o.Ready != nil {
 			o.Ready(ledger)

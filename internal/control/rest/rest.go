@@ -47,6 +47,8 @@ type Options struct {
 	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
+	S3Settings control.S3Settings
+	S3Keys     control.S3Keys
 	Metrics    control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
@@ -128,6 +130,12 @@ func (s *server) routes() []route {
 	if s.o.NFS != nil {
 		rs = append(rs, nfsSettingsRoutes()...)
 	}
+	if s.o.S3Settings != nil {
+		rs = append(rs, s3SettingsRoutes()...)
+	}
+	if s.o.S3Keys != nil {
+		rs = append(rs, s3KeyRoutes()...)
+	}
 	if s.o.Metrics != nil {
 		rs = append(rs, metricsRoutes()...)
 	}
@@ -142,7 +150,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {
