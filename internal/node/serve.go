@@ -19,6 +19,7 @@ import (
 	"manifold/internal/ports"
 	"manifold/internal/settings"
 	"manifold/internal/telemetry"
+	"manifold/internal/wire/smb"
 )
 
 // Options shape a server. DataDir is required.
@@ -125,8 +126,16 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err := bindDoors(ctx, s3door); err != nil {
 		return err
 	}
+	var smbServer *smb.Server
+	var smbAdmin control.SMBServer
+	if socks[ports.CIFS] != nil {
+		if smbServer, err = newSMB(ctx, st, files, ledger, metrics, o.Logger); err != nil {
+			return err
+		}
+		smbAdmin = smbView{smbServer}
+	}
 	api := rest.New(rest.Options{
-		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
+		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
 		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
 		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
@@ -170,11 +179,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 
 	if s := socks[ports.CIFS]; s != nil {
-		srv, err := newSMB(ctx, st, files, ledger, metrics, o.Logger)
-		if err != nil {
-			return err
-		}
-		parts = append(parts, smbPart(srv, st.config, s))
+		parts = append(parts, smbPart(smbServer, st.config, s))
 	}
 
 	entries := rpcEntries(socks[ports.NFS], ledger.Number(ports.NFS))

@@ -47,6 +47,9 @@ type Options struct {
 	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
+	Shares     control.Shares
+	SMB        control.SMBSettings
+	SMBServer  control.SMBServer
 	S3Settings control.S3Settings
 	S3Keys     control.S3Keys
 	Metrics    control.Metrics
@@ -130,6 +133,15 @@ func (s *server) routes() []route {
 	if s.o.NFS != nil {
 		rs = append(rs, nfsSettingsRoutes()...)
 	}
+	if s.o.Shares != nil {
+		rs = append(rs, shareRoutes()...)
+	}
+	if s.o.SMB != nil {
+		rs = append(rs, smbSettingsRoutes()...)
+	}
+	if s.o.SMBServer != nil {
+		rs = append(rs, smbServerRoutes()...)
+	}
 	if s.o.S3Settings != nil {
 		rs = append(rs, s3SettingsRoutes()...)
 	}
@@ -150,7 +162,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {
