@@ -72,6 +72,7 @@ type session struct {
 	resized chan Window
 	signals chan string
 	running bool
+	oneShot bool // a single command: who stops the server waits for it
 }
 
 // session serves one channel until it is closed.
@@ -103,6 +104,10 @@ func (c *conn) session(ctx context.Context, a *Account, ch ssh.Channel, reqs <-c
 		go func() {
 			defer wg.Done()
 			defer c.recovered(ctx)
+			if s.oneShot {
+				c.nc.Begin()
+				defer c.nc.End()
+			}
 			defer ch.Close()
 			s.exit(run(ctx))
 		}()
@@ -169,6 +174,7 @@ func (s *session) request(r *ssh.Request) (run func(context.Context) int, ok boo
 		if s.c.s.o.Shell == nil || s.account.NoShell || ssh.Unmarshal(r.Payload, &p) != nil || len(p.Command) > maxCommand {
 			return nil, false
 		}
+		s.oneShot = !s.running
 		return func(ctx context.Context) int {
 			return s.handled(ctx, func(ctx context.Context, h *Session) int { return s.c.s.o.Shell.Exec(ctx, h, p.Command) })
 		}, true
@@ -222,6 +228,13 @@ func (s *session) sftp(ctx context.Context) int {
 	so := sftp.Options{
 		FS: o.FS, Caller: caller, Root: tree.Root, Home: home, Identities: o.Identities,
 		UserName: o.UserName, GroupName: o.GroupName, Owner: "sftp:" + s.c.from.String(), Logger: o.Logger,
+		Busy: func(busy bool) {
+			if busy {
+				s.c.nc.Begin()
+			} else {
+				s.c.nc.End()
+			}
+		},
 	}
 	if o.Observer != nil {
 		so.Observe = func(op sftp.Op) { o.Observer.SFTP(s.account, op) }
