@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -15,6 +16,7 @@ import (
 	"manifold/internal/control/audit"
 	"manifold/internal/control/rest"
 	"manifold/internal/control/schedule"
+	"manifold/internal/control/service"
 	"manifold/internal/data/gc"
 	"manifold/internal/ports"
 	"manifold/internal/settings"
@@ -118,9 +120,22 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	scrubber.describe(metrics)
-	api := rest.New(rest.Options{
+	svc := service.New(service.Options{FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Roles: st.config})
+	certs := &certificates{config: st.config}
+	who := &accounts{config: st.config, svc: svc, trail: trail}
+	ftpDoor := newFTP(files, who, ledger, certs, metrics, o.Logger)
+	var api http.Handler // the shell of SSH works through it
+	sshDoor, err := newSSH(ctx, files, who, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api.ServeHTTP(w, r) }),
+		ledger, socks[ports.SSH], cluster.Value.Name, metrics, o.Logger)
+	if err != nil {
+		return err
+	}
+	users := &disconnecting{Store: st.config, doors: []*door{ftpDoor, sshDoor}}
+	sshControl := sshAdmin{disconnecting: users, door: sshDoor}
+	api = rest.New(rest.Options{
+		Service: svc, FTP: ftpAdmin{st.config, ftpDoor}, SSH: sshControl, SSHKeys: sshControl,
 		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
-		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
+		Roles: st.config, Accounts: users, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
@@ -128,7 +143,6 @@ func Serve(ctx context.Context, o Options) (err error) {
 		Logger:   o.Logger,
 	})
 	policies := schedule.New(schedule.Options{Policies: st.config, FS: st.fs, Logger: o.Logger})
-	certs := &certificates{config: st.config}
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
@@ -138,6 +152,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	if s := socks[ports.REST]; s != nil {
 		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
+	}
+	parts = append(parts, ftpDoor.part())
+	if ledger.Enabled(ports.SSH) && !foreign[ports.SSH] {
+		parts = append(parts, sshDoor.part())
 	}
 	if p, ok := watchdogPart(st.fs, o.Logger); ok {
 		parts = append(parts, p)
@@ -165,7 +183,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		parts = append(parts, rpcbindPart(s, ledger.Number(ports.RPCBind), entries, o.Logger))
 	}
 	noLocks := false
-	if foreign {
+	if foreign[ports.RPCBind] {
 		r, found, err := register(ctx, ledger, entries, o.Logger)
 		if err != nil {
 			return err
@@ -179,7 +197,12 @@ func Serve(ctx context.Context, o Options) (err error) {
 		made.notes = append(made.notes, "The rpcbind of this machine tells clients our ports.")
 	}
 
-	b := banner{build: build, noLocks: noLocks, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
+	if foreign[ports.SSH] {
+		o.Logger.WarnContext(ctx, "SSH is not served: another service of this machine has port 22", "move", "--port ssh=N")
+		made.notes = append(made.notes, "Port 22 belongs to another SSH server of this machine, so ours is not there; --port ssh=N moves it.")
+	}
+
+	b := banner{build: build, noLocks: noLocks, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign[ports.RPCBind], password: made.password, notes: made.notes}
 	for _, x := range st.config.ExportTable().AllRules() {
 		b.exports = append(b.exports, x.Path)
 	}

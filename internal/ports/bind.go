@@ -120,6 +120,16 @@ func (l *Ledger) Listen(ctx context.Context, id ID) (*Sockets, error) {
 	return &Sockets{}, nil
 }
 
+// Release closes the sockets of a port that is not served any more.
+func (l *Ledger) Release(id ID, s *Sockets) error {
+	l.forget(id)
+	err := s.Close()
+	if errors.Is(err, net.ErrClosed) { // some were closed by their server
+		err = nil
+	}
+	return err
+}
+
 func (l *Ledger) forget(id ID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

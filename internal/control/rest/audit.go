@@ -34,6 +34,9 @@ var auditNames = map[string]string{
 	"POST /nfs/exports/": "nfs_create_export", "PUT /nfs/exports/{ref}": "nfs_modify_export", "PATCH /nfs/exports/{ref}": "nfs_modify_export", "DELETE /nfs/exports/{ref}": "nfs_delete_export",
 	"PUT /nfs/exports/{export_id}": "nfs_modify_export", "PATCH /nfs/exports/{export_id}": "nfs_modify_export", "DELETE /nfs/exports/{export_id}": "nfs_delete_export",
 	"PUT /nfs/settings": "nfs_modify_settings", "PATCH /nfs/settings": "nfs_modify_settings",
+	"PUT /ftp/settings": "ftp_modify_settings", "PATCH /ftp/settings": "ftp_modify_settings",
+	"PUT /ssh/settings": "ssh_modify_settings", "PATCH /ssh/settings": "ssh_modify_settings",
+	"POST /users/{id}/ssh-keys/": "ssh_add_public_key", "DELETE /users/{id}/ssh-keys/{fingerprint}": "ssh_delete_public_key",
 	"POST /scrub": "scrub_start", "DELETE /scrub": "scrub_stop",
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"manifold/internal/fs"
@@ -52,7 +53,16 @@ type Session struct {
 	// Signals delivers "INT", "TERM" and the like.
 	Signals <-chan string
 
-	typed *typed // Stdin, with a terminal
+	typed  *typed // Stdin, with a terminal
+	window *atomic.Pointer[Window]
+}
+
+// Size is that of the terminal now, zero without one.
+func (s *Session) Size() Window {
+	if w := s.window.Load(); w != nil {
+		return *w
+	}
+	return Window{}
 }
 
 // Limits of what a client may tell about a session.
@@ -69,6 +79,7 @@ type session struct {
 	account *Account
 	env     map[string]string
 	term    *Terminal
+	window  atomic.Pointer[Window]
 	resized chan Window
 	signals chan string
 	running bool
@@ -134,17 +145,20 @@ func (s *session) request(r *ssh.Request) (run func(context.Context) int, ok boo
 			return nil, false
 		}
 		s.term = &Terminal{Name: p.Term, Window: bounded(p.Columns, p.Rows), Resized: s.resized}
+		s.window.Store(&s.term.Window)
 		return nil, true
 	case "window-change":
 		var p struct{ Columns, Rows, Width, Height uint32 }
 		if ssh.Unmarshal(r.Payload, &p) != nil || s.term == nil {
 			return nil, false
 		}
+		w := bounded(p.Columns, p.Rows)
+		s.window.Store(&w)
 		select { // the latest replaces one that was not taken yet
 		case <-s.resized:
 		default:
 		}
-		s.resized <- bounded(p.Columns, p.Rows)
+		s.resized <- w
 		return nil, true
 	case "env":
 		var p struct{ Name, Value string }
@@ -196,7 +210,7 @@ func bounded(columns, rows uint32) Window {
 func (s *session) handled(ctx context.Context, run func(context.Context, *Session) int) int {
 	h := &Session{
 		Account: s.account, Client: s.c.from.String(), Terminal: s.term, Env: s.env,
-		Stdin: s.ch, Stdout: s.ch, Stderr: s.ch.Stderr(), Signals: s.signals,
+		Stdin: s.ch, Stdout: s.ch, Stderr: s.ch.Stderr(), Signals: s.signals, window: &s.window,
 	}
 	if s.term == nil {
 		return run(ctx, h)
