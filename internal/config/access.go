@@ -135,9 +135,9 @@ func replaceTheOne[T any](ctx context.Context, tx kv.Txn, k kind, revision uint6
 	return put(ctx, tx, k, theOne, v)
 }
 
-// hostKeys are the private keys of the SSH server, in PEM.
+// hostKeys are the private keys of the SSH server, in PEM and sealed.
 type hostKeys struct {
-	Keys []string `json:"keys"`
+	Keys [][]byte `json:"keys"`
 }
 
 // SSHHostKeys answers the private host keys of SSH; the first call has made
@@ -155,8 +155,12 @@ func (s *Store) SSHHostKeys(ctx context.Context, make func() ([][]byte, error)) 
 				return err
 			}
 			v := hostKeys{}
-			for _, k := range made {
-				v.Keys = append(v.Keys, string(k))
+			for i, k := range made {
+				b, err := s.seal(sealSSHKey, uint64(i), k)
+				if err != nil {
+					return err
+				}
+				v.Keys = append(v.Keys, b)
 			}
 			rec, err = put(ctx, tx, kindHostKeys, theOne, v)
 			return err
@@ -166,8 +170,12 @@ func (s *Store) SSHHostKeys(ctx context.Context, make func() ([][]byte, error)) 
 		return nil, fmt.Errorf("config: SSH host keys: %w", err)
 	}
 	var out [][]byte
-	for _, k := range rec.Value.Keys {
-		out = append(out, []byte(k))
+	for i, k := range rec.Value.Keys {
+		b, err := s.unseal(sealSSHKey, uint64(i), k)
+		if err != nil {
+			return nil, fmt.Errorf("config: SSH host keys: %w", err)
+		}
+		out = append(out, b)
 	}
 	return out, nil
 }

@@ -9,7 +9,8 @@
 //     written by one transaction.
 //   - Ids are never reused. User and group ids are their RIDs.
 //   - No secret is kept that need not be: passwords are argon2id hashes, tokens
-//     SHA-256 hashes of 256 random bits.
+//     SHA-256 hashes of 256 random bits; what is needed in the clear is sealed
+//     under a key that is not in the key store.
 //
 // The package must not know who asks, nor any protocol: privileges are checked
 // by its callers, and they turn its errors into theirs.
@@ -17,6 +18,7 @@ package config
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -86,6 +88,9 @@ type Options struct {
 	Rand io.Reader
 	// Logger gets what happens in the background; nil discards.
 	Logger *slog.Logger
+	// SealKey seals secrets that are needed in the clear, SealKeyBytes long;
+	// without it there can be none of those.
+	SealKey []byte
 }
 
 // Store is the configuration. Safe for concurrent use.
@@ -98,6 +103,7 @@ type Store struct {
 	hashing chan struct{} // a slot for each password that is hashed at a time: it costs memory
 	dummy   func() string // a hash to compare with when there is no user
 	proved  proofs
+	sealer  cipher.AEAD // nil without a key
 
 	exports   atomic.Pointer[ExportTable]
 	directory atomic.Pointer[Directory]
@@ -105,6 +111,9 @@ type Store struct {
 	ftp       atomic.Pointer[FTP]
 	ssh       atomic.Pointer[SSH]
 	news      news
+	s3        s3Tables
+	shares    atomic.Pointer[ShareTable]
+	smb       atomic.Pointer[SMB]
 	reload    sync.Mutex // one reload at a time, so that an older one never wins
 
 	stop    context.CancelFunc
@@ -124,6 +133,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	var err error
+	if s.sealer, err = sealer(o.SealKey); err != nil {
+		return nil, err
+	}
 	s.dummy = sync.OnceValue(func() string {
 		h, _ := s.hash("no user has this password")
 		return h
@@ -139,7 +152,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		stop()
 		return nil, fmt.Errorf("config: watch: %w", err)
 	}
-	if err := s.load(ctx); err != nil {
+	if err := errors.Join(s.load(ctx), s.loadS3(ctx)); err != nil {
 		stop()
 		return nil, err
 	}
@@ -159,6 +172,9 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	if err := s.loadDirectory(ctx); err != nil {
+		return err
+	}
+	if err := s.loadSMB(ctx); err != nil {
 		return err
 	}
 	if err := s.loadExports(ctx); err != nil {

@@ -195,6 +195,11 @@ var watched = kv.Range{Start: []byte{tagRecord}, End: []byte{tagSession}}
 // loaded before their calls return.
 func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 	for b := range changes {
+		if b.Resync || slices.ContainsFunc(b.Keys, s3Record) {
+			if err := s.followS3(ctx, b); err != nil && ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "S3 configuration not reloaded; what was in force stays so", "error", err)
+			}
+		}
 		if !b.Resync && !slices.ContainsFunc(b.Keys, inForceKey) {
 			continue
 		}
@@ -208,5 +213,6 @@ func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 func inForceKey(k []byte) bool {
 	return bytes.HasPrefix(k, kindPrefix(kindExport)) || bytes.HasPrefix(k, kindPrefix(kindUser)) ||
 		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) ||
-		bytes.HasPrefix(k, kindPrefix(kindFTP)) || bytes.HasPrefix(k, kindPrefix(kindSSH)) || len(k) > 0 && k[0] == tagMemberOf
+		bytes.HasPrefix(k, kindPrefix(kindFTP)) || bytes.HasPrefix(k, kindPrefix(kindSSH)) ||
+		bytes.HasPrefix(k, kindPrefix(kindShare)) || bytes.HasPrefix(k, kindPrefix(kindSMB)) || len(k) > 0 && k[0] == tagMemberOf
 }

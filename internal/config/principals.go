@@ -81,13 +81,13 @@ func (s *Store) checkUser(ctx context.Context, r kv.Reader, u User) error {
 // AddUser creates a user. password may be "": then nobody can log in as it.
 func (s *Store) AddUser(ctx context.Context, u User, password string) (Record[User], error) {
 	var rec Record[User]
-	hash := ""
+	var h hashes
 	if password != "" {
 		if err := CheckPassword(password); err != nil {
 			return rec, err
 		}
 		var err error
-		if hash, err = s.hash(password); err != nil {
+		if h, err = s.hashes(password); err != nil {
 			return rec, err
 		}
 	}
@@ -96,13 +96,13 @@ func (s *Store) AddUser(ctx context.Context, u User, password string) (Record[Us
 		if err != nil {
 			return err
 		}
-		rec, err = s.putNewUser(ctx, tx, id, u, hash)
+		rec, err = s.putNewUser(ctx, tx, id, u, h)
 		return err
 	})
 	return rec, err
 }
 
-func (s *Store) putNewUser(ctx context.Context, tx kv.Txn, id uint64, u User, hash string) (Record[User], error) {
+func (s *Store) putNewUser(ctx context.Context, tx kv.Txn, id uint64, u User, h hashes) (Record[User], error) {
 	if err := s.checkUser(ctx, tx, u); err != nil {
 		return Record[User]{}, err
 	}
@@ -112,8 +112,8 @@ func (s *Store) putNewUser(ctx context.Context, tx kv.Txn, id uint64, u User, ha
 	if err := rename(ctx, tx, spaceUID, "", number(u.UID), id); err != nil {
 		return Record[User]{}, err
 	}
-	if hash != "" {
-		if _, err := put(ctx, tx, kindPassword, id, password{Hash: hash}); err != nil {
+	if h.slow != "" {
+		if err := s.putPassword(ctx, tx, id, 0, h); err != nil {
 			return Record[User]{}, err
 		}
 	}

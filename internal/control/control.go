@@ -132,6 +132,8 @@ type AuditEvent struct {
 type AuditTarget struct {
 	Enabled bool
 	Server  string // host and port
+	TLS     bool   // encrypts, and proves the server's name
+	Local   bool   // keeps records on the node, too
 	Format  string // csv or json
 }
 
@@ -216,6 +218,24 @@ type SSHKeys interface {
 	KeyLine(k config.SSHKey) string
 	AddSSHKey(ctx context.Context, user uint64, k config.SSHKey) (config.SSHKey, error)
 	DeleteSSHKey(ctx context.Context, user uint64, fingerprint string) error
+}
+
+// S3Settings keeps the settings of S3. A change is in force, and its port open
+// or closed, when its call returns.
+type S3Settings interface {
+	S3(ctx context.Context) (config.Record[config.S3], error)
+	// SetS3 wants the revision last seen, 0 for any. A port that cannot be
+	// opened is a *ports.ConflictError or ports.ErrDisabled, and nothing has changed.
+	SetS3(ctx context.Context, revision uint64, v config.S3) (config.Record[config.S3], error)
+}
+
+// S3Keys keeps access keys, at most config.S3KeysPerIdentity of each identity.
+type S3Keys interface {
+	// AddS3Key answers the secret, which is seen only this once.
+	AddS3Key(ctx context.Context, owner identity.AuthID) (secret string, k config.Record[config.S3Key], err error)
+	// S3Keys lists keys by id, those greater than after, of all owners or of one.
+	S3Keys(after uint64, owner identity.AuthID, limit int) []config.Record[config.S3Key]
+	DeleteS3Key(ctx context.Context, accessKey string) error
 }
 
 // Members tells what the cluster and its nodes are.

@@ -18,20 +18,7 @@ import (
 	"manifold/internal/ports"
 )
 
-// login is the administrator's token.
-func (r *running) login(t *testing.T) string {
-	t.Helper()
-	code, body := r.rest(t, "POST", "/v1/session/login", "", map[string]string{"username": "admin", "password": "Serve-Test-1"})
-	var login struct {
-		Token string `json:"bearer_token"`
-	}
-	if err := json.Unmarshal([]byte(body), &login); code != 200 || err != nil {
-		t.Fatalf("%d %s", code, body)
-	}
-	return login.Token
-}
-
-func (r *running) must(t *testing.T, method, path, token string, body any) string {
+func (r *running) ok(t *testing.T, method, path, token string, body any) string {
 	t.Helper()
 	code, out := r.rest(t, method, path, token, body)
 	if code != 200 {
@@ -49,11 +36,11 @@ func TestServe_ftp(t *testing.T) {
 		_ = c.Close()
 		t.Fatal("FTP serves before it was switched on")
 	}
-	if out := r.must(t, "GET", "/v0/ftp/settings", token, nil); out != `{"enabled":false,"check_remote_host":true,"log_operations":false,"chroot_users":false,"allow_unencrypted_connections":false,"expand_wildcards":false,"anonymous_user":null,"greeting":""}` {
+	if out := r.ok(t, "GET", "/v0/ftp/settings", token, nil); out != `{"enabled":false,"check_remote_host":true,"log_operations":false,"chroot_users":false,"allow_unencrypted_connections":false,"expand_wildcards":false,"anonymous_user":null,"greeting":""}` {
 		t.Error(out)
 	}
-	r.must(t, "PATCH", "/v0/ftp/settings", token, map[string]any{"enabled": true, "greeting": "Hello", "anonymous_user": map[string]string{"id_type": "LOCAL_USER", "id_value": "guest"}})
-	if out := r.must(t, "GET", "/v0/ftp/status", token, nil); !strings.Contains(out, `"statuses":[{"node_id":1,"status":"FTP_SERVER_RUNNING"}]`) || !strings.Contains(out, `"anonymous_user":{"id_type":"LOCAL_USER","id_value":"guest"}`) {
+	r.ok(t, "PATCH", "/v0/ftp/settings", token, map[string]any{"enabled": true, "greeting": "Hello", "anonymous_user": map[string]string{"id_type": "LOCAL_USER", "id_value": "guest"}})
+	if out := r.ok(t, "GET", "/v0/ftp/status", token, nil); !strings.Contains(out, `"statuses":[{"node_id":1,"status":"FTP_SERVER_RUNNING"}]`) || !strings.Contains(out, `"anonymous_user":{"id_type":"LOCAL_USER","id_value":"guest"}`) {
 		t.Error(out)
 	}
 	c, err := dial()
@@ -90,10 +77,10 @@ func TestServe_ftp(t *testing.T) {
 	say(331, "USER admin")
 	say(230, "PASS Serve-Test-1")
 	say(257, "MKD made")
-	r.must(t, "GET", "/v1/files/%2Fmade/info/attributes", token, nil)
+	r.ok(t, "GET", "/v1/files/%2Fmade/info/attributes", token, nil)
 
 	// Switched off it is gone, with its connections; switched on it is back.
-	r.must(t, "PATCH", "/v0/ftp/settings", token, map[string]any{"enabled": false})
+	r.ok(t, "PATCH", "/v0/ftp/settings", token, map[string]any{"enabled": false})
 	if _, err := c.ReadLine(); err == nil {
 		t.Error("the connection lives on")
 	}
@@ -101,10 +88,10 @@ func TestServe_ftp(t *testing.T) {
 		_ = c.Close()
 		t.Error("FTP serves after it was switched off")
 	}
-	if out := r.must(t, "GET", "/v0/ftp/status", token, nil); !strings.Contains(out, "FTP_SERVER_STOPPED") {
+	if out := r.ok(t, "GET", "/v0/ftp/status", token, nil); !strings.Contains(out, "FTP_SERVER_STOPPED") {
 		t.Error(out)
 	}
-	r.must(t, "PUT", "/v0/ftp/settings", token, map[string]any{"enabled": true})
+	r.ok(t, "PUT", "/v0/ftp/settings", token, map[string]any{"enabled": true})
 	if c, err = dial(); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +161,7 @@ func TestServe_ssh(t *testing.T) {
 	}
 
 	// A user with a key and no role: the same commands, fewer rights.
-	out := r.must(t, "POST", "/v1/users/", token, map[string]any{"name": "ann", "primary_group": "513", "password": "Serve-Test-2"})
+	out := r.ok(t, "POST", "/v1/users/", token, map[string]any{"name": "ann", "primary_group": "513", "password": "Serve-Test-2"})
 	var ann struct{ ID string }
 	if err := json.Unmarshal([]byte(out), &ann); err != nil {
 		t.Fatal(err)
@@ -195,7 +182,7 @@ func TestServe_ssh(t *testing.T) {
 		t.Fatal("an unknown key was taken")
 	}
 	line := strings.TrimSpace(string(xssh.MarshalAuthorizedKey(xpub)))
-	r.must(t, "POST", "/v1/users/"+ann.ID+"/ssh-keys/", token, map[string]string{"public_key": line + " ann@home"})
+	r.ok(t, "POST", "/v1/users/"+ann.ID+"/ssh-keys/", token, map[string]string{"public_key": line + " ann@home"})
 	if _, err := r.ssh(t, "admin", xssh.PublicKeys(signer)); err == nil {
 		t.Fatal("the key of ann opens admin")
 	}
@@ -218,15 +205,15 @@ func TestServe_ssh(t *testing.T) {
 	if _, err := r.ssh(t, "ann", xssh.PublicKeys(signer)); err == nil {
 		t.Fatal("a key that was taken away is taken")
 	}
-	hosts := r.must(t, "GET", "/v1/ssh/host-keys/", token, nil)
+	hosts := r.ok(t, "GET", "/v1/ssh/host-keys/", token, nil)
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
 	r = startServer(t, dir)
-	if again := r.must(t, "GET", "/v1/ssh/host-keys/", token, nil); again != hosts {
+	if again := r.ok(t, "GET", "/v1/ssh/host-keys/", token, nil); again != hosts {
 		t.Errorf("other host keys after a restart: %s, %s", hosts, again)
 	}
-	r.must(t, "PATCH", "/v1/ssh/settings", token, map[string]any{"enabled": false})
+	r.ok(t, "PATCH", "/v1/ssh/settings", token, map[string]any{"enabled": false})
 	if _, err := r.ssh(t, "admin", xssh.Password("Serve-Test-1")); err == nil {
 		t.Error("SSH serves after it was switched off")
 	}

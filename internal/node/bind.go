@@ -11,48 +11,45 @@ import (
 )
 
 // served are the ports that a node binds.
-var served = []ports.ID{ports.REST, ports.NFS, ports.RPCBind, ports.SSH}
+var served = []ports.ID{ports.REST, ports.NFS, ports.RPCBind, ports.CIFS}
 
-// standard are ports whose standard number a service of this machine may have
-// for good reason: its rpcbind, which can tell clients our ports, and its own
-// SSH server, by which it is administered.
-var standard = map[ports.ID]uint16{ports.RPCBind: 111, ports.SSH: 22}
-
-// bind binds every port that is served, or none. Where a service of the machine
-// has the standard number of one of ours we do without: foreign has those. In
-// place of our rpcbind that is only good if the other answers probe.
-func bind(ctx context.Context, l *ports.Ledger, probe func(context.Context) error) (socks map[ports.ID]*ports.Sockets, foreign map[ports.ID]bool, err error) {
+// bind binds every port that is served, or none. Where the system's rpcbind has
+// the port of ours, and it answers probe, we do without our own and are to
+// register with it: foreign is true then.
+func bind(ctx context.Context, l *ports.Ledger, probe func(context.Context) error) (socks map[ports.ID]*ports.Sockets, foreign bool, err error) {
 	socks, err = l.Bind(ctx, served...)
 	var all *ports.ConflictError
 	if !errors.As(err, &all) {
-		return socks, nil, err
+		return socks, false, err
 	}
-	rest, foreign := split(all.Conflicts)
-	if foreign[ports.RPCBind] && (probe == nil || probe(ctx) != nil) {
-		return nil, nil, err
+	rest, taken := split(all.Conflicts)
+	if !taken || probe == nil || probe(ctx) != nil {
+		return nil, false, err
 	}
 	if len(rest) > 0 {
-		return nil, nil, &ports.ConflictError{Conflicts: rest}
+		return nil, false, &ports.ConflictError{Conflicts: rest}
 	}
-	others := slices.DeleteFunc(slices.Clone(served), func(id ports.ID) bool { return foreign[id] })
-	if socks, err = l.Bind(ctx, others...); err != nil {
-		return nil, nil, err
+	var others []ports.ID
+	for _, id := range served {
+		if id != ports.RPCBind {
+			others = append(others, id)
+		}
 	}
-	return socks, foreign, nil
+	socks, err = l.Bind(ctx, others...)
+	return socks, err == nil, err
 }
 
-// split takes out the conflicts that mean that a service of the machine has the
-// standard number of a port, and answers whose.
-func split(all []ports.Conflict) (rest []ports.Conflict, foreign map[ports.ID]bool) {
-	foreign = map[ports.ID]bool{}
+// split takes out the conflicts of rpcbind at its standard number that mean
+// that another process has it, and tells whether there are any.
+func split(all []ports.Conflict) (rest []ports.Conflict, taken bool) {
 	for _, c := range all {
-		if n := standard[c.ID]; n != 0 && c.Number == n && errors.Is(c.Err, syscall.EADDRINUSE) {
-			foreign[c.ID] = true
+		if c.ID == ports.RPCBind && c.Number == 111 && errors.Is(c.Err, syscall.EADDRINUSE) {
+			taken = true
 			continue
 		}
 		rest = append(rest, c)
 	}
-	return rest, foreign
+	return rest, taken
 }
 
 // closeSockets closes what no server has closed before.

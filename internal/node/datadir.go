@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"manifold/internal/config"
 )
 
 // What lies in a data directory. docs/format/datadir.md describes it.
@@ -20,6 +23,7 @@ const (
 	segmentDir   = "segments"
 	passwordFile = "initial-admin-password"
 	metricsFile  = "metrics-token"
+	sealFile     = "secrets.key"
 )
 
 // mark is the content of markFile, JSON.
@@ -162,6 +166,30 @@ func lock(path string) (*os.File, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	return f, nil
+}
+
+// sealKey reads the key that secrets in the configuration are sealed under,
+// and makes it first where there is none and create says so. Without the file
+// those secrets are lost, so it belongs in every backup.
+func (d *dataDir) sealKey(create bool) ([]byte, error) {
+	b, err := os.ReadFile(d.join(sealFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		if !create {
+			return nil, nil
+		}
+		b = make([]byte, config.SealKeyBytes)
+		if _, err := rand.Read(b); err != nil {
+			return nil, err
+		}
+		return b, d.writeFile(sealFile, b, 0o600)
+	}
+	if err == nil && len(b) != config.SealKeyBytes {
+		err = fmt.Errorf("%s has %d bytes, want %d; take it from a backup", d.join(sealFile), len(b), config.SealKeyBytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	return b, nil
 }
 
 // subdir makes a directory below, durably.

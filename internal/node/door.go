@@ -5,226 +5,241 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
 	"manifold/internal/ports"
-	"manifold/internal/wire/accept"
 )
 
-// guest is a server behind a door.
-type guest interface {
-	Shutdown(ctx context.Context) error
-	Close() error
-	Stats() accept.Stats
-	Clients() []accept.Client
-	Disconnect(user string) int
-}
-
-// door is a protocol that an administrator switches on and off while the node
-// runs. Opened, it has its ports and a server; closed, neither.
+// door is a port that an administrator opens and closes while the node runs.
+// One goroutine, that of serve, owns its state.
 type door struct {
 	name   string
-	ids    []ports.ID
+	id     ports.ID
 	ledger *ports.Ledger
-	// on tells whether it is to be open.
-	on func() bool
-	// news is closed when on may say something else; ask before on.
-	news func() <-chan struct{}
-	// build makes a server, and what serves one listener of a port.
-	build func() (guest, func(ctx context.Context, id ports.ID, l net.Listener) error, error)
-	// hello, if set, are sockets that were bound before the door runs.
-	hello map[ports.ID]*ports.Sockets
-	log   *slog.Logger
+	log    *slog.Logger
+	// drain is how long what is under way may take once the door was closed.
+	drain time.Duration
+	// wanted tells whether the port should be open, and answers a channel that
+	// is closed when that may have changed.
+	wanted func() (bool, <-chan struct{})
+	// build makes the server of one opening.
+	build func() doorServer
 
-	mu struct {
-		sync.Mutex
-		ctx    context.Context // of what is served; nil before run and after it
-		server guest           // nil: closed
-		socks  map[ports.ID]*ports.Sockets
-		err    error  // why it is closed although it should be open
-		past   uint64 // connections that servers before this one accepted
+	requests chan doorRequest
+	stopping chan struct{} // closed by shutdown
+	stopped  chan struct{} // closed when serve has ended
+	once     sync.Once
+
+	socks  *ports.Sockets // bound, nil if not
+	server doorServer     // nil while closed
+	failed chan error     // of server
+	// running are servers, those of former openings that still drain among them.
+	running sync.WaitGroup
+}
+
+// doorServer serves on the sockets of a port until they are closed or it is
+// shut down, and then answers nil.
+type doorServer interface {
+	Serve(ctx context.Context, s *ports.Sockets) error
+	// Shutdown takes no new work and waits for what is running; when ctx ends
+	// it cuts it off.
+	Shutdown(ctx context.Context) error
+}
+
+// doorRequest asks for the port to be bound, or for the present state to be
+// made what is wanted.
+type doorRequest struct {
+	bindOnly bool
+	answer   chan error
+}
+
+func newDoor(name string, id ports.ID, l *ports.Ledger, drain time.Duration, log *slog.Logger, wanted func() (bool, <-chan struct{}), build func() doorServer) *door {
+	return &door{
+		name: name, id: id, ledger: l, drain: drain, log: log, wanted: wanted, build: build,
+		requests: make(chan doorRequest), stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	serving sync.WaitGroup
 }
 
-// doorRetry is how long a door waits before it tries a taken port again.
-const doorRetry = 10 * time.Second
-
-// part runs the door.
-func (d *door) part() part {
-	return part{name: d.name, serve: d.run, shutdown: func(ctx context.Context) error { return d.shut(ctx) }}
-}
-
-func (d *door) run(ctx context.Context) error {
-	d.mu.Lock()
-	d.mu.ctx = ctx
-	d.mu.Unlock()
-	for {
-		news := d.news()
-		d.apply()
-		var again <-chan time.Time
-		if d.trouble() != nil {
-			again = time.After(doorRetry)
+// bindDoors binds those that are wanted before anything serves, so that
+// conflicts are told all at once.
+func bindDoors(ctx context.Context, doors ...*door) error {
+	var all ports.ConflictError
+	for _, d := range doors {
+		if open, _ := d.wanted(); !open {
+			continue
 		}
-		select {
-		case <-news:
-		case <-again:
-		case <-ctx.Done():
-			err := d.shut(ctx)
-			d.serving.Wait()
-			if errors.Is(err, context.Canceled) {
-				err = nil
-			}
+		err := d.bind(ctx)
+		var c *ports.ConflictError
+		switch {
+		case errors.Is(err, ports.ErrDisabled):
+			d.log.WarnContext(ctx, "a protocol is switched on, but its port is disabled on the command line", "protocol", d.name)
+		case errors.As(err, &c):
+			all.Conflicts = append(all.Conflicts, c.Conflicts...)
+		case err != nil:
 			return err
 		}
 	}
-}
-
-// apply opens or closes the door as it should be. What it cannot open it tries
-// again later.
-func (d *door) apply() {
-	d.mu.Lock()
-	if d.mu.ctx == nil || d.mu.ctx.Err() != nil {
-		d.mu.Unlock()
-		return
-	}
-	ctx := d.mu.ctx
-	switch on := d.on(); {
-	case on && d.mu.server == nil:
-		had := d.mu.err
-		d.mu.err = d.open(ctx)
-		if d.mu.err != nil && (had == nil || had.Error() != d.mu.err.Error()) {
-			d.log.ErrorContext(ctx, "a service could not be opened; it is tried again", "service", d.name, "error", d.mu.err)
-		} else if d.mu.err == nil {
-			d.log.InfoContext(ctx, "service opened", "service", d.name)
-		}
-		d.mu.Unlock()
-	case !on:
-		d.mu.err = nil
-		s := d.close()
-		d.mu.Unlock()
-		if s != nil {
-			d.log.InfoContext(ctx, "service closed", "service", d.name)
-			_ = s.Close()
-		}
-	default:
-		d.mu.Unlock()
-	}
-}
-
-// open binds and serves. d.mu is held.
-func (d *door) open(ctx context.Context) error {
-	socks := d.hello
-	if d.hello = nil; socks == nil {
-		var err error
-		if socks, err = d.ledger.Bind(ctx, d.ids...); err != nil {
-			return err
-		}
-	}
-	s, serve, err := d.build()
-	if err != nil {
-		d.release(socks)
-		return err
-	}
-	d.mu.server, d.mu.socks = s, socks
-	for id, k := range socks {
-		for _, l := range k.Listeners {
-			d.serving.Go(func() {
-				err := serve(ctx, id, l)
-				if err == nil || errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-					return
-				}
-				d.log.ErrorContext(ctx, "a listener failed; it is opened again", "service", d.name, "error", err)
-				d.mu.Lock()
-				d.mu.err = fmt.Errorf("listener: %w", err)
-				var dead guest
-				if d.mu.server == s {
-					dead = d.close()
-				}
-				d.mu.Unlock()
-				if dead != nil {
-					_ = dead.Close()
-				}
-			})
-		}
+	if len(all.Conflicts) > 0 {
+		return &all
 	}
 	return nil
 }
 
-// close gives the ports back and answers the server, which the caller ends
-// without the lock. d.mu is held.
-func (d *door) close() guest {
-	s := d.mu.server
-	if s == nil {
-		d.release(d.hello)
-		d.hello = nil
+// bind binds the port if it is not bound.
+func (d *door) bind(ctx context.Context) error {
+	if d.socks != nil {
 		return nil
 	}
-	d.mu.past += s.Stats().Accepted
-	d.release(d.mu.socks)
-	d.mu.server, d.mu.socks = nil, nil
-	return s
+	if !d.ledger.Enabled(d.id) {
+		return ports.ErrDisabled
+	}
+	s, err := d.ledger.Listen(ctx, d.id)
+	if err != nil {
+		return err
+	}
+	d.socks = s
+	return nil
 }
 
-func (d *door) release(socks map[ports.ID]*ports.Sockets) {
-	for id, k := range socks {
-		_ = d.ledger.Release(id, k)
+func (d *door) unbind() {
+	if d.socks == nil {
+		return
+	}
+	_ = d.socks.Close() // a server may have closed some of them
+	d.socks = nil
+	d.ledger.Release(d.id)
+}
+
+// Bind makes sure that the port can be opened, before it is promised.
+func (d *door) Bind(ctx context.Context) error { return d.ask(ctx, true) }
+
+// Sync opens or closes the port as is wanted now.
+func (d *door) Sync(ctx context.Context) error { return d.ask(ctx, false) }
+
+func (d *door) ask(ctx context.Context, bindOnly bool) error {
+	r := doorRequest{bindOnly, make(chan error, 1)}
+	select {
+	case d.requests <- r:
+	case <-d.stopped:
+		return fmt.Errorf("%s: the node is stopping", d.name)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-r.answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// shut drains the server for good.
-func (d *door) shut(ctx context.Context) error {
-	d.mu.Lock()
-	d.mu.ctx = nil
-	s := d.close()
-	d.mu.Unlock()
-	if s == nil {
-		return nil
+// part is what the node runs.
+func (d *door) part() part {
+	return part{name: d.name, serve: d.serve, shutdown: func(ctx context.Context) error {
+		d.once.Do(func() { close(d.stopping) })
+		select {
+		case <-d.stopped:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+}
+
+// doorRetry is how long a port that could not be bound rests.
+const doorRetry = 10 * time.Second
+
+// serve follows what is wanted until shutdown or ctx ends.
+func (d *door) serve(ctx context.Context) error {
+	defer close(d.stopped)
+	defer d.running.Wait()
+	defer d.close(ctx)
+	retry := time.NewTimer(doorRetry)
+	defer retry.Stop()
+	for {
+		_, changed := d.wanted()
+		if err := d.sync(ctx); err != nil && !errors.Is(err, ports.ErrDisabled) {
+			d.log.ErrorContext(ctx, "port not opened; tried again later", "protocol", d.name, "error", err)
+			retry.Reset(doorRetry)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.stopping:
+			return nil
+		case <-changed:
+		case <-retry.C:
+		case err := <-d.failed:
+			return err
+		case r := <-d.requests:
+			if r.bindOnly {
+				r.answer <- d.bind(ctx)
+				// What asked for it decides next; until then the port stays bound.
+				d.decide(ctx)
+			} else {
+				r.answer <- d.sync(ctx)
+			}
+		}
 	}
-	return s.Shutdown(ctx)
 }
 
-// trouble is why the door is closed although it should be open.
-func (d *door) trouble() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.mu.err
+// decide waits a moment for the request that follows a Bind.
+func (d *door) decide(ctx context.Context) {
+	t := time.NewTimer(doorRetry)
+	defer t.Stop()
+	select {
+	case r := <-d.requests:
+		if r.bindOnly {
+			r.answer <- d.bind(ctx)
+		} else {
+			r.answer <- d.sync(ctx)
+		}
+	case <-t.C:
+	case <-d.stopping:
+	case <-ctx.Done():
+	}
 }
 
-// status in a word for administrators, and what is wrong.
-func (d *door) status() (word string, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// sync makes the state what is wanted.
+func (d *door) sync(ctx context.Context) error {
+	open, _ := d.wanted()
 	switch {
-	case d.mu.err != nil:
-		return "FAILED", d.mu.err
-	case d.mu.server != nil && len(d.mu.socks) > 0:
-		return "RUNNING", nil
+	case !open:
+		d.close(ctx)
+		return nil
+	case d.server != nil:
+		return nil
 	}
-	return "STOPPED", nil
+	if err := d.bind(ctx); err != nil {
+		return err
+	}
+	server, socks, failed := d.build(), d.socks, make(chan error, 1)
+	d.server, d.failed = server, failed
+	d.running.Go(func() {
+		// A nil is the answer to a close; it must not look like a failure.
+		if err := server.Serve(ctx, socks); err != nil {
+			failed <- err
+		}
+	})
+	d.log.InfoContext(ctx, "port opened", "protocol", d.name, "port", d.ledger.Number(d.id))
+	return nil
 }
 
-// connections counts those that were opened and those that ended.
-func (d *door) connections() (opened, ended uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	opened, ended = d.mu.past, d.mu.past
-	if d.mu.server != nil {
-		n := d.mu.server.Stats()
-		opened += n.Accepted
-		ended += n.Accepted - uint64(max(n.Open, 0))
+// close frees the port at once and lets what is under way finish.
+func (d *door) close(ctx context.Context) {
+	server := d.server
+	d.unbind()
+	d.server, d.failed = nil, nil
+	if server == nil {
+		return
 	}
-	return opened, ended
-}
-
-// disconnect ends the connections of an account.
-func (d *door) disconnect(user string) {
-	d.mu.Lock()
-	s := d.mu.server
-	d.mu.Unlock()
-	if s != nil {
-		s.Disconnect(user)
-	}
+	d.log.InfoContext(ctx, "port closed", "protocol", d.name)
+	d.running.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, d.drain)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			d.log.WarnContext(ctx, "not everything finished in time", "protocol", d.name, "error", err)
+		}
+	})
 }

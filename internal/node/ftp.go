@@ -11,34 +11,33 @@ import (
 	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/control/service"
-	"manifold/internal/fs"
 	"manifold/internal/ports"
 	"manifold/internal/telemetry"
 	"manifold/internal/wire/ftp"
 )
 
-// newFTP makes the door of FTP on a file system that may be decorated.
-func newFTP(f fs.FS, a *accounts, l *ports.Ledger, certs *certificates, metrics *telemetry.Registry, log *slog.Logger) *door {
-	who := &ftpUsers{accounts: a, log: log, ops: &opCounter{metrics: metrics, protocol: "ftp", kind: ftpKind}}
-	d := &door{
-		name: "FTP", ids: []ports.ID{ports.FTP, ports.FTPS}, ledger: l, log: log,
-		on: func() bool { return a.config.FTPInForce().Enabled }, news: a.config.Changed,
-		build: func() (guest, func(context.Context, ports.ID, net.Listener) error, error) {
-			s, err := ftp.New(ftp.Options{
-				FS: f, Auth: who, Ports: ftpPorts{l}, Settings: func() ftp.Settings { return ftpSettings(a.config.FTPInForce()) },
-				TLS: func() *tls.Config {
-					return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.get}
-				},
-				Identities: a.config.Resolver(), Observer: who, Logger: log,
-			})
-			if err != nil {
-				return nil, nil, err
-			}
-			return s, func(ctx context.Context, id ports.ID, l net.Listener) error { return s.Serve(ctx, l, id == ports.FTPS) }, nil
-		},
+// ftpDoor makes a door of FTP on a file system that may be decorated; with
+// implicit, TLS starts with the connection.
+func ftpDoor(o *remoteOptions, g *guests, who *ftpUsers, implicit bool) *door {
+	name, id := "FTP", ports.FTP
+	if implicit {
+		name, id = "FTPS", ports.FTPS
 	}
-	metrics.Connections("ftp", func() uint64 { n, _ := d.connections(); return n }, func() uint64 { _, n := d.connections(); return n })
-	return d
+	c := o.logins.config
+	wanted := func() (bool, <-chan struct{}) {
+		changed := c.Changed()
+		return c.FTPInForce().Enabled, changed
+	}
+	return newDoor(name, id, o.ledger, o.drain, o.log, wanted, func() doorServer {
+		s, err := ftp.New(ftp.Options{
+			FS: o.fs, Auth: who, Ports: ftpPorts{o.ledger}, Settings: func() ftp.Settings { return ftpSettings(c.FTPInForce()) },
+			TLS: func() *tls.Config {
+				return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.certs.get}
+			},
+			Identities: c.Resolver(), Observer: who, Logger: o.log,
+		})
+		return g.opening(s, err, func(ctx context.Context, l net.Listener) error { return s.Serve(ctx, l, implicit) })
+	})
 }
 
 func ftpSettings(v config.FTP) ftp.Settings {
@@ -63,7 +62,7 @@ func (p ftpPorts) DialData(ctx context.Context, local netip.Addr, to netip.AddrP
 
 // ftpUsers logs users in and is told what they do.
 type ftpUsers struct {
-	*accounts
+	*logins
 	log *slog.Logger
 	ops *opCounter
 }
@@ -127,30 +126,19 @@ func ftpKind(command string) (telemetry.DataType, telemetry.IOType) {
 	return telemetry.NoData, telemetry.NoIO
 }
 
-// ftpAdmin is FTP as administrators see it: a change is in force, and the port
+// ftpAdmin is FTP as administrators see it: a change is in force, and the ports
 // open or closed, when its call returns.
 type ftpAdmin struct {
 	*config.Store
-	door *door
+	r *remote
 }
 
 // SetFTP implements control.FTP.
 func (f ftpAdmin) SetFTP(ctx context.Context, revision uint64, v config.FTP) (config.Record[config.FTP], error) {
-	rec, err := f.Store.SetFTP(ctx, revision, v)
-	if err == nil {
-		f.door.apply()
-	}
-	return rec, err
+	return move(ctx, v.Enabled, f.r.ftp, func() (config.Record[config.FTP], error) { return f.Store.SetFTP(ctx, revision, v) })
 }
 
 // FTPStatus implements control.FTP.
-func (f ftpAdmin) FTPStatus() control.ServiceStatus { return serviceStatus(f.door) }
-
-func serviceStatus(d *door) control.ServiceStatus {
-	word, err := d.status()
-	s := control.ServiceStatus{State: word}
-	if err != nil {
-		s.Error = err.Error()
-	}
-	return s
+func (f ftpAdmin) FTPStatus() control.ServiceStatus {
+	return f.r.status(f.FTPInForce().Enabled, ports.FTP)
 }

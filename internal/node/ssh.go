@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"strings"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/control/service"
-	"manifold/internal/fs"
 	"manifold/internal/identity"
 	"manifold/internal/node/shell"
 	"manifold/internal/ports"
@@ -22,42 +19,36 @@ import (
 	"manifold/internal/wire/ssh/sftp"
 )
 
-// newSSH makes the door of SSH on a file system that may be decorated; the
+// sshDoor makes the door of SSH on a file system that may be decorated; the
 // shell works through the REST API.
-func newSSH(ctx context.Context, f fs.FS, a *accounts, api http.Handler, l *ports.Ledger, socks *ports.Sockets, prompt string, metrics *telemetry.Registry, log *slog.Logger) (*door, error) {
-	keys, err := a.config.SSHHostKeys(ctx, newHostKeys)
+func sshDoor(ctx context.Context, o *remoteOptions, g *guests) (*door, error) {
+	a := o.logins
+	c := a.config
+	keys, err := c.SSHHostKeys(ctx, newHostKeys)
 	if err != nil {
 		return nil, err
 	}
-	who := &sshUsers{accounts: a, log: log, ops: &opCounter{metrics: metrics, protocol: "sftp", kind: sftpKind}}
+	who := &sshUsers{logins: a, ops: &opCounter{metrics: o.metrics, protocol: "sftp", kind: sftpKind}}
 	sh := shell.New(shell.Options{
-		API: api, Prompt: prompt, Logger: log,
+		API: o.api, Prompt: o.prompt, Logger: o.log,
 		Token: func(ctx context.Context, c *identity.Credential) (string, error) {
 			return a.svc.Token(ctx, uint64(c.User))
 		},
 		End: a.svc.EndToken,
 	})
-	d := &door{
-		name: "SSH", ids: []ports.ID{ports.SSH}, ledger: l, log: log,
-		on: func() bool { return a.config.SSHInForce().Enabled }, news: a.config.Changed,
-		build: func() (guest, func(context.Context, ports.ID, net.Listener) error, error) {
-			s, err := ssh.New(ssh.Options{
-				HostKeys: keys, Auth: who, Shell: sh, FS: f, Identities: a.config.Resolver(),
-				UserName:    func(_ context.Context, id uint32) string { return a.config.Directory().Name(identity.UID(id)) },
-				NoPasswords: func() bool { return !a.config.SSHInForce().Passwords },
-				Observer:    who, Logger: log,
-			})
-			if err != nil {
-				return nil, nil, err
-			}
-			return s, func(ctx context.Context, _ ports.ID, l net.Listener) error { return s.Serve(ctx, l) }, nil
-		},
+	wanted := func() (bool, <-chan struct{}) {
+		changed := c.Changed()
+		return c.SSHInForce().Enabled, changed
 	}
-	if socks != nil {
-		d.hello = map[ports.ID]*ports.Sockets{ports.SSH: socks}
-	}
-	metrics.Connections("ssh", func() uint64 { n, _ := d.connections(); return n }, func() uint64 { _, n := d.connections(); return n })
-	return d, nil
+	return newDoor("SSH", ports.SSH, o.ledger, o.drain, o.log, wanted, func() doorServer {
+		s, err := ssh.New(ssh.Options{
+			HostKeys: keys, Auth: who, Shell: sh, FS: o.fs, Identities: c.Resolver(),
+			UserName:    func(_ context.Context, id uint32) string { return c.Directory().Name(identity.UID(id)) },
+			NoPasswords: func() bool { return !c.SSHInForce().Passwords },
+			Observer:    who, Logger: o.log,
+		})
+		return g.opening(s, err, func(ctx context.Context, l net.Listener) error { return s.Serve(ctx, l) })
+	}), nil
 }
 
 // newHostKeys makes the keys by which clients know this server for ever.
@@ -75,8 +66,7 @@ func newHostKeys() ([][]byte, error) {
 
 // sshUsers logs users in and is told what they do.
 type sshUsers struct {
-	*accounts
-	log *slog.Logger
+	*logins
 	ops *opCounter
 }
 
@@ -159,20 +149,22 @@ func sftpKind(name string) (telemetry.DataType, telemetry.IOType) {
 // open or closed, when its call returns.
 type sshAdmin struct {
 	*disconnecting
-	door *door
+	r *remote
 }
 
 // SetSSH implements control.SSH.
 func (s sshAdmin) SetSSH(ctx context.Context, revision uint64, v config.SSH) (config.Record[config.SSH], error) {
-	rec, err := s.Store.SetSSH(ctx, revision, v)
-	if err == nil {
-		s.door.apply()
-	}
-	return rec, err
+	return move(ctx, v.Enabled, s.r.ssh, func() (config.Record[config.SSH], error) { return s.Store.SetSSH(ctx, revision, v) })
 }
 
 // SSHStatus implements control.SSH.
-func (s sshAdmin) SSHStatus() control.ServiceStatus { return serviceStatus(s.door) }
+func (s sshAdmin) SSHStatus() control.ServiceStatus {
+	st := s.r.status(s.SSHInForce().Enabled, ports.SSH)
+	if s.r.foreignSSH {
+		st.Error = "another SSH server of this machine has the port"
+	}
+	return st
+}
 
 // HostKeys implements control.SSH.
 func (s sshAdmin) HostKeys(ctx context.Context) ([]config.SSHKey, error) {

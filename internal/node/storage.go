@@ -77,7 +77,11 @@ func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) 
 			return nil, fmt.Errorf("format: %w", err)
 		}
 	}
-	if s.config, err = config.Open(ctx, config.Options{KV: s.kv, Logger: o.log}); err != nil {
+	seal, err := s.dir.sealKey(o.create)
+	if err != nil {
+		return nil, err
+	}
+	if s.config, err = config.Open(ctx, config.Options{KV: s.kv, Logger: o.log, SealKey: seal}); err != nil {
 		return nil, err
 	}
 	s.add("configuration", s.config.Close)

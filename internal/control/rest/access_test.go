@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"strings"
 	"testing"
@@ -27,6 +28,18 @@ func (doors) ParseKey(line string) (config.SSHKey, error) {
 		return config.SSHKey{}, &config.InvalidError{Field: "public_key", Reason: "is none"}
 	}
 	return config.SSHKey{Fingerprint: "SHA256:" + wire + "/+", Type: typ, Wire: []byte(wire)}, nil
+}
+
+// ok sends, wants success and decodes the answer.
+func (a *api) ok(method, path string, in, out any) {
+	a.t.Helper()
+	got := a.must(200, method, path, in)
+	if out == nil {
+		return
+	}
+	if err := json.Unmarshal(got.raw, out); err != nil {
+		a.t.Fatalf("%s %s: %v in %s", method, path, err, got.raw)
+	}
 }
 
 func TestFTPSettings(t *testing.T) {

@@ -37,6 +37,8 @@ var auditNames = map[string]string{
 	"PUT /ftp/settings": "ftp_modify_settings", "PATCH /ftp/settings": "ftp_modify_settings",
 	"PUT /ssh/settings": "ssh_modify_settings", "PATCH /ssh/settings": "ssh_modify_settings",
 	"POST /users/{id}/ssh-keys/": "ssh_add_public_key", "DELETE /users/{id}/ssh-keys/{fingerprint}": "ssh_delete_public_key",
+	"PATCH /s3/settings":    "s3_modify_settings",
+	"POST /s3/access-keys/": "s3_create_key", "DELETE /s3/access-keys/{id}": "s3_delete_key",
 	"POST /scrub": "scrub_start", "DELETE /scrub": "scrub_stop",
 }
 

@@ -53,6 +53,8 @@ type Options struct {
 	FTP        control.FTP
 	SSH        control.SSH
 	SSHKeys    control.SSHKeys
+	S3Settings control.S3Settings
+	S3Keys     control.S3Keys
 	Metrics    control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
@@ -143,6 +145,12 @@ func (s *server) routes() []route {
 	if s.o.SSHKeys != nil {
 		rs = append(rs, sshKeyRoutes()...)
 	}
+	if s.o.S3Settings != nil {
+		rs = append(rs, s3SettingsRoutes()...)
+	}
+	if s.o.S3Keys != nil {
+		rs = append(rs, s3KeyRoutes()...)
+	}
 	if s.o.Metrics != nil {
 		rs = append(rs, metricsRoutes()...)
 	}
@@ -157,7 +165,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

@@ -317,7 +317,7 @@ func (r *request) queryFS(o *open, class byte, limit int) ([]byte, status) {
 		return nil, stInfoLengthMismatch
 	}
 	srv := r.c.s
-	share := r.tree.share
+	share := r.tree.shared()
 	var st fs.StatFS
 	var err error
 	if class == 3 || class == 7 || class == 8 || class == 1 {

@@ -14,8 +14,8 @@ import (
 	"manifold/internal/telemetry"
 )
 
-// accounts are the local users as protocols that log them in see them.
-type accounts struct {
+// logins are the local users as protocols that log them in see them.
+type logins struct {
 	config *config.Store
 	svc    *service.Service
 	trail  *audit.Log
@@ -33,7 +33,7 @@ var errNoHome = errors.New("the user has no home directory to be confined to")
 
 // password proves a user by its password. Failures count together with those
 // of the REST API; any of them is service.ErrSignIn.
-func (a *accounts) password(ctx context.Context, user, password string, from netip.AddrPort, confined bool) (account, error) {
+func (a *logins) password(ctx context.Context, user, password string, from netip.AddrPort, confined bool) (account, error) {
 	ses, err := a.svc.SignIn(ctx, from, user, password)
 	if errors.Is(err, service.ErrTooManyAttempts) {
 		err = service.ErrSignIn
@@ -45,7 +45,7 @@ func (a *accounts) password(ctx context.Context, user, password string, from net
 }
 
 // known is a user who was proved in another way.
-func (a *accounts) known(ctx context.Context, u config.Record[config.User], from netip.AddrPort, confined bool) (account, error) {
+func (a *logins) known(ctx context.Context, u config.Record[config.User], from netip.AddrPort, confined bool) (account, error) {
 	ses, err := a.svc.SessionOf(ctx, u, from)
 	if err != nil {
 		return account{}, err
@@ -53,7 +53,7 @@ func (a *accounts) known(ctx context.Context, u config.Record[config.User], from
 	return a.of(ctx, ses, confined)
 }
 
-func (a *accounts) of(ctx context.Context, ses *service.Session, confined bool) (account, error) {
+func (a *logins) of(ctx context.Context, ses *service.Session, confined bool) (account, error) {
 	out := account{user: ses.User, cred: ses.Caller.Cred, home: ses.User.Value.Home}
 	if out.home == "" {
 		at, err := a.config.AttributesOf(ctx, identity.AuthID(ses.User.ID))
@@ -69,7 +69,7 @@ func (a *accounts) of(ctx context.Context, ses *service.Session, confined bool) 
 }
 
 // login records an attempt to log in.
-func (a *accounts) login(protocol, name string, client netip.Addr, ok bool, method string) {
+func (a *logins) login(protocol, name string, client netip.Addr, ok bool, method string) {
 	if !a.trail.Enabled() {
 		return
 	}
@@ -83,7 +83,7 @@ func (a *accounts) login(protocol, name string, client netip.Addr, ok bool, meth
 	if u, err := a.config.UserByName(ctx, name); err == nil {
 		r.User = identity.AuthID(u.ID)
 	}
-	a.trail.Add(r)
+	a.trail.Add(&r)
 }
 
 // opCounter counts the operations of a protocol in the metrics. Handles are
@@ -108,12 +108,12 @@ func (c *opCounter) done(name string, took time.Duration, bytes uint64, failed b
 // of the API end.
 type disconnecting struct {
 	*config.Store
-	doors []*door
+	guests []*guests
 }
 
 func (s *disconnecting) out(user string) {
-	for _, d := range s.doors {
-		d.disconnect(user)
+	for _, g := range s.guests {
+		g.disconnect(user)
 	}
 }
 
