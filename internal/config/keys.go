@@ -50,6 +50,10 @@ const (
 	kindFSKey       kind = 15
 	kindDNS         kind = 16
 	kindAttributes  kind = 17 // of identities, by auth_id
+	kindFTP         kind = 18
+	kindSSH         kind = 19
+	kindHostKeys    kind = 20 // private keys of SSH
+	kindSSHKeys     kind = 21 // public keys of a user, by user id
 	kindS3          kind = 22
 	kindBucket      kind = 23
 	kindS3Key       kind = 24

@@ -36,6 +36,8 @@ const (
 	FSLockWrite        Privilege = "PRIVILEGE_FS_LOCK_WRITE"
 	FSSettingsRead     Privilege = "PRIVILEGE_FS_SETTINGS_READ"
 	FSSettingsWrite    Privilege = "PRIVILEGE_FS_SETTINGS_WRITE"
+	FTPRead            Privilege = "PRIVILEGE_FTP_READ"
+	FTPWrite           Privilege = "PRIVILEGE_FTP_WRITE"
 	GroupRead          Privilege = "PRIVILEGE_LOCAL_GROUP_READ"
 	GroupWrite         Privilege = "PRIVILEGE_LOCAL_GROUP_WRITE"
 	IdentityRead       Privilege = "PRIVILEGE_IDENTITY_READ"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -15,6 +16,7 @@ import (
 	"manifold/internal/control/audit"
 	"manifold/internal/control/rest"
 	"manifold/internal/control/schedule"
+	"manifold/internal/control/service"
 	"manifold/internal/data/gc"
 	"manifold/internal/ports"
 	"manifold/internal/settings"
@@ -120,10 +122,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	scrubber.describe(metrics)
 	certs := &certificates{config: st.config}
-	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
-	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
-	open.add("sockets of protocols", func() error { s3door.unbind(); return nil })
-	if err := bindDoors(ctx, s3door); err != nil {
+	svc := service.New(service.Options{FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Roles: st.config})
+	var api http.Handler // the shell of SSH works through it
+	remote, err := newRemote(ctx, remoteOptions{
+		fs: files, logins: &logins{config: st.config, svc: svc, trail: trail},
+		api:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api.ServeHTTP(w, r) }),
+		ledger: ledger, certs: certs, prompt: cluster.Value.Name, metrics: metrics, drain: o.Drain, log: o.Logger,
+	})
+	if err != nil {
 		return err
 	}
 	var smbServer *smb.Server
@@ -134,9 +140,16 @@ func Serve(ctx context.Context, o Options) (err error) {
 		}
 		smbAdmin = smbView{smbServer}
 	}
-	api := rest.New(rest.Options{
+	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
+	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
+	open.add("sockets of protocols", func() error { s3door.unbind(); remote.unbind(); return nil })
+	if err := bindDoors(ctx, append(remote.doors(), s3door)...); err != nil {
+		return err
+	}
+	api = rest.New(rest.Options{
+		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
 		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
-		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
+		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
 		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
@@ -156,6 +169,9 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	if s := socks[ports.REST]; s != nil {
 		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
+	}
+	for _, d := range remote.doors() {
+		parts = append(parts, d.part())
 	}
 	if p, ok := watchdogPart(st.fs, o.Logger); ok {
 		parts = append(parts, p)
@@ -199,6 +215,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 		})
 		noLocks = !found
 		made.notes = append(made.notes, "The rpcbind of this machine tells clients our ports.")
+	}
+
+	if remote.foreignSSH {
+		made.notes = append(made.notes, "Port 22 belongs to another SSH server of this machine, so ours is not there; --port ssh=N moves it.")
 	}
 
 	b := banner{build: build, noLocks: noLocks, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
