@@ -15,6 +15,9 @@ type FS struct {
 
 	mu    sync.Mutex
 	paths map[fs.Node]string // until a rename
+	// staged are files that this process knows to have no name yet: what is
+	// done to them is recorded when they get one.
+	staged map[fs.FileID]struct{}
 }
 
 // Wrap decorates a file system.
@@ -100,7 +103,7 @@ func (f *FS) onName(ctx context.Context, c *fs.Caller, op string, dir fs.Node, n
 
 // onNode records what was done to an object.
 func (f *FS) onNode(ctx context.Context, c *fs.Caller, op string, n fs.Node, err error) {
-	if !f.log.Enabled() {
+	if !f.log.Enabled() || f.isStaged(n) {
 		return
 	}
 	f.add(c, Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n)}, err)
@@ -108,7 +111,7 @@ func (f *FS) onNode(ctx context.Context, c *fs.Caller, op string, n fs.Node, err
 
 // reading records the first of repeated reads. file is the size, nil if unknown.
 func (f *FS) reading(ctx context.Context, c *fs.Caller, op string, n fs.Node, off, size *uint64, err error) {
-	if !f.log.Enabled() || !f.log.fold.first(foldKey{c.Cred.User, n, op, err == nil}, f.log.o.Now()) {
+	if !f.log.Enabled() || f.isStaged(n) || !f.log.fold.first(foldKey{c.Cred.User, n, op, err == nil}, f.log.o.Now()) {
 		return
 	}
 	f.add(c, Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: off, Size: size}, err)
@@ -208,7 +211,7 @@ func (f *FS) Write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	size := uint64(len(w.Data)) // the request may be reused once it was made
 	off := w.Offset
 	res, err := f.FS.Write(ctx, c, n, w)
-	if f.log.Enabled() {
+	if f.log.Enabled() && !f.isStaged(n) {
 		if w.Append {
 			off = res.Offset
 		}
@@ -219,7 +222,7 @@ func (f *FS) Write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 
 func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off, length uint64) (fs.Changed, error) {
 	ch, err := f.FS.Zero(ctx, c, n, stream, off, length)
-	if f.log.Enabled() {
+	if f.log.Enabled() && !f.isStaged(n) {
 		f.add(c, Record{Operation: "fs_write_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: &off, Size: &length}, err)
 	}
 	return ch, err
