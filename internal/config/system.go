@@ -47,7 +47,9 @@ type Syslog struct {
 	Enabled bool   `json:"enabled"`
 	Server  string `json:"server"` // host name or address
 	Port    uint16 `json:"port"`
-	Format  string `json:"format"` // csv or json
+	TLS     bool   `json:"tls,omitempty"`
+	Local   bool   `json:"local,omitempty"` // also kept on the node
+	Format  string `json:"format"`          // csv or json
 }
 
 // Syslog answers where audit records go.

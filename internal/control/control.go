@@ -132,6 +132,8 @@ type AuditEvent struct {
 type AuditTarget struct {
 	Enabled bool
 	Server  string // host and port
+	TLS     bool   // encrypts, and proves the server's name
+	Local   bool   // keeps records on the node, too
 	Format  string // csv or json
 }
 
@@ -177,6 +179,63 @@ type NFSSettings interface {
 	NFS(ctx context.Context) (config.Record[config.NFS], error)
 	// SetNFS wants the revision last seen, 0 for any.
 	SetNFS(ctx context.Context, revision uint64, v config.NFS) (config.Record[config.NFS], error)
+}
+
+// ServiceStatus is how a protocol that can be switched is on this node.
+type ServiceStatus struct {
+	// State is RUNNING, STOPPED or FAILED.
+	State string
+	// Error says why it failed.
+	Error string
+}
+
+// FTP keeps the settings of FTP. A change is in force when its call returns.
+type FTP interface {
+	FTP(ctx context.Context) (config.Record[config.FTP], error)
+	// SetFTP wants the revision last seen, 0 for any.
+	SetFTP(ctx context.Context, revision uint64, v config.FTP) (config.Record[config.FTP], error)
+	FTPStatus() ServiceStatus
+}
+
+// SSH keeps the settings of SSH. A change is in force when its call returns.
+type SSH interface {
+	SSH(ctx context.Context) (config.Record[config.SSH], error)
+	// SetSSH wants the revision last seen, 0 for any.
+	SetSSH(ctx context.Context, revision uint64, v config.SSH) (config.Record[config.SSH], error)
+	SSHStatus() ServiceStatus
+	// HostKeys are the public ones of this server.
+	HostKeys(ctx context.Context) ([]config.SSHKey, error)
+	// KeyLine renders a public key as OpenSSH does.
+	KeyLine(k config.SSHKey) string
+}
+
+// SSHKeys keeps the public keys of users.
+type SSHKeys interface {
+	// ParseKey reads a public key in OpenSSH's form.
+	ParseKey(line string) (config.SSHKey, error)
+	SSHKeys(ctx context.Context, user uint64) ([]config.SSHKey, error)
+	// KeyLine renders a public key as OpenSSH does.
+	KeyLine(k config.SSHKey) string
+	AddSSHKey(ctx context.Context, user uint64, k config.SSHKey) (config.SSHKey, error)
+	DeleteSSHKey(ctx context.Context, user uint64, fingerprint string) error
+}
+
+// S3Settings keeps the settings of S3. A change is in force, and its port open
+// or closed, when its call returns.
+type S3Settings interface {
+	S3(ctx context.Context) (config.Record[config.S3], error)
+	// SetS3 wants the revision last seen, 0 for any. A port that cannot be
+	// opened is a *ports.ConflictError or ports.ErrDisabled, and nothing has changed.
+	SetS3(ctx context.Context, revision uint64, v config.S3) (config.Record[config.S3], error)
+}
+
+// S3Keys keeps access keys, at most config.S3KeysPerIdentity of each identity.
+type S3Keys interface {
+	// AddS3Key answers the secret, which is seen only this once.
+	AddS3Key(ctx context.Context, owner identity.AuthID) (secret string, k config.Record[config.S3Key], err error)
+	// S3Keys lists keys by id, those greater than after, of all owners or of one.
+	S3Keys(after uint64, owner identity.AuthID, limit int) []config.Record[config.S3Key]
+	DeleteS3Key(ctx context.Context, accessKey string) error
 }
 
 // Members tells what the cluster and its nodes are.

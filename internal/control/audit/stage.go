@@ -2,41 +2,57 @@ package audit
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 
 	"manifold/internal/fs"
 )
 
-// maxStaged bounds the staged files that are known; beyond it some show up in
-// records without a path.
+// stagedSet are files that this process knows to have no name yet: what is done
+// to them is recorded when they get one.
+type stagedSet struct {
+	count atomic.Int32
+	mu    sync.RWMutex
+	ids   map[fs.FileID]struct{}
+}
+
+// maxStaged bounds them; what is done to further ones is recorded without a path.
 const maxStaged = 1 << 16
 
-func (f *FS) isStaged(n fs.Node) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, ok := f.staged[n.ID]
+func (s *stagedSet) has(n fs.Node) bool {
+	if s.count.Load() == 0 {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.ids[n.ID]
 	return ok
 }
 
-func (f *FS) setStaged(n fs.Node, on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !on {
-		delete(f.staged, n.ID)
-		return
+func (s *stagedSet) add(n fs.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil {
+		s.ids = map[fs.FileID]struct{}{}
 	}
-	if f.staged == nil {
-		f.staged = map[fs.FileID]struct{}{}
+	if len(s.ids) < maxStaged {
+		s.ids[n.ID] = struct{}{}
+		s.count.Store(int32(len(s.ids)))
 	}
-	if len(f.staged) < maxStaged {
-		f.staged[n.ID] = struct{}{}
-	}
+}
+
+func (s *stagedSet) remove(n fs.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ids, n.ID)
+	s.count.Store(int32(len(s.ids)))
 }
 
 // Stage implements fs.Staging. A file that has no name is nothing to record.
 func (f *FS) Stage(ctx context.Context, c *fs.Caller, s *fs.StageSpec) (fs.Node, error) {
 	n, err := f.FS.Stage(ctx, c, s)
 	if err == nil {
-		f.setStaged(n, true)
+		f.staged.add(n)
 	}
 	return n, err
 }
@@ -47,23 +63,24 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 	sized.Want |= fs.AttrSize
 	res, err := f.FS.Publish(ctx, c, staged, dir, name, &sized)
 	if err == nil {
-		f.setStaged(staged, false)
-		f.moved()
+		f.staged.remove(staged)
+		if res.Replaced != (fs.Node{}) {
+			f.paths.forget(res.Replaced)
+		}
 	}
 	if !f.log.Enabled() {
 		return res, err
 	}
-	path := f.entry(ctx, dir, name)
+	path := f.path(ctx, dir)
 	if res.Replaced != (fs.Node{}) {
-		f.add(c, Record{Operation: "fs_delete", FileID: uint64(res.Replaced.ID), Path: path}, nil)
+		f.add(c, &Record{Operation: "fs_delete", FileID: uint64(res.Replaced.ID), Path: path, Name: name}, nil)
 	}
-	f.add(c, Record{Operation: "fs_create_file", FileID: uint64(staged.ID), Path: path}, err)
+	f.add(c, &Record{Operation: "fs_create_file", FileID: uint64(staged.ID), Path: path, Name: name}, err)
 	if err == nil {
-		off, size := uint64(0), res.Attr.Size
-		f.add(c, Record{Operation: "fs_write_data", FileID: uint64(staged.ID), Path: path, Offset: &off, Size: &size}, nil)
+		f.wrote(ctx, c, staged, 0, res.Attr.Size, &res.Attr, nil)
 	}
 	for _, l := range p.Links {
-		f.add(c, Record{Operation: "fs_create_hard_link", FileID: uint64(staged.ID), Path: f.entry(ctx, l.Dir, l.Name), Target: path}, err)
+		f.add(c, &Record{Operation: "fs_create_hard_link", FileID: uint64(staged.ID), Path: f.path(ctx, l.Dir), Name: l.Name, Target: path, TargetName: name}, err)
 	}
 	return res, err
 }
@@ -72,7 +89,7 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.Node) (uint64, error) {
 	size, err := f.FS.Splice(ctx, c, dst, parts)
 	for _, p := range parts {
-		f.reading(ctx, c, "fs_read_data", p, nil, nil, err)
+		f.looked(ctx, c, "fs_read_data", p, err)
 	}
 	return size, err
 }
@@ -81,7 +98,7 @@ func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.N
 func (f *FS) Unstage(ctx context.Context, c *fs.Caller, staged fs.Node) error {
 	err := f.FS.Unstage(ctx, c, staged)
 	if err == nil {
-		f.setStaged(staged, false)
+		f.staged.remove(staged)
 	}
 	return err
 }

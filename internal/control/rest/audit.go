@@ -34,6 +34,11 @@ var auditNames = map[string]string{
 	"POST /nfs/exports/": "nfs_create_export", "PUT /nfs/exports/{ref}": "nfs_modify_export", "PATCH /nfs/exports/{ref}": "nfs_modify_export", "DELETE /nfs/exports/{ref}": "nfs_delete_export",
 	"PUT /nfs/exports/{export_id}": "nfs_modify_export", "PATCH /nfs/exports/{export_id}": "nfs_modify_export", "DELETE /nfs/exports/{export_id}": "nfs_delete_export",
 	"PUT /nfs/settings": "nfs_modify_settings", "PATCH /nfs/settings": "nfs_modify_settings",
+	"PUT /ftp/settings": "ftp_modify_settings", "PATCH /ftp/settings": "ftp_modify_settings",
+	"PUT /ssh/settings": "ssh_modify_settings", "PATCH /ssh/settings": "ssh_modify_settings",
+	"POST /users/{id}/ssh-keys/": "ssh_add_public_key", "DELETE /users/{id}/ssh-keys/{fingerprint}": "ssh_delete_public_key",
+	"PATCH /s3/settings":    "s3_modify_settings",
+	"POST /s3/access-keys/": "s3_create_key", "DELETE /s3/access-keys/{id}": "s3_delete_key",
 	"POST /scrub": "scrub_start", "DELETE /scrub": "scrub_stop",
 }
 

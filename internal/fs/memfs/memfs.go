@@ -219,7 +219,7 @@ func (f *FS) touch(n *inode, data bool) {
 }
 
 func before(n *inode) fs.Before {
-	return fs.Before{Set: true, Size: n.size(), Mtime: n.mtime, Ctime: n.ctime, Change: n.change}
+	return fs.Before{Set: true, Size: n.size(), Mtime: n.mtime, Ctime: n.ctime, Change: n.change, Mode: n.mode(), Owner: n.acl.Owner, Group: n.acl.Group}
 }
 
 // changed makes the answer about n after a change.

@@ -39,9 +39,11 @@ type Bucket struct {
 	Created time.Time
 
 	Versioning Versioning
-	Policy     []byte // JSON
-	CORS       []byte // XML
-	Tags       []byte // XML
+	// Anonymous lets requests that nobody signed read where there is no policy.
+	Anonymous bool
+	Policy    []byte // JSON
+	CORS      []byte // XML
+	Tags      []byte // XML
 	// Lock is set at creation or later and never cleared; LockDefault is the
 	// default retention document (XML) or empty.
 	Lock        bool

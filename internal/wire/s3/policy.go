@@ -267,7 +267,7 @@ func (q *request) allow(b *Bucket, action, key string) error {
 		return nil
 	}
 	if len(b.Policy) == 0 {
-		if q.access == nil {
+		if q.access == nil && !b.Anonymous {
 			return errAccessDenied
 		}
 		return nil
