@@ -205,3 +205,20 @@ func TestSettings(t *testing.T) {
 		t.Errorf("a host without access is let in:\n%s", out)
 	}
 }
+
+// Guessing passwords is slowed down, for the user who is guessed at and from
+// where it is done only.
+func TestGuessing(t *testing.T) {
+	x := newTools(t)
+	rest := x.s.Login(t)
+	rest.Must(t, "POST", "/v1/users/", map[string]any{"name": "jane", "primary_group": "513", "password": "Jane-Pass-1"}, nil)
+	for range 12 {
+		if _, ok := x.run(t, "smbclient", "--user=jane%Guess-1", share, "-c", "ls"); ok {
+			t.Fatal("a wrong password is taken")
+		}
+	}
+	if _, ok := x.run(t, "smbclient", "--user=jane%Jane-Pass-1", share, "-c", "ls"); ok {
+		t.Error("the twelfth guess may be right")
+	}
+	x.wants(t, nil, "smbclient", user, share, "-c", "ls")
+}

@@ -122,9 +122,9 @@ func (s *session) disconnect(ctx context.Context, t *tree) {
 	}
 }
 
-// acceptor configures an exchange that begins now.
-func (s *Server) acceptor() *ntlm.Options {
-	o := s.ntlm
-	o.MapToGuest = s.policy.Load().GuestAllowed
-	return &o
+// acceptor begins an exchange with a client.
+func (s *Server) acceptor(c *conn) (*ntlm.Acceptor, *gate) {
+	o, g := s.ntlm, &gate{s: s, client: c.remote.Addr()}
+	o.Accounts, o.MapToGuest = g, s.policy.Load().GuestAllowed
+	return ntlm.New(&o), g
 }
