@@ -42,6 +42,10 @@ fuzz: ## every fuzz target for FUZZTIME
 e2e: ## end-to-end tests through real NFS clients (root)
 	$(GO) test -count=1 -timeout 45m -p 1 ./e2e/...
 
+.PHONY: ftpssh-10k
+ftpssh-10k: ## trees of 10,000 files through the clients of FTP and SFTP (root)
+	MANIFOLD_FTPSSH_FILES=10000 $(GO) test -count=1 -timeout 60m -v ./e2e/ftpssh -run 'TestTree|TestSSHFS'
+
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...

@@ -179,9 +179,8 @@ func (d *Directory) withGID(gs []identity.AuthID, group uint64) []identity.AuthI
 	return gs
 }
 
-// changePrincipals is update for users, groups and memberships: the change is
-// in force when it returns.
-func (s *Store) changePrincipals(ctx context.Context, fn func(kv.Txn) error) error {
+// change is update for what is in force in memory: it is when change returns.
+func (s *Store) change(ctx context.Context, fn func(kv.Txn) error) error {
 	if err := s.update(ctx, fn); err != nil {
 		return err
 	}
@@ -213,5 +212,7 @@ func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 // inForceKey tells whether a key belongs to what load reads.
 func inForceKey(k []byte) bool {
 	return bytes.HasPrefix(k, kindPrefix(kindExport)) || bytes.HasPrefix(k, kindPrefix(kindUser)) ||
-		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) || len(k) > 0 && k[0] == tagMemberOf
+		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) ||
+		bytes.HasPrefix(k, kindPrefix(kindFTP)) || bytes.HasPrefix(k, kindPrefix(kindSSH)) ||
+		bytes.HasPrefix(k, kindPrefix(kindShare)) || bytes.HasPrefix(k, kindPrefix(kindSMB)) || len(k) > 0 && k[0] == tagMemberOf
 }

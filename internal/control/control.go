@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"manifold/internal/config"
+	"manifold/internal/fs"
 	"manifold/internal/identity"
 )
 
@@ -174,11 +175,100 @@ type Exports interface {
 	DeleteExport(ctx context.Context, id, revision uint64) error
 }
 
+// Shares keeps the SMB shares. A change is in force when its call returns, and
+// for connected clients soon after.
+type Shares interface {
+	Shares(ctx context.Context, after uint64, limit int) ([]config.Record[config.Share], error)
+	Share(ctx context.Context, id uint64) (config.Record[config.Share], error)
+	ShareByName(ctx context.Context, name string) (config.Record[config.Share], error)
+	AddShare(ctx context.Context, v config.Share) (config.Record[config.Share], error)
+	// ModifyShare and DeleteShare want the revision last seen, 0 for any.
+	ModifyShare(ctx context.Context, id, revision uint64, v config.Share) (config.Record[config.Share], error)
+	DeleteShare(ctx context.Context, id, revision uint64) error
+}
+
+// SMBSettings keeps the settings of SMB. A change is in force when its call returns.
+type SMBSettings interface {
+	SMB(ctx context.Context) (config.Record[config.SMB], error)
+	// SetSMB wants the revision last seen, 0 for any.
+	SetSMB(ctx context.Context, revision uint64, v config.SMB) (config.Record[config.SMB], error)
+}
+
+// SMBSession is a client that has signed in over SMB.
+type SMBSession struct {
+	ID             uint64
+	Client, Server netip.AddrPort
+	User           identity.AuthID
+	Opens          int
+	Opened, Active time.Time
+	Guest          bool
+	Encrypted      bool
+	Shares         []string
+}
+
+// SMBOpen is a file that a client has open over SMB.
+type SMBOpen struct {
+	ID     uint64
+	Node   fs.Node
+	Access uint32 // access mask as on the wire
+	Locks  int
+	User   identity.AuthID
+}
+
+// SMBServer knows who is connected.
+type SMBServer interface {
+	// Sessions and Opens are in order of their ids.
+	Sessions() []SMBSession
+	Opens() []SMBOpen
+	// CloseSession and CloseOpen answer false if there is none of that id.
+	CloseSession(id uint64) bool
+	CloseOpen(ctx context.Context, id uint64) bool
+}
+
 // NFSSettings keeps the switches of NFS. A change is in force when its call returns.
 type NFSSettings interface {
 	NFS(ctx context.Context) (config.Record[config.NFS], error)
 	// SetNFS wants the revision last seen, 0 for any.
 	SetNFS(ctx context.Context, revision uint64, v config.NFS) (config.Record[config.NFS], error)
+}
+
+// ServiceStatus is how a protocol that can be switched is on this node.
+type ServiceStatus struct {
+	// State is RUNNING, STOPPED or FAILED.
+	State string
+	// Error says why it failed.
+	Error string
+}
+
+// FTP keeps the settings of FTP. A change is in force when its call returns.
+type FTP interface {
+	FTP(ctx context.Context) (config.Record[config.FTP], error)
+	// SetFTP wants the revision last seen, 0 for any.
+	SetFTP(ctx context.Context, revision uint64, v config.FTP) (config.Record[config.FTP], error)
+	FTPStatus() ServiceStatus
+}
+
+// SSH keeps the settings of SSH. A change is in force when its call returns.
+type SSH interface {
+	SSH(ctx context.Context) (config.Record[config.SSH], error)
+	// SetSSH wants the revision last seen, 0 for any.
+	SetSSH(ctx context.Context, revision uint64, v config.SSH) (config.Record[config.SSH], error)
+	SSHStatus() ServiceStatus
+	// HostKeys are the public ones of this server.
+	HostKeys(ctx context.Context) ([]config.SSHKey, error)
+	// KeyLine renders a public key as OpenSSH does.
+	KeyLine(k config.SSHKey) string
+}
+
+// SSHKeys keeps the public keys of users.
+type SSHKeys interface {
+	// ParseKey reads a public key in OpenSSH's form.
+	ParseKey(line string) (config.SSHKey, error)
+	SSHKeys(ctx context.Context, user uint64) ([]config.SSHKey, error)
+	// KeyLine renders a public key as OpenSSH does.
+	KeyLine(k config.SSHKey) string
+	AddSSHKey(ctx context.Context, user uint64, k config.SSHKey) (config.SSHKey, error)
+	DeleteSSHKey(ctx context.Context, user uint64, fingerprint string) error
 }
 
 // S3Settings keeps the settings of S3. A change is in force, and its port open

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -15,10 +16,12 @@ import (
 	"manifold/internal/control/audit"
 	"manifold/internal/control/rest"
 	"manifold/internal/control/schedule"
+	"manifold/internal/control/service"
 	"manifold/internal/data/gc"
 	"manifold/internal/ports"
 	"manifold/internal/settings"
 	"manifold/internal/telemetry"
+	"manifold/internal/wire/smb"
 )
 
 // Options shape a server. DataDir is required.
@@ -119,15 +122,34 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	scrubber.describe(metrics)
 	certs := &certificates{config: st.config}
-	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
-	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
-	open.add("sockets of protocols", func() error { s3door.unbind(); return nil })
-	if err := bindDoors(ctx, s3door); err != nil {
+	svc := service.New(service.Options{FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Roles: st.config})
+	var api http.Handler // the shell of SSH works through it
+	remote, err := newRemote(ctx, remoteOptions{
+		fs: files, logins: &logins{config: st.config, svc: svc, trail: trail},
+		api:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api.ServeHTTP(w, r) }),
+		ledger: ledger, certs: certs, prompt: cluster.Value.Name, metrics: metrics, drain: o.Drain, log: o.Logger,
+	})
+	if err != nil {
 		return err
 	}
-	api := rest.New(rest.Options{
-		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
-		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
+	var smbServer *smb.Server
+	var smbAdmin control.SMBServer
+	if socks[ports.CIFS] != nil {
+		if smbServer, err = newSMB(ctx, st, files, ledger, metrics, o.Logger); err != nil {
+			return err
+		}
+		smbAdmin = smbView{smbServer}
+	}
+	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
+	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
+	open.add("sockets of protocols", func() error { s3door.unbind(); remote.unbind(); return nil })
+	if err := bindDoors(ctx, append(remote.doors(), s3door)...); err != nil {
+		return err
+	}
+	api = rest.New(rest.Options{
+		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
+		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
+		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
 		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
@@ -147,6 +169,9 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	if s := socks[ports.REST]; s != nil {
 		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
+	}
+	for _, d := range remote.doors() {
+		parts = append(parts, d.part())
 	}
 	if p, ok := watchdogPart(st.fs, o.Logger); ok {
 		parts = append(parts, p)
@@ -169,6 +194,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 		parts = append(parts, nfsPart(srv, s))
 	}
 
+	if s := socks[ports.CIFS]; s != nil {
+		parts = append(parts, smbPart(smbServer, st.config, s))
+	}
+
 	entries := rpcEntries(socks[ports.NFS], ledger.Number(ports.NFS))
 	if s := socks[ports.RPCBind]; s != nil {
 		parts = append(parts, rpcbindPart(s, ledger.Number(ports.RPCBind), entries, o.Logger))
@@ -188,15 +217,24 @@ func Serve(ctx context.Context, o Options) (err error) {
 		made.notes = append(made.notes, "The rpcbind of this machine tells clients our ports.")
 	}
 
+	if remote.foreignSSH {
+		made.notes = append(made.notes, "Port 22 belongs to another SSH server of this machine, so ours is not there; --port ssh=N moves it.")
+	}
+
 	b := banner{build: build, noLocks: noLocks, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
 	for _, x := range st.config.ExportTable().AllRules() {
 		b.exports = append(b.exports, x.Path)
+	}
+	if st.config.SMBInForce().Dialects != nil {
+		for _, x := range st.config.ShareTable().All() {
+			b.shares = append(b.shares, x.Value.Name)
+		}
 	}
 	return runParts(ctx, o.Logger, o.Drain, parts, func() {
 		if err := b.write(o.Out); err != nil {
 			o.Logger.WarnContext(ctx, "banner not written", "error", err)
 		}
-		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST))
+		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST), "smb", ledger.Number(ports.CIFS))
 		notify(o.Logger, daemon.SdNotifyReady)
 		if o.Ready != nil {
 			o.Ready(ledger)

@@ -47,7 +47,8 @@ func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) 
 	}
 	if o.engine == nil {
 		o.engine = func(ctx context.Context, dir string) (kv.Engine, error) {
-			return pebblekv.Open(ctx, pebblekv.Options{Dir: dir, Logger: o.log, Fatal: fatal(o.log), CacheBytes: keyCacheBytes()})
+			return pebblekv.Open(ctx, pebblekv.Options{Dir: dir, Logger: o.log, Fatal: fatal(o.log),
+				CacheBytes: keyCacheBytes(), RowBytes: keyCacheBytes(), MemTableBytes: memTableBytes()})
 		}
 	}
 	s := &storage{o: o}

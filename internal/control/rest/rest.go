@@ -32,6 +32,9 @@ import (
 // Options say what the API works on. FS, Auth, Sessions, Principals, Roles and
 // Members are required; what belongs to an absent part answers 404.
 type Options struct {
+	// Service carries the verbs out; nil makes one of the parts below. Whoever
+	// counts failed sign-ins together with the API passes its own.
+	Service    *service.Service
 	FS         fs.FS
 	Auth       control.Authenticator
 	Sessions   control.Sessions
@@ -47,6 +50,12 @@ type Options struct {
 	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
+	Shares     control.Shares
+	SMB        control.SMBSettings
+	SMBServer  control.SMBServer
+	FTP        control.FTP
+	SSH        control.SSH
+	SSHKeys    control.SSHKeys
 	S3Settings control.S3Settings
 	S3Keys     control.S3Keys
 	Metrics    control.Metrics
@@ -88,9 +97,9 @@ func New(o Options) http.Handler {
 	if o.NodeID == 0 {
 		o.NodeID = 1
 	}
-	s := &server{
-		o: o, log: o.Logger, now: o.Now,
-		svc: service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now}),
+	s := &server{o: o, log: o.Logger, now: o.Now, svc: o.Service}
+	if s.svc == nil {
+		s.svc = service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now})
 	}
 	routes := s.routes()
 	for i := range routes {
@@ -130,6 +139,24 @@ func (s *server) routes() []route {
 	if s.o.NFS != nil {
 		rs = append(rs, nfsSettingsRoutes()...)
 	}
+	if s.o.Shares != nil {
+		rs = append(rs, shareRoutes()...)
+	}
+	if s.o.SMB != nil {
+		rs = append(rs, smbSettingsRoutes()...)
+	}
+	if s.o.SMBServer != nil {
+		rs = append(rs, smbServerRoutes()...)
+	}
+	if s.o.FTP != nil {
+		rs = append(rs, ftpRoutes()...)
+	}
+	if s.o.SSH != nil {
+		rs = append(rs, sshRoutes()...)
+	}
+	if s.o.SSHKeys != nil {
+		rs = append(rs, sshKeyRoutes()...)
+	}
 	if s.o.S3Settings != nil {
 		rs = append(rs, s3SettingsRoutes()...)
 	}
@@ -150,7 +177,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

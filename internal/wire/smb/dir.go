@@ -119,7 +119,7 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 			continue
 		}
 		n := o.node
-		if d.dots == 1 && n != r.tree.share.Root {
+		if d.dots == 1 && n != r.tree.shared().Root {
 			if a, err := srv.o.FS.Lookup(r.ctx, r.caller, n, "..", 0); err == nil {
 				n = a.Node
 			}
@@ -181,7 +181,7 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 
 // visible tells whether access-based enumeration shows an object.
 func (r *request) visible(n fs.Node) bool {
-	if !r.tree.share.AccessBasedEnumeration {
+	if !r.tree.shared().AccessBasedEnumeration {
 		return true
 	}
 	const need = fs.RightRead | fs.RightReadEA | fs.RightReadAttr | fs.RightReadACL

@@ -465,7 +465,7 @@ func (r *request) snapshots(o *open, limit int) ([]byte, status) {
 	var names []string
 	f := r.c.s.o.FS
 	err := f.ListSnapshots(r.ctx, 0, func(s *fs.Snapshot) bool {
-		if in, err := f.Contains(r.ctx, s.Root, r.tree.share.Root); err == nil && in && !s.InDelete {
+		if in, err := f.Contains(r.ctx, s.Root, r.tree.shared().Root); err == nil && in && !s.InDelete {
 			names = append(names, s.Created.UTC().Format("@GMT-2006.01.02-15.04.05"))
 		}
 		return true

@@ -70,7 +70,7 @@ func checkName(s string) status {
 
 // walk finds the directory of a path in a share.
 func (r *request) walk(path string) (t target, st status) {
-	t.dir = r.tree.share.Root
+	t.dir = r.tree.shared().Root
 	t.path = path
 	if path == "" {
 		return t, stOK
@@ -95,7 +95,7 @@ func (r *request) walk(path string) (t target, st status) {
 	if st != stOK {
 		return t, st
 	}
-	if has && r.tree.share.NoStreams {
+	if has && r.tree.shared().NoStreams {
 		return t, stObjectNameInvalid
 	}
 	t.stream, t.hasStream, t.dirType = stream, has, dirType
