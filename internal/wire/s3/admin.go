@@ -127,41 +127,42 @@ func (s *Server) eachUpload(q *request, after string, yield func(id string, n fs
 }
 
 // Uploads lists multipart uploads of a bucket by id, those greater than after,
-// and tells whether there are more. ErrNoBucket.
-func (s *Server) Uploads(ctx context.Context, bucket, after string, limit int) (list []Upload, more bool, err error) {
+// and tells where the next page begins, "" if there is none. ErrNoBucket.
+func (s *Server) Uploads(ctx context.Context, bucket, after string, limit int) (list []Upload, next string, err error) {
 	q, err := s.admin(ctx, bucket, systemCaller)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	nodes := []fs.Node{}
 	err = s.eachUpload(q, after, func(id string, n fs.Node, changed fs.Time) bool {
-		if more = len(list) == limit; more {
+		if len(list) == limit {
+			next = list[limit-1].ID
 			return false
 		}
 		list, nodes = append(list, Upload{ID: id, Modified: changed.Time()}), append(nodes, n)
 		return true
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	out := list[:0]
 	for i, u := range list {
 		rec, err := q.readUpload(nodes[i], u.ID)
 		if err != nil {
-			return nil, false, err
+			return nil, "", err
 		}
 		t, err := s.o.FS.TotalsOf(ctx, nodes[i])
 		if k := fs.KindOf(err); rec == nil || k == fs.Stale || k == fs.NotExist {
 			continue // just completed or aborted
 		}
 		if err != nil {
-			return nil, false, err
+			return nil, "", err
 		}
 		u.Key, u.Owner, u.Initiated = rec.Key, rec.Owner, rec.Initiated
 		u.DataBytes, u.MetaBytes = t.DataBytes, t.MetaBytes
 		out = append(out, u)
 	}
-	return out, more, nil
+	return out, next, nil
 }
 
 // AbortUpload gives up a multipart upload: ErrNoBucket, ErrNoUpload.
@@ -299,8 +300,8 @@ func ReadLockDefault(doc []byte) *Retention {
 func LockDefault(r *Retention) ([]byte, error) {
 	c := lockConfigXML{ObjectLockEnabled: "Enabled"}
 	if r != nil {
-		c.Rule = &lockRuleXML{DefaultRetention: defaultRetentionXML{Mode: lockCompliance}}
-		if d := &c.Rule.DefaultRetention; r.Days != 0 {
+		c.Rule = &lockRule{DefaultRetention: &defaultRetention{Mode: lockCompliance}}
+		if d := c.Rule.DefaultRetention; r.Days != 0 {
 			d.Days = &r.Days
 		} else {
 			d.Years = &r.Years
