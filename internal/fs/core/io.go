@@ -121,9 +121,9 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 			return e, err
 		}
 		e.KillPrivilege = i.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 && !acl.IsSuper(c) && acl.DropSetID(i.Mode, i.Type == fs.Directory) != i.Mode
-		if limits && i.Parent != 0 {
+		if limits && (i.Parent != 0 || i.Staged != nil) {
 			if need := growth(i, w.Stream, off, uint64(len(w.Data))); need > 0 {
-				if e.Release, err = f.reserve(ctx, i.Parent, need); err != nil {
+				if e.Release, err = f.reserveGrowth(ctx, i, need); err != nil {
 					return e, err
 				}
 			}

@@ -528,7 +528,7 @@ func (f *FS) closedLast(ctx context.Context, id fs.FileID) {
 	orphan := false
 	err := f.db.View(ctx, func(r *meta.Reader) error {
 		i, err := r.Inode(ctx, id)
-		orphan = err == nil && i.Parent == 0 && i.Links == 0
+		orphan = err == nil && i.Parent == 0 && i.Links == 0 && i.Staged == nil
 		return nil
 	})
 	if err == nil && orphan {

@@ -194,6 +194,13 @@ func addrOf(nc net.Conn) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+func localAddrOf(nc net.Conn) netip.AddrPort {
+	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
 // nameLocks serialise opens of one name, so that who checks oplocks and who is
 // given one do not pass each other.
 type nameLocks struct {
