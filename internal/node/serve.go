@@ -139,6 +139,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		smbAdmin = smbView{smbServer}
+		st.fs.SetBreaker(smbServer)
 	}
 	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
 	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)

@@ -24,8 +24,12 @@ type Server struct {
 	pool   bufferPool
 	memory *semaphore.Weighted
 	policy atomic.Pointer[Policy]
-	start  time.Time
-	hint   []byte
+
+	caching  atomic.Int64 // open files, which others may have to break
+	breaches breaches
+
+	start time.Time
+	hint  []byte
 
 	ctx    context.Context
 	cancel context.CancelFunc
