@@ -29,6 +29,7 @@ type FS interface {
 	Snapshots
 	Accounting
 	TreeDeletes
+	Staging
 	Watcher
 }
 

@@ -47,6 +47,7 @@ type checker struct {
 	named  map[fs.StreamID]struct{}
 	trees  map[fs.FileID]bool // roots of trees being deleted
 	orphan map[fs.FileID]bool
+	staged map[fs.FileID]string // the owner by the list
 }
 
 type dirCheck struct {
@@ -61,12 +62,12 @@ type dirCheck struct {
 // Check reads all metadata of a store that nobody changes and reports what
 // contradicts itself.
 func (db *DB) Check(ctx context.Context, o CheckOptions) (CheckReport, error) {
-	c := &checker{db: db, o: o, dirs: map[fs.FileID]*dirCheck{}, named: map[fs.StreamID]struct{}{}, trees: map[fs.FileID]bool{}, orphan: map[fs.FileID]bool{}}
+	c := &checker{db: db, o: o, dirs: map[fs.FileID]*dirCheck{}, named: map[fs.StreamID]struct{}{}, trees: map[fs.FileID]bool{}, orphan: map[fs.FileID]bool{}, staged: map[fs.FileID]string{}}
 	c.rep.Extents = map[uint64]struct{}{}
 	if err := db.Roll(ctx); err != nil {
 		return c.rep, err
 	}
-	for _, step := range []func(context.Context) error{c.intents, c.orphans, c.names, c.cookies, c.inodes, c.parents, c.streams, c.chunks, c.history, c.releases, c.totals} {
+	for _, step := range []func(context.Context) error{c.intents, c.orphans, c.stages, c.names, c.cookies, c.inodes, c.parents, c.streams, c.chunks, c.history, c.releases, c.totals} {
 		if err := step(ctx); err != nil {
 			return c.rep, fmt.Errorf("meta: check: %w", err)
 		}
@@ -131,6 +132,26 @@ func (c *checker) orphans(ctx context.Context) error {
 	return c.each(ctx, tagOrphan, func(ctx context.Context, r *Reader, key, _ []byte) error {
 		c.rep.Orphans++
 		c.orphan[fs.FileID(idOf(key))] = true
+		return nil
+	})
+}
+
+func (c *checker) stages(ctx context.Context) error {
+	return c.each(ctx, tagStaged, func(ctx context.Context, r *Reader, key, _ []byte) error {
+		owner, id, ok := splitStaged(key)
+		if !ok {
+			c.found(0, "key of a staged file cannot be read")
+			return nil
+		}
+		c.staged[id] = owner
+		n, err := r.Inode(ctx, id)
+		if errors.Is(err, ErrNotFound) || err == nil && (n.Staged == nil || n.Staged.Owner != owner) {
+			c.found(id, "listed as staged, but is not")
+			return nil
+		}
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return err
+		}
 		return nil
 	})
 }
@@ -236,8 +257,15 @@ func (c *checker) inodes(ctx context.Context) error {
 			if c.orphan[id] {
 				c.found(id, "orphan has a name")
 			}
+		case n.Staged != nil:
+			if owner, ok := c.staged[id]; !ok || owner != n.Staged.Owner {
+				c.found(id, "staged, but not listed as such")
+			}
 		case id != fs.RootID && !c.orphan[id] && !c.trees[id]:
 			c.found(id, "has no name and is no orphan")
+		}
+		if n.Staged != nil && (n.Parent != 0 || c.orphan[id] || n.Type != fs.File) {
+			c.found(id, "staged, but has a name or waits to be freed")
 		}
 		return c.belongings(ctx, r, n)
 	})

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"manifold/internal/config"
+	"manifold/internal/control"
 	"manifold/internal/fs"
 	"manifold/internal/identity"
 	"manifold/internal/identity/ntlm"
@@ -78,7 +79,13 @@ func smbPart(s *smb.Server, c *config.Store, socks *ports.Sockets) part {
 // smbPolicy is what the settings and shares in force mean for the server.
 func smbPolicy(c *config.Store) smb.Policy {
 	v := c.SMBInForce()
-	p := smb.Policy{Dialects: []uint16{}, SigningRequired: v.SigningRequired, Encryption: smb.Encryption(v.Encryption)}
+	p := smb.Policy{Dialects: []uint16{}, SigningRequired: v.SigningRequired, Encryption: smb.Encryption(v.Encryption), BypassTraverse: v.BypassTraverseChecking}
+	switch v.Snapshots {
+	case config.SnapshotsVisible:
+		p.Snapshots = smb.SnapshotsVisible
+	case config.SnapshotsDisabled:
+		p.Snapshots = smb.SnapshotsDisabled
+	}
 	for _, d := range v.Dialects {
 		p.Dialects = append(p.Dialects, uint16(d))
 		if d == config.SMB3_0 {
@@ -279,4 +286,25 @@ func linkRate(name string) uint64 {
 		return uint64(n) * 1_000_000
 	}
 	return 1_000_000_000
+}
+
+// smbView is what an administrator sees of the server.
+type smbView struct{ *smb.Server }
+
+// Sessions implements control.SMBServer.
+func (v smbView) Sessions() []control.SMBSession {
+	var out []control.SMBSession
+	for _, x := range v.Server.Sessions() {
+		out = append(out, control.SMBSession(x))
+	}
+	return out
+}
+
+// Opens implements control.SMBServer.
+func (v smbView) Opens() []control.SMBOpen {
+	var out []control.SMBOpen
+	for _, x := range v.Server.Opens() {
+		out = append(out, control.SMBOpen(x))
+	}
+	return out
 }

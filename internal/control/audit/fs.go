@@ -9,8 +9,9 @@ import (
 // FS records what is done to a file system.
 type FS struct {
 	fs.FS
-	log   *Log
-	paths paths
+	log    *Log
+	paths  paths
+	staged stagedSet
 }
 
 // Wrap decorates a file system.
@@ -57,14 +58,14 @@ func (f *FS) add(c *fs.Caller, r *Record, err error) {
 
 // onNode records what was done to an object.
 func (f *FS) onNode(ctx context.Context, c *fs.Caller, op string, n fs.Node, target string, err error) {
-	if f.log.Enabled() {
+	if f.log.Enabled() && !f.staged.has(n) {
 		f.add(c, &Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n), Target: target}, err)
 	}
 }
 
 // first tells whether what a caller did is to be recorded: it is no repetition.
 func (f *FS) first(c *fs.Caller, op string, n fs.Node, err error) bool {
-	return f.log.Enabled() && f.log.fold.first(foldKey{c.Cred.User, n, op, err == nil}, f.log.o.Now())
+	return f.log.Enabled() && !f.staged.has(n) && f.log.fold.first(foldKey{c.Cred.User, n, op, err == nil}, f.log.o.Now())
 }
 
 // looked records the first of repeated reads of what is not data.
@@ -88,6 +89,9 @@ func (f *FS) read(ctx context.Context, c *fs.Caller, n fs.Node, off uint64, res 
 
 // wrote records a write of data.
 func (f *FS) wrote(ctx context.Context, c *fs.Caller, n fs.Node, off, size uint64, after *fs.Attr, err error) {
+	if f.staged.has(n) {
+		return
+	}
 	r := Record{Operation: "fs_write_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: number(off), Size: number(size)}
 	if after.Mask&fs.AttrSize != 0 {
 		r.FileSize = number(after.Size)
@@ -98,7 +102,7 @@ func (f *FS) wrote(ctx context.Context, c *fs.Caller, n fs.Node, off, size uint6
 // changed records a change of attributes. Repeated ones are one record where
 // it would not show what was changed.
 func (f *FS) changed(ctx context.Context, c *fs.Caller, op string, n fs.Node, ch *fs.Changed, err error) {
-	if !f.log.Enabled() || f.log.format() == CSV && op == "fs_write_metadata" && !f.first(c, op, n, err) {
+	if !f.log.Enabled() || f.staged.has(n) || f.log.format() == CSV && op == "fs_write_metadata" && !f.first(c, op, n, err) {
 		return
 	}
 	r := Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n)}

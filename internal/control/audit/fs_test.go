@@ -117,6 +117,27 @@ func TestWrap_names(t *testing.T) {
 		line(`fs_tree_delete,ok,ID,"/e",""`, d.ID))
 }
 
+// A staged file is recorded once it has a name.
+func TestWrap_stage(t *testing.T) {
+	w := wrap(t, CSV)
+	old := w.create(fs.Root, "f", fs.File)
+	n, err := w.Stage(w.ctx, w.c, &fs.StageSpec{Dir: fs.Root})
+	w.must(err)
+	_, err = w.Write(w.ctx, w.c, n, &fs.WriteRequest{Data: []byte("hello")})
+	w.must(err)
+	_, err = w.SetMeta(w.ctx, w.c, n, fs.MetaS3, "k", nil, fs.MetaUpsert)
+	w.must(err)
+	_, err = w.Publish(w.ctx, w.c, n, fs.Root, "f", &fs.PublishSpec{Links: []fs.Entry{{Dir: fs.Root, Name: "g"}}})
+	w.must(err)
+	gone, err := w.Stage(w.ctx, w.c, &fs.StageSpec{Dir: fs.Root})
+	w.must(err)
+	w.must(w.Unstage(w.ctx, w.c, gone))
+	w.want(
+		fmt.Sprintf(`fs_create_file,ok,%d,"/f",""`, old.ID), fmt.Sprintf(`fs_delete,ok,%d,"/f",""`, old.ID),
+		fmt.Sprintf(`fs_create_file,ok,%d,"/f",""`, n.ID), fmt.Sprintf(`fs_write_data,ok,%d,"/f",""`, n.ID),
+		fmt.Sprintf(`fs_create_hard_link,ok,%d,"/g","/f"`, n.ID))
+}
+
 // What moves while nothing is recorded is known when it is again.
 func TestWrap_off(t *testing.T) {
 	w := wrap(t, CSV)

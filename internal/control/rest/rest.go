@@ -50,12 +50,18 @@ type Options struct {
 	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
+	Shares     control.Shares
+	SMB        control.SMBSettings
+	SMBServer  control.SMBServer
 	FTP        control.FTP
 	SSH        control.SSH
 	SSHKeys    control.SSHKeys
 	S3Settings control.S3Settings
 	S3Keys     control.S3Keys
-	Metrics    control.Metrics
+	// S3Buckets and S3 go together.
+	S3Buckets control.S3Buckets
+	S3        control.S3Protocol
+	Metrics   control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
 	Ports          *ports.Ledger
@@ -136,6 +142,15 @@ func (s *server) routes() []route {
 	if s.o.NFS != nil {
 		rs = append(rs, nfsSettingsRoutes()...)
 	}
+	if s.o.Shares != nil {
+		rs = append(rs, shareRoutes()...)
+	}
+	if s.o.SMB != nil {
+		rs = append(rs, smbSettingsRoutes()...)
+	}
+	if s.o.SMBServer != nil {
+		rs = append(rs, smbServerRoutes()...)
+	}
 	if s.o.FTP != nil {
 		rs = append(rs, ftpRoutes()...)
 	}
@@ -147,6 +162,9 @@ func (s *server) routes() []route {
 	}
 	if s.o.S3Settings != nil {
 		rs = append(rs, s3SettingsRoutes()...)
+	}
+	if s.o.S3Buckets != nil && s.o.S3 != nil {
+		rs = append(rs, s3BucketRoutes()...)
 	}
 	if s.o.S3Keys != nil {
 		rs = append(rs, s3KeyRoutes()...)
@@ -165,7 +183,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

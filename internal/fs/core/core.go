@@ -62,6 +62,8 @@ type FS struct {
 	quotas quotaTable
 	hub    watchHub
 
+	breaker atomic.Pointer[fs.Breaker]
+
 	space struct {
 		total, free atomic.Uint64
 	}
@@ -69,6 +71,7 @@ type FS struct {
 	kickMasks     chan maskWork
 	kickTrees     chan struct{}
 
+	boot    uint64          // tells this process from earlier ones
 	work    context.Context // of workers; ends with Close
 	stop    context.CancelFunc
 	workers sync.WaitGroup
@@ -97,6 +100,7 @@ func New(ctx context.Context, o Options) (*FS, error) {
 		kickSnapshots: make(chan struct{}, 1), kickMasks: make(chan maskWork, 1024), kickTrees: make(chan struct{}, 1)}
 	f.opens.files = map[fs.Node]*openFile{}
 	f.quotas.dirs = map[fs.FileID]*quotaState{}
+	f.boot = newBoot()
 	f.work, f.stop = context.WithCancel(context.WithoutCancel(ctx))
 	db, err := meta.Open(ctx, o.KV, meta.Options{Release: o.Release, Logger: o.Logger, Committed: f.committed})
 	if err != nil {

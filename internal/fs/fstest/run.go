@@ -32,7 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) fs.FS) {
 		{"Rename", renameTests}, {"ReadDir", readdirTests}, {"Mode", modeTests}, {"SetAttr", setattrTests},
 		{"Data", dataTests}, {"ACL", aclTests}, {"Meta", metaTests}, {"Streams", streamTests},
 		{"Open", openTests}, {"Snapshot", snapshotTests}, {"Diff", diffTests}, {"Totals", totalsTests},
-		{"Quota", quotaTests}, {"TreeDelete", treeDeleteTests}, {"WORM", wormTests}, {"Watch", watchTests},
+		{"Quota", quotaTests}, {"Stage", stageTests}, {"TreeDelete", treeDeleteTests}, {"WORM", wormTests}, {"Watch", watchTests},
 		{"Lock", lockTests}, {"Concurrent", concurrentTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
