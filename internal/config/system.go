@@ -12,8 +12,9 @@ import (
 
 // Ids of settings of which there is one each; stored.
 const (
-	settingSyslog uint64 = 1
-	settingCA     uint64 = 2
+	settingSyslog      uint64 = 1
+	settingCA          uint64 = 2
+	settingPermissions uint64 = 48
 )
 
 // setting reads a setting, def with revision 0 if it was never made.
@@ -70,6 +71,22 @@ func (s *Store) SetSyslog(ctx context.Context, revision uint64, v Syslog) (Recor
 		return Record[Syslog]{}, invalid("server_port", "must not be 0")
 	}
 	return setSetting(ctx, s, settingSyslog, revision, v)
+}
+
+// Permissions is how the permissions of all protocols live together.
+type Permissions struct {
+	// Native makes a chmod replace an ACL instead of limiting it.
+	Native bool `json:"native,omitempty"`
+}
+
+// Permissions answers it.
+func (s *Store) Permissions(ctx context.Context) (Record[Permissions], error) {
+	return setting(ctx, s, settingPermissions, Permissions{})
+}
+
+// SetPermissions replaces it.
+func (s *Store) SetPermissions(ctx context.Context, revision uint64, v Permissions) (Record[Permissions], error) {
+	return setSetting(ctx, s, settingPermissions, revision, v)
 }
 
 // CACertificates are those that servers which we connect to are trusted by.

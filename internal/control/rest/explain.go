@@ -260,6 +260,9 @@ func explainSetMode(q *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := q.limitsACL(); err != nil {
+		return reply{}, err
+	}
 	f, a, err := q.aclOf()
 	if err != nil {
 		return reply{}, err

@@ -48,16 +48,18 @@ type Options struct {
 	FSKeys     control.FSKeys
 	Settings   control.Settings
 	Audit      control.AuditLog
-	Exports    control.Exports
-	NFS        control.NFSSettings
-	Shares     control.Shares
-	SMB        control.SMBSettings
-	SMBServer  control.SMBServer
-	FTP        control.FTP
-	SSH        control.SSH
-	SSHKeys    control.SSHKeys
-	S3Settings control.S3Settings
-	S3Keys     control.S3Keys
+	// Permissions keeps the permissions mode; nil: it cannot be changed.
+	Permissions control.Permissions
+	Exports     control.Exports
+	NFS         control.NFSSettings
+	Shares      control.Shares
+	SMB         control.SMBSettings
+	SMBServer   control.SMBServer
+	FTP         control.FTP
+	SSH         control.SSH
+	SSHKeys     control.SSHKeys
+	S3Settings  control.S3Settings
+	S3Keys      control.S3Keys
 	// S3Buckets and S3 go together.
 	S3Buckets control.S3Buckets
 	S3        control.S3Protocol
@@ -123,6 +125,9 @@ func (s *server) routes() []route {
 	}
 	if s.o.Settings != nil {
 		rs = append(rs, settingsRoutes()...)
+		if s.o.Permissions != nil {
+			rs = append(rs, permissionsRoutes()...)
+		}
 		if s.o.Audit != nil {
 			rs = append(rs, auditRoutes()...)
 		}
@@ -183,7 +188,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), permissionsRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

@@ -63,6 +63,7 @@ type FS struct {
 	hub    watchHub
 
 	breaker atomic.Pointer[fs.Breaker]
+	chmod   atomic.Uint32 // an acl.Policy
 
 	space struct {
 		total, free atomic.Uint64
