@@ -17,7 +17,7 @@ type FTPSettings struct {
 	ExpandWildcards             bool `json:"expand_wildcards"`
 	// AnonymousUser is the local user that anonymous logins act for, nil for none.
 	AnonymousUser *Identity `json:"anonymous_user"`
-	Greeting      string         `json:"greeting"`
+	Greeting      string    `json:"greeting"`
 }
 
 // NodeStatus is how a protocol is on a node.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"manifold/internal/config"
+	"manifold/internal/fs"
 	"manifold/internal/identity"
 )
 
@@ -172,6 +173,56 @@ type Exports interface {
 	// ModifyExport and DeleteExport want the revision last seen, 0 for any.
 	ModifyExport(ctx context.Context, id, revision uint64, e config.Export) (config.Record[config.Export], error)
 	DeleteExport(ctx context.Context, id, revision uint64) error
+}
+
+// Shares keeps the SMB shares. A change is in force when its call returns, and
+// for connected clients soon after.
+type Shares interface {
+	Shares(ctx context.Context, after uint64, limit int) ([]config.Record[config.Share], error)
+	Share(ctx context.Context, id uint64) (config.Record[config.Share], error)
+	ShareByName(ctx context.Context, name string) (config.Record[config.Share], error)
+	AddShare(ctx context.Context, v config.Share) (config.Record[config.Share], error)
+	// ModifyShare and DeleteShare want the revision last seen, 0 for any.
+	ModifyShare(ctx context.Context, id, revision uint64, v config.Share) (config.Record[config.Share], error)
+	DeleteShare(ctx context.Context, id, revision uint64) error
+}
+
+// SMBSettings keeps the settings of SMB. A change is in force when its call returns.
+type SMBSettings interface {
+	SMB(ctx context.Context) (config.Record[config.SMB], error)
+	// SetSMB wants the revision last seen, 0 for any.
+	SetSMB(ctx context.Context, revision uint64, v config.SMB) (config.Record[config.SMB], error)
+}
+
+// SMBSession is a client that has signed in over SMB.
+type SMBSession struct {
+	ID             uint64
+	Client, Server netip.AddrPort
+	User           identity.AuthID
+	Opens          int
+	Opened, Active time.Time
+	Guest          bool
+	Encrypted      bool
+	Shares         []string
+}
+
+// SMBOpen is a file that a client has open over SMB.
+type SMBOpen struct {
+	ID     uint64
+	Node   fs.Node
+	Access uint32 // access mask as on the wire
+	Locks  int
+	User   identity.AuthID
+}
+
+// SMBServer knows who is connected.
+type SMBServer interface {
+	// Sessions and Opens are in order of their ids.
+	Sessions() []SMBSession
+	Opens() []SMBOpen
+	// CloseSession and CloseOpen answer false if there is none of that id.
+	CloseSession(id uint64) bool
+	CloseOpen(ctx context.Context, id uint64) bool
 }
 
 // NFSSettings keeps the switches of NFS. A change is in force when its call returns.

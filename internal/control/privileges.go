@@ -48,6 +48,12 @@ const (
 	NFSExportWrite     Privilege = "PRIVILEGE_NFS_EXPORT_WRITE"
 	NFSSettingsRead    Privilege = "PRIVILEGE_NFS_SETTINGS_READ"
 	NFSSettingsWrite   Privilege = "PRIVILEGE_NFS_SETTINGS_WRITE"
+	SMBFileHandleRead  Privilege = "PRIVILEGE_SMB_FILE_HANDLE_READ"
+	SMBFileHandleWrite Privilege = "PRIVILEGE_SMB_FILE_HANDLE_WRITE"
+	SMBSessionRead     Privilege = "PRIVILEGE_SMB_SESSION_READ"
+	SMBSessionWrite    Privilege = "PRIVILEGE_SMB_SESSION_WRITE"
+	SMBShareRead       Privilege = "PRIVILEGE_SMB_SHARE_READ"
+	SMBShareWrite      Privilege = "PRIVILEGE_SMB_SHARE_WRITE"
 	PolicyRead         Privilege = "PRIVILEGE_SNAPSHOT_POLICY_READ"
 	PolicyWrite        Privilege = "PRIVILEGE_SNAPSHOT_POLICY_WRITE"
 	QuotaRead          Privilege = "PRIVILEGE_QUOTA_READ"
@@ -153,8 +159,7 @@ var dataAdministrators = []Privilege{
 	AnalyticsRead, FileFullAccess, FSAttributesRead, TreeDeleteRead, TreeDeleteWrite, FSLockRead, FSLockWrite,
 	IdentityRead, GroupRead, UserRead, NFSExportRead, NFSExportWrite, NFSSettingsRead, NFSSettingsWrite,
 	QuotaRead, QuotaWrite,
-	"PRIVILEGE_SMB_FILE_HANDLE_READ", "PRIVILEGE_SMB_FILE_HANDLE_WRITE", "PRIVILEGE_SMB_SESSION_READ", "PRIVILEGE_SMB_SESSION_WRITE",
-	"PRIVILEGE_SMB_SHARE_READ", "PRIVILEGE_SMB_SHARE_WRITE",
+	SMBFileHandleRead, SMBFileHandleWrite, SMBSessionRead, SMBSessionWrite, SMBShareRead, SMBShareWrite,
 	"PRIVILEGE_SNAPSHOT_CALCULATE_USED_CAPACITY_READ", SnapshotDiffRead, SnapshotRead, SnapshotWrite, PolicyRead, PolicyWrite,
 }
 

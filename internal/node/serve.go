@@ -21,6 +21,7 @@ import (
 	"manifold/internal/ports"
 	"manifold/internal/settings"
 	"manifold/internal/telemetry"
+	"manifold/internal/wire/smb"
 )
 
 // Options shape a server. DataDir is required.
@@ -131,6 +132,15 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	var smbServer *smb.Server
+	var smbAdmin control.SMBServer
+	if socks[ports.CIFS] != nil {
+		if smbServer, err = newSMB(ctx, st, files, ledger, metrics, o.Logger); err != nil {
+			return err
+		}
+		smbAdmin = smbView{smbServer}
+		st.fs.SetBreaker(smbServer)
+	}
 	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
 	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
 	open.add("sockets of protocols", func() error { s3door.unbind(); remote.unbind(); return nil })
@@ -139,7 +149,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	api = rest.New(rest.Options{
 		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
-		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
+		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
 		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
 		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config,
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
@@ -186,11 +196,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 
 	if s := socks[ports.CIFS]; s != nil {
-		srv, err := newSMB(ctx, st, files, ledger, metrics, o.Logger)
-		if err != nil {
-			return err
-		}
-		parts = append(parts, smbPart(srv, st.config, s))
+		parts = append(parts, smbPart(smbServer, st.config, s))
 	}
 
 	entries := rpcEntries(socks[ports.NFS], ledger.Number(ports.NFS))

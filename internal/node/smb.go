@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"manifold/internal/config"
+	"manifold/internal/control"
 	"manifold/internal/fs"
 	"manifold/internal/identity"
 	"manifold/internal/identity/ntlm"
@@ -279,4 +280,25 @@ func linkRate(name string) uint64 {
 		return uint64(n) * 1_000_000
 	}
 	return 1_000_000_000
+}
+
+// smbView is what an administrator sees of the server.
+type smbView struct{ *smb.Server }
+
+// Sessions implements control.SMBServer.
+func (v smbView) Sessions() []control.SMBSession {
+	var out []control.SMBSession
+	for _, x := range v.Server.Sessions() {
+		out = append(out, control.SMBSession(x))
+	}
+	return out
+}
+
+// Opens implements control.SMBServer.
+func (v smbView) Opens() []control.SMBOpen {
+	var out []control.SMBOpen
+	for _, x := range v.Server.Opens() {
+		out = append(out, control.SMBOpen(x))
+	}
+	return out
 }

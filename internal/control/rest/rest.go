@@ -50,6 +50,9 @@ type Options struct {
 	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
+	Shares     control.Shares
+	SMB        control.SMBSettings
+	SMBServer  control.SMBServer
 	FTP        control.FTP
 	SSH        control.SSH
 	SSHKeys    control.SSHKeys
@@ -136,6 +139,15 @@ func (s *server) routes() []route {
 	if s.o.NFS != nil {
 		rs = append(rs, nfsSettingsRoutes()...)
 	}
+	if s.o.Shares != nil {
+		rs = append(rs, shareRoutes()...)
+	}
+	if s.o.SMB != nil {
+		rs = append(rs, smbSettingsRoutes()...)
+	}
+	if s.o.SMBServer != nil {
+		rs = append(rs, smbServerRoutes()...)
+	}
 	if s.o.FTP != nil {
 		rs = append(rs, ftpRoutes()...)
 	}
@@ -165,7 +177,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
 }
 
 func coreRoutes() []route {

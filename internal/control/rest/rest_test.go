@@ -66,7 +66,7 @@ func newAPI(t *testing.T) *api {
 		Scrubber: scrubber, Stopping: stopping,
 		Now: func() time.Time { return clock },
 		FTP: doors{store}, SSH: doors{store}, SSHKeys: doors{store},
-		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, S3Settings: store, S3Keys: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
+		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Shares: store, SMB: store, SMBServer: &clients{}, S3Settings: store, S3Keys: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	}
 	handler := New(options)

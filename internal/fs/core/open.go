@@ -391,6 +391,9 @@ func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResul
 	if err := h.f.unlocked(h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
+	if _, err := h.f.breach(ctx, h.caller, h.node, h.sid, fs.BreachRead); err != nil {
+		return fs.ReadResult{}, wrap("read", h.node, "", err)
+	}
 	r, err := h.f.read(ctx, h.node, h.sid, off, dst, func(*meta.Reader, *meta.Inode) error { return nil })
 	return r, wrap("read", h.node, "", err)
 }

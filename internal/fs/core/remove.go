@@ -10,6 +10,11 @@ import (
 // Remove implements fs.Namespace.
 func (f *FS) Remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode) (fs.RemoveResult, error) {
 	var res fs.RemoveResult
+	end, err := f.breachName(ctx, c, dir, name)
+	if err != nil {
+		return res, wrap("remove", dir, name, err)
+	}
+	defer end()
 	typ, err := f.remove(ctx, c, dir, name, mode, &res, nil)
 	if err == nil {
 		f.hub.name(fs.EventRemoved, dir.ID, name, res.Node.ID, typ, 0)

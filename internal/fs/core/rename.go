@@ -15,6 +15,16 @@ var errWholeTree = errors.New("core: rename moves a tree")
 // Rename implements fs.Namespace.
 func (f *FS) Rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions) (fs.RenameResult, error) {
 	var res fs.RenameResult
+	for _, x := range []struct {
+		dir  fs.Node
+		name string
+	}{{from, fromName}, {to, toName}} {
+		end, err := f.breachName(ctx, c, x.dir, x.name)
+		if err != nil {
+			return res, wrap("rename", from, fromName, err)
+		}
+		defer end()
+	}
 	typ, err := f.rename(ctx, c, from, fromName, to, toName, o, &res)
 	if err == nil && res.Node != (fs.Node{}) && typ != fs.TypeNone {
 		cookie := f.hub.cookie()

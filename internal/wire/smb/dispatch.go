@@ -243,6 +243,7 @@ func (r *request) admit() status {
 		}
 		return stUserSessionDeleted
 	}
+	r.sess.active.Store(c.s.o.Now().UnixNano())
 	switch r.sess.stateOn(c) {
 	case sessionValid:
 	case sessionExpired:

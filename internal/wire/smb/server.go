@@ -24,8 +24,12 @@ type Server struct {
 	pool   bufferPool
 	memory *semaphore.Weighted
 	policy atomic.Pointer[Policy]
-	start  time.Time
-	hint   []byte
+
+	caching  atomic.Int64 // open files, which others may have to break
+	breaches breaches
+
+	start time.Time
+	hint  []byte
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -189,6 +193,13 @@ func (s *Server) drop(c *conn) {
 
 func addrOf(nc net.Conn) netip.AddrPort {
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+func localAddrOf(nc net.Conn) netip.AddrPort {
+	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
 		return a.AddrPort()
 	}
 	return netip.AddrPort{}

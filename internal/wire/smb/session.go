@@ -27,6 +27,7 @@ type session struct {
 	id      uint64
 	created time.Time
 	nonce   atomic.Uint64 // of what we encrypt
+	active  atomic.Int64  // when the last request came
 
 	mu       sync.Mutex
 	state    sessionState
