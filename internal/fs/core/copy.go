@@ -92,6 +92,16 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		}
 		return f.reserveGrowth(ctx, i, n)
 	}
+	for _, p := range pieces {
+		if _, err := f.breach(ctx, c, p.Node, p.Stream, fs.BreachRead); err != nil {
+			return 0, err
+		}
+	}
+	end, err := f.breach(ctx, c, dst, to.Stream, fs.BreachWrite)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	done, err := f.io.Copy(ctx, to, pieces)
 	if done > 0 {
 		f.hub.object(fs.EventData, dst.ID)
