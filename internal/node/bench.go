@@ -79,7 +79,8 @@ func benchNFS(ctx context.Context, o BenchOptions, data string) ([]BenchPhase, e
 			Ports: ports.Options{
 				Addresses: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})},
 				Move:      map[ports.ID]uint16{ports.NFS: 0, ports.REST: 0},
-				Disable:   []ports.ID{ports.RPCBind},
+				// The benchmark needs no other door, and takes none from a server beside it.
+				Disable: []ports.ID{ports.RPCBind, ports.CIFS},
 			},
 			Ready: func(l *ports.Ledger) { ready <- l },
 		})

@@ -44,6 +44,9 @@ var auditNames = map[string]string{
 	"POST /users/{id}/ssh-keys/": "ssh_add_public_key", "DELETE /users/{id}/ssh-keys/{fingerprint}": "ssh_delete_public_key",
 	"PATCH /s3/settings":    "s3_modify_settings",
 	"POST /s3/access-keys/": "s3_create_key", "DELETE /s3/access-keys/{id}": "s3_delete_key",
+	"POST /s3/buckets/": "s3_add_bucket", "PATCH /s3/buckets/{name}": "s3_modify_bucket", "DELETE /s3/buckets/{name}": "s3_delete_bucket",
+	"PUT /s3/buckets/{name}/policy": "s3_put_bucket_policy", "GET /s3/buckets/{name}/policy": "s3_get_bucket_policy",
+	"POST /s3/buckets/{name}/policy/explain-access": "s3_bucket_policy_explain_access", "DELETE /s3/buckets/{name}/uploads/{id}": "s3_abort_upload",
 	"POST /scrub": "scrub_start", "DELETE /scrub": "scrub_stop",
 }
 
