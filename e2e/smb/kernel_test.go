@@ -56,10 +56,14 @@ cifs() { mkdir -p /mnt/s && mount -t cifs -o "$1,username=admin,password=` + har
 func TestKernel(t *testing.T) {
 	s := harness.StartServer(t)
 	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 4 * time.Minute}
-	kinds := []string{"vers=2.1", "vers=3.0", "vers=3.1.1", "vers=3.1.1,seal", "vers=3.0,sign,cache=none", "vers=3.1.1,cache=loose"}
+	kinds := []string{"vers=2.1", "vers=3.0", "vers=3.1.1", "vers=3.1.1,seal", "vers=3.0,sign,cache=none", "vers=3.1.1,cache=loose", "vers=3.1.1,multichannel,max_channels=3"}
 	script := mountSMB + slice
 	for _, k := range kinds {
-		script += "echo = " + k + "; cifs " + k + " || exit 1; slice || exit 2; umount /mnt/s || exit 3\n"
+		script += "echo = " + k + "; cifs " + k + " || exit 1; slice || exit 2\n"
+		if strings.Contains(k, "multichannel") {
+			script += "grep -q 'Extra Channels: 2' /proc/fs/cifs/DebugData || exit 4\n"
+		}
+		script += "umount /mnt/s || exit 3\n"
 	}
 	res := guest.Run(t, script)
 	want := ""
