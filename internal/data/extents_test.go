@@ -49,7 +49,7 @@ func (m mapTxn) Scan(_ context.Context, r kv.Range, _ kv.ScanOptions) iter.Seq2[
 
 func (m mapTxn) Put(k, v []byte)         { m[string(k)] = slices.Clone(v) }
 func (m mapTxn) Delete(k []byte)         { delete(m, string(k)) }
-func (m mapTxn) DeleteOnce(k []byte)     { delete(m, string(k)) }
+func (m mapTxn) DeleteOnce(k []byte)     { m.Delete(k) }
 func (m mapTxn) Guard(kv.Range)          {}
 func (m mapTxn) Unvalidated() kv.Reader  { return m }
 func (m mapTxn) Fence(kv.Session)        {}
