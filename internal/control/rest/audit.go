@@ -44,6 +44,11 @@ var auditNames = map[string]string{
 	"POST /users/{id}/ssh-keys/": "ssh_add_public_key", "DELETE /users/{id}/ssh-keys/{fingerprint}": "ssh_delete_public_key",
 	"PATCH /s3/settings":    "s3_modify_settings",
 	"POST /s3/access-keys/": "s3_create_key", "DELETE /s3/access-keys/{id}": "s3_delete_key",
+	"PUT /time/settings": "time_modify_config", "PATCH /time/settings": "time_modify_config",
+	"PUT /web-ui/settings": "web_ui_modify_settings", "PATCH /web-ui/settings": "web_ui_modify_settings",
+	"PATCH /dns/configs/system": "dns_modify", "PUT /dns/lookup-override-config": "dns_set_lookup_overrides", "POST /dns/clear-dns-cache": "dns_clear_cache",
+	"PUT /file-system/settings/atime": "fs_modify_atime_settings", "PATCH /file-system/settings/atime": "fs_modify_atime_settings",
+	"PUT /file-system/settings/permissions": "fs_modify_permissions_settings", "PUT /file-system/settings/notify": "fs_modify_notify_settings",
 	"POST /scrub": "scrub_start", "DELETE /scrub": "scrub_stop",
 }
 
