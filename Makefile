@@ -55,6 +55,10 @@ gen: ## regenerate documents and golden files that are derived from code
 bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench NFS -benchtime 1x -timeout 2h -args -dirsync $(BENCHFLAGS)
 
+.PHONY: bench-ftp
+bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench 'FTP|SFTP' -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
+
 .PHONY: package
 package: ## dist/*.deb and dist/*.rpm (the latter needs rpmbuild)
 	$(GO) run ./tools/package -out dist

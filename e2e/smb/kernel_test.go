@@ -56,10 +56,14 @@ cifs() { mkdir -p /mnt/s && mount -t cifs -o "$1,username=admin,password=` + har
 func TestKernel(t *testing.T) {
 	s := harness.StartServer(t)
 	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 4 * time.Minute}
-	kinds := []string{"vers=2.1", "vers=3.0", "vers=3.1.1", "vers=3.1.1,seal", "vers=3.0,sign,cache=none", "vers=3.1.1,cache=loose"}
+	kinds := []string{"vers=2.1", "vers=3.0", "vers=3.1.1", "vers=3.1.1,seal", "vers=3.0,sign,cache=none", "vers=3.1.1,cache=loose", "vers=3.1.1,multichannel,max_channels=3"}
 	script := mountSMB + slice
 	for _, k := range kinds {
-		script += "echo = " + k + "; cifs " + k + " || exit 1; slice || exit 2; umount /mnt/s || exit 3\n"
+		script += "echo = " + k + "; cifs " + k + " || exit 1; slice || exit 2\n"
+		if strings.Contains(k, "multichannel") {
+			script += "grep -q 'Extra Channels: 2' /proc/fs/cifs/DebugData || exit 4\n"
+		}
+		script += "umount /mnt/s || exit 3\n"
 	}
 	res := guest.Run(t, script)
 	want := ""
@@ -93,5 +97,36 @@ umount /mnt/s /mnt/n`)
 	f := strings.Fields(res.Stdout)
 	if res.Code != 0 || len(f) != 3 || f[0] != "nfs" || f[1] != f[2] {
 		t.Fatalf("exit code %d\n%s\n%s", res.Code, res.Stdout, res.Stderr)
+	}
+}
+
+// What a client caches under a lease is called in before another protocol
+// reads it, and is given up before another protocol changes or removes it.
+func TestKernel_leasesAcrossProtocols(t *testing.T) {
+	s := harness.StartServer(t)
+	rest := s.Login(t)
+	guest := harness.Guest{Net: s.Net, Realtime: true, Timeout: 3 * time.Minute}
+	res := guest.Run(t, mountSMB+`
+token='`+rest.Token+`'
+cifs vers=3.1.1,cache=strict,closetimeo=60 && mkdir /mnt/n && mount -t nfs -o vers=3,proto=tcp,nolock,noac $SERVER:/ /mnt/n || exit 1
+put() { printf %s "$2" | curl -sk -H "Authorization: Bearer $token" -H 'Content-Type: application/octet-stream' -T - "https://$SERVER:8000/v1/files/%2F$1/data" >/dev/null; }
+get() { curl -sk -H "Authorization: Bearer $token" "https://$SERVER:8000/v1/files/%2F$1/data"; echo; }
+cd /mnt/s
+touch f; echo 3 >/proc/sys/vm/drop_caches
+exec 3<>f; printf written-by-smb >&3   # stays in the client's memory
+echo 1 $(get f)
+printf '+more' >&3
+echo 2 $(cat /mnt/n/f)
+exec 3>&-
+exec 4<f; echo 3 $(cat f)
+put f changed-by-rest; echo 4 $(cat f)
+printf changed-by-nfs >/mnt/n/f; echo 5 $(cat f)
+exec 4<&-
+truncate -s 7 /mnt/n/f; echo 6 $(cat f)
+cat f >/dev/null; rm /mnt/n/f; echo 7 $(cat f 2>/dev/null || echo gone) $(ls /mnt/n | wc -l)
+cd /; umount /mnt/s /mnt/n`)
+	want := "1 written-by-smb\n2 written-by-smb+more\n3 written-by-smb+more\n4 changed-by-rest\n5 changed-by-nfs\n6 changed\n7 gone 0\n"
+	if res.Stdout != want || res.Code != 0 {
+		t.Fatalf("exit code %d, got\n%s\nwant\n%s\n%s", res.Code, res.Stdout, want, res.Stderr)
 	}
 }

@@ -150,3 +150,75 @@ func TestSmbcacls(t *testing.T) {
 		t.Errorf("the entry is still there:\n%s", out)
 	}
 }
+
+// Settings and shares are in force for the next request.
+func TestSettings(t *testing.T) {
+	x := newTools(t)
+	rest := x.s.Login(t)
+	set := func(v map[string]any) { t.Helper(); rest.Must(t, "PATCH", "/v1/smb/settings", v, nil) }
+	ls := func(commands string) string {
+		out, _ := x.run(t, "smbclient", user, share, "-c", commands)
+		return out
+	}
+	x.wants(t, nil, "smbclient", user, share, "-c", "mkdir d; put smb.conf d\\f")
+	rest.Must(t, "POST", "/v3/snapshots/", map[string]any{"name_suffix": "s", "source_file_id": "2", "expiration": ""}, nil)
+	if out := ls("ls"); !strings.Contains(out, ".snapshot") {
+		t.Errorf("visible:\n%s", out)
+	}
+	x.wants(t, []string{" f "}, "smbclient", user, share, "-c", "cd .snapshot\\1_s\\d; ls")
+	set(map[string]any{"snapshot_directory_mode": "HIDDEN"})
+	if out := ls("ls"); strings.Contains(out, ".snapshot") {
+		t.Errorf("hidden:\n%s", out)
+	}
+	x.wants(t, []string{" f "}, "smbclient", user, share, "-c", "cd .snapshot\\1_s\\d; ls")
+	set(map[string]any{"snapshot_directory_mode": "DISABLED"})
+	if out := ls("cd .snapshot\\1_s\\d; ls"); !strings.Contains(out, "NT_STATUS_OBJECT_PATH_NOT_FOUND") {
+		t.Errorf("disabled:\n%s", out)
+	}
+	set(map[string]any{"session_encryption": "REQUIRED"})
+	if out, ok := x.run(t, "smbclient", user, "--client-protection=plain", "--option=client smb encrypt=off", share, "-c", "ls"); ok {
+		t.Errorf("a client that does not encrypt is let in:\n%s", out)
+	}
+	x.wants(t, nil, "smbclient", user, "--client-protection=encrypt", share, "-c", "ls")
+	set(map[string]any{"session_encryption": "NONE", "supported_dialects": []string{"SMB2_DIALECT_2_1"}})
+	x.wants(t, nil, "smbclient", user, share, "-c", "ls")
+	if out, ok := x.run(t, "smbclient", user, "--option=client min protocol=SMB3_00", share, "-c", "ls"); ok {
+		t.Errorf("SMB 3 is served:\n%s", out)
+	}
+	set(map[string]any{"supported_dialects": []string{}})
+	if out, ok := x.run(t, "smbclient", user, share, "-c", "ls"); ok {
+		t.Errorf("SMB is off and serves:\n%s", out)
+	}
+	set(map[string]any{"supported_dialects": []string{"SMB2_DIALECT_3_11"}})
+	x.wants(t, nil, "smbclient", user, share, "-c", "ls")
+	rest.Must(t, "POST", "/v2/smb/shares/", map[string]any{"share_name": "Guests", "fs_path": "/d", "permissions": []any{
+		map[string]any{"type": "ALLOWED", "trustee": map[string]any{"name": "guest"}, "rights": []string{"READ"}},
+		map[string]any{"type": "ALLOWED", "trustee": map[string]any{"name": "admin"}, "rights": []string{"READ"}},
+	}}, nil)
+	guests := "//" + netns.Server + "/Guests"
+	x.wants(t, []string{" f "}, "smbclient", "--no-pass", guests, "-c", "ls")
+	if out, _ := x.run(t, "smbclient", user, guests, "-c", "put smb.conf g"); !strings.Contains(out, "NT_STATUS_ACCESS_DENIED") {
+		t.Errorf("an administrator writes where the share forbids it:\n%s", out)
+	}
+	rest.Must(t, "PATCH", "/v2/smb/shares/guests", map[string]any{"network_permissions": []any{map[string]any{"type": "DENIED", "address_ranges": []string{netns.Server}, "rights": []string{"ALL"}}}}, nil)
+	if out, ok := x.run(t, "smbclient", user, guests, "-c", "ls"); ok {
+		t.Errorf("a host without access is let in:\n%s", out)
+	}
+}
+
+// Guessing passwords is slowed down, for the user who is guessed at and from
+// where it is done only.
+func TestGuessing(t *testing.T) {
+	x := newTools(t)
+	rest := x.s.Login(t)
+	rest.Must(t, "POST", "/v1/users/", map[string]any{"name": "jane", "primary_group": "513", "password": "Jane-Pass-1"}, nil)
+	for range 12 {
+		if _, ok := x.run(t, "smbclient", "--user=jane%Guess-1", share, "-c", "ls"); ok {
+			t.Fatal("a wrong password is taken")
+		}
+	}
+	if _, ok := x.run(t, "smbclient", "--user=jane%Jane-Pass-1", share, "-c", "ls"); ok {
+		t.Error("the twelfth guess may be right")
+	}
+	x.wants(t, nil, "smbclient", user, share, "-c", "ls")
+}

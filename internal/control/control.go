@@ -10,6 +10,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
@@ -287,6 +288,68 @@ type S3Keys interface {
 	// S3Keys lists keys by id, those greater than after, of all owners or of one.
 	S3Keys(after uint64, owner identity.AuthID, limit int) []config.Record[config.S3Key]
 	DeleteS3Key(ctx context.Context, accessKey string) error
+}
+
+// S3Buckets keeps the records of buckets. Those in force cost no I/O.
+type S3Buckets interface {
+	Bucket(name string) (config.Record[config.Bucket], error)
+	// BucketAfter answers the bucket with the smallest name greater than after.
+	BucketAfter(after string) (config.Record[config.Bucket], bool)
+	AddBucket(ctx context.Context, b config.Bucket) (config.Record[config.Bucket], error)
+	ChangeBucket(ctx context.Context, name string, change func(*config.Bucket) error) (config.Record[config.Bucket], error)
+}
+
+// Errors of S3Protocol; test with errors.Is.
+var (
+	// ErrS3Uploads: multipart uploads into the bucket are open.
+	ErrS3Uploads = errors.New("uploads are in progress")
+	// ErrS3Policy: a bucket policy is not valid.
+	ErrS3Policy = errors.New("malformed bucket policy")
+	// ErrS3Retention: a default retention is not valid.
+	ErrS3Retention = errors.New("malformed default retention")
+)
+
+// S3Upload is a multipart upload that is neither complete nor given up.
+type S3Upload struct {
+	ID, Key              string
+	Owner                identity.AuthID
+	Initiated, Modified  time.Time
+	DataBytes, MetaBytes uint64
+}
+
+// S3Access is what a policy lets somebody do.
+type S3Access struct {
+	Allowed    []string
+	Statements []S3StatementAccess
+}
+
+// S3StatementAccess is what one statement says to somebody.
+type S3StatementAccess struct {
+	Allow   bool
+	Actions []string
+}
+
+// S3Retention is a bucket's default retention: days or years.
+type S3Retention struct{ Days, Years int64 }
+
+// S3Protocol is what an administrator needs of the protocol itself. A bucket
+// or upload that is not there is config.ErrNotFound.
+type S3Protocol interface {
+	ValidBucketName(name string) bool
+	// RemoveBucket removes a bucket, with its directory if that is empty and
+	// is to go too. ErrS3Uploads.
+	RemoveBucket(ctx context.Context, c *fs.Caller, name string, directory bool) error
+	// CheckPolicy answers an ErrS3Policy that says what is wrong.
+	CheckPolicy(bucket string, doc []byte) error
+	// ExplainPolicy tells what a policy would let an identity do; Unset is
+	// somebody who does not sign.
+	ExplainPolicy(ctx context.Context, bucket string, doc []byte, who identity.AuthID) (S3Access, error)
+	// Retention reads a stored document, nil if it has none; RetentionDocument
+	// makes one: ErrS3Retention.
+	Retention(doc []byte) *S3Retention
+	RetentionDocument(r *S3Retention) ([]byte, error)
+	Uploads(ctx context.Context, bucket, after string, limit int) (list []S3Upload, next string, err error)
+	AbortUpload(ctx context.Context, bucket, id string) error
 }
 
 // Members tells what the cluster and its nodes are.

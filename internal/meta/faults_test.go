@@ -37,6 +37,12 @@ func (t *faultyTxn) Delete(key []byte) {
 	}
 }
 
+func (t *faultyTxn) DeleteOnce(key []byte) {
+	if t.f.delete == nil || t.f.delete(key) {
+		t.Txn.DeleteOnce(key)
+	}
+}
+
 // TestModelCatches proves that the model notices defects: each fault makes the
 // engine forget one thing, as a mistake in the code would.
 func TestModelCatches(t *testing.T) {

@@ -115,6 +115,13 @@ func (b *banner) write(w io.Writer) error {
 			fmt.Fprintf(&s, "  %-10s https://%s:%d/\n", []string{"REST", "", ""}[i], host(a), b.ledger.Number(ports.REST))
 		}
 	}
+	if b.ledger.Listening(ports.SSH) {
+		port := ""
+		if n := b.ledger.Number(ports.SSH); n != 22 {
+			port = fmt.Sprintf("-p %d ", n)
+		}
+		fmt.Fprintf(&s, "  %-10s ssh %sadmin@%s\n", "SSH", port, addrs[0])
+	}
 	if b.ledger.Enabled(ports.NFS) {
 		for i, e := range b.exports {
 			fmt.Fprintf(&s, "  %-10s %s\n", map[bool]string{true: "NFS"}[i == 0], b.mount(addrs[0], e))

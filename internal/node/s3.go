@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"manifold/internal/config"
+	"manifold/internal/control/service"
 	"manifold/internal/fs"
 	"manifold/internal/identity"
 	"manifold/internal/ports"
@@ -21,9 +22,9 @@ import (
 )
 
 // newS3 builds the S3 server of a node on a file system that may be decorated.
-func newS3(st *storage, f fs.FS, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) *s3.Server {
+func newS3(st *storage, f fs.FS, svc *service.Service, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) *s3.Server {
 	o := s3.Options{
-		FS: f, Buckets: s3Buckets{st.config, f}, Keys: s3Keys{st.config}, Names: s3Names{st.config}, Log: log,
+		FS: f, Buckets: s3Buckets{st.config, f}, Keys: s3Keys{st.config, svc}, Names: s3Names{st.config}, Log: log,
 		Settings: func() s3.Settings {
 			v, _ := st.config.S3InForce()
 			return s3.Settings{Domains: v.Domains, OpaqueETags: v.OpaqueETags}
@@ -98,6 +99,9 @@ func (o *s3Opening) Serve(ctx context.Context, s *ports.Sockets) error {
 // Shutdown implements doorServer.
 func (o *s3Opening) Shutdown(ctx context.Context) error {
 	err := o.http.Shutdown(ctx)
+	if errors.Is(err, net.ErrClosed) {
+		err = nil // the door has closed its sockets; connections were waited for all the same
+	}
 	if err != nil {
 		err = errors.Join(err, o.http.Close())
 	}
@@ -255,7 +259,10 @@ func (b s3Buckets) BasePath(ctx context.Context) (fs.Node, error) {
 }
 
 // s3Keys finds access keys and whom they stand for.
-type s3Keys struct{ c *config.Store }
+type s3Keys struct {
+	c   *config.Store
+	svc *service.Service
+}
 
 // AccessKey implements s3.AccessKeys.
 func (k s3Keys) AccessKey(ctx context.Context, id string) (*s3.Key, error) {
@@ -270,7 +277,7 @@ func (k s3Keys) AccessKey(ctx context.Context, id string) (*s3.Key, error) {
 	if errors.Is(err, config.ErrNotFound) {
 		return nil, s3.ErrNoKey // its owner is gone
 	}
-	return &s3.Key{ID: id, Secret: secret, Cred: cred}, err
+	return &s3.Key{ID: id, Secret: secret, Cred: cred, Operator: operatorOf(k.c, k.svc, r.Value.Owner)}, err
 }
 
 // credentialOf expands a principal that a stored key or setting names;

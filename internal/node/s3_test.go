@@ -150,6 +150,8 @@ func TestServe_s3(t *testing.T) {
 		t.Errorf("ports: %s", body)
 	}
 
+	adminBuckets(t, r, token, c)
+
 	at := r.address(ports.S3)
 	r.must(t, "PATCH", settings, token, map[string]any{"enabled": false}, nil)
 	if nc, err := net.Dial("tcp", at); err == nil {
@@ -176,6 +178,106 @@ func TestServe_s3(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// adminBuckets administers buckets over REST.
+func adminBuckets(t *testing.T, r *running, token string, c *minio.Client) {
+	t.Helper()
+	ctx := t.Context()
+	fails := func(code int, class, method, path string, in any) {
+		t.Helper()
+		if got, body := r.rest(t, method, path, token, in); got != code || class != "" && !strings.Contains(body, class) {
+			t.Errorf("%s %s: %d %s, want %d %s", method, path, got, body, code, class)
+		}
+	}
+	type bucket struct {
+		Name, Path, Versioning string
+		Lock                   struct {
+			Enabled   bool
+			Retention *struct {
+				Units string
+				Value int
+			} `json:"default_retention"`
+		} `json:"lock_config"`
+	}
+	const all = "/v1/s3/buckets/"
+	var b bucket
+	fails(404, "fs_no_such_entry_error", "POST", all, map[string]any{"name": "more", "path": "/deep/er"})
+	fails(400, "", "POST", all, map[string]any{"name": "No"})
+	r.must(t, "POST", all, token, map[string]any{"name": "more", "path": "/deep/er", "create_fs_path": true}, &b)
+	if b.Name != "more" || b.Path != "/deep/er" || b.Versioning != "Unversioned" || b.Lock.Enabled {
+		t.Errorf("%+v", b)
+	}
+	fails(409, "s3_bucket_already_exists_error", "POST", all, map[string]any{"name": "more"})
+	fails(405, "", "GET", all+"more", nil)
+	var list struct{ Buckets []bucket }
+	if r.must(t, "GET", all, token, nil, &list); len(list.Buckets) != 2 || list.Buckets[1].Name != "things" {
+		t.Errorf("%+v", list)
+	}
+	r.must(t, "PATCH", all+"more", token, map[string]any{"versioning": "Enabled", "lock_config": map[string]any{"enabled": true, "default_retention": map[string]any{"units": "DAYS", "value": 3}}}, &b)
+	if b.Versioning != "Enabled" || !b.Lock.Enabled || b.Lock.Retention == nil || b.Lock.Retention.Value != 3 {
+		t.Errorf("%+v", b)
+	}
+	if _, mode, validity, _, err := c.GetObjectLockConfig(ctx, "more"); err != nil || mode.String() != "COMPLIANCE" || *validity != 3 {
+		t.Errorf("over S3: %v %v %v", mode, validity, err)
+	}
+	fails(409, "", "PATCH", all+"more", map[string]any{"lock_config": map[string]any{"enabled": false}})
+	fails(400, "", "PATCH", all+"more", map[string]any{"versioning": "Unversioned"})
+
+	// A policy names people; it is stored by their ids.
+	const policy = all + "more/policy"
+	if _, body := r.rest(t, "GET", policy, token, nil); body != "{}" {
+		t.Errorf("no policy: %s", body)
+	}
+	statement := map[string]any{"Sid": "s", "Effect": "Allow", "Action": []string{"s3:GetObject"}, "Principal": map[string]any{"Qumulo": []string{"local:guest", "world:Everyone"}}}
+	doc := map[string]any{"Version": "2012-10-17", "Statement": []any{statement}}
+	var got map[string]any
+	r.must(t, "PUT", policy, token, doc, &got)
+	if s := fmt.Sprint(got["Statement"]); !strings.Contains(s, "local:guest") || !strings.Contains(s, "Index:1") {
+		t.Errorf("%s", s)
+	}
+	if s, err := c.GetBucketPolicy(ctx, "more"); err != nil || !strings.Contains(s, "auth_id:501") {
+		t.Errorf("over S3: %s %v", s, err)
+	}
+	var x struct {
+		Allowed []string `json:"allowed_actions"`
+		RBAC    []string `json:"rbac_allowed_actions"`
+	}
+	r.must(t, "POST", policy+"/explain-access", token, map[string]any{"identity": nil}, &x)
+	if len(x.Allowed) != 1 || x.Allowed[0] != "s3:GetObject" || len(x.RBAC) != 0 {
+		t.Errorf("anonymous: %+v", x)
+	}
+	r.must(t, "POST", policy+"/explain-access", token, map[string]any{"identity": map[string]string{"name": "admin"}}, &x)
+	if len(x.Allowed) < 30 || len(x.RBAC) != 9 {
+		t.Errorf("the owner: %+v", x)
+	}
+	statement["Resource"] = "arn:aws:s3:::more/*"
+	fails(400, "ResourceSpecified", "PUT", policy, doc)
+	delete(statement, "Resource")
+	statement["Principal"] = map[string]any{"Qumulo": []string{"local:nobody-here"}}
+	fails(400, "cred_invalid_local_user_error", "PUT", policy, doc)
+	r.must(t, "PUT", policy, token, map[string]any{}, nil)
+
+	core := minio.Core{Client: c}
+	id, err := core.NewMultipartUpload(ctx, "more", "big", minio.PutObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ups struct {
+		Uploads []struct{ ID, Key, Bucket string }
+		Paging  map[string]any
+	}
+	r.must(t, "GET", all+"more/uploads/", token, nil, &ups)
+	if len(ups.Uploads) != 1 || ups.Uploads[0].ID != id || ups.Uploads[0].Key != "big" || ups.Paging["next"] != nil {
+		t.Errorf("%+v", ups)
+	}
+	fails(409, "s3_uploads_in_progress_error", "DELETE", all+"more?delete-root-dir=true", nil)
+	r.must(t, "DELETE", all+"more/uploads/"+id, token, nil, nil)
+	fails(404, "", "DELETE", all+"more/uploads/"+id, nil)
+	fails(409, "fs_directory_not_empty_error", "DELETE", all+"things?delete-root-dir=true", nil)
+	r.must(t, "DELETE", all+"more?delete-root-dir=true", token, nil, nil)
+	fails(404, "s3_bucket_not_found_error", "DELETE", all+"more", nil)
+	fails(404, "", "GET", "/v1/files/%2Fdeep%2Fer/info/attributes", nil)
 }
 
 func TestServe_s3PortTaken(t *testing.T) {

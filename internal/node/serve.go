@@ -139,8 +139,9 @@ func Serve(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		smbAdmin = smbView{smbServer}
+		st.fs.SetBreaker(smbServer)
 	}
-	objects := newS3(st, files, metrics, o.SlowOp, o.Logger)
+	objects := newS3(st, files, svc, metrics, o.SlowOp, o.Logger)
 	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
 	open.add("sockets of protocols", func() error { s3door.unbind(); remote.unbind(); return nil })
 	if err := bindDoors(ctx, append(remote.doors(), s3door)...); err != nil {
@@ -153,7 +154,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
 		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
 		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
-		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config,
+		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config, S3Buckets: st.config, S3: s3Protocol{objects, st.config},
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},

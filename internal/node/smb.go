@@ -79,7 +79,13 @@ func smbPart(s *smb.Server, c *config.Store, socks *ports.Sockets) part {
 // smbPolicy is what the settings and shares in force mean for the server.
 func smbPolicy(c *config.Store) smb.Policy {
 	v := c.SMBInForce()
-	p := smb.Policy{Dialects: []uint16{}, SigningRequired: v.SigningRequired, Encryption: smb.Encryption(v.Encryption)}
+	p := smb.Policy{Dialects: []uint16{}, SigningRequired: v.SigningRequired, Encryption: smb.Encryption(v.Encryption), BypassTraverse: v.BypassTraverseChecking}
+	switch v.Snapshots {
+	case config.SnapshotsVisible:
+		p.Snapshots = smb.SnapshotsVisible
+	case config.SnapshotsDisabled:
+		p.Snapshots = smb.SnapshotsDisabled
+	}
 	for _, d := range v.Dialects {
 		p.Dialects = append(p.Dialects, uint16(d))
 		if d == config.SMB3_0 {

@@ -87,7 +87,7 @@ func New(o Options) []*cobra.Command {
 	}
 	cmds = append(cmds,
 		a.whoamiCommand(), a.changePasswordCommand(),
-		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.smbCommand(), a.ftpCommand(), a.sshCommand(), a.nodeCommand(), a.topCommand(), a.scrubCommand(),
+		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.smbCommand(), a.ftpCommand(), a.s3Command(), a.sshCommand(), a.nodeCommand(), a.topCommand(), a.scrubCommand(),
 		a.userCommand(), a.groupCommand(), a.roleCommand(), a.accessTokenCommand(), a.identityCommand(), a.auditCommand(), a.rawCommand(),
 	)
 	for _, c := range cmds {

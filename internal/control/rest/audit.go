@@ -49,6 +49,9 @@ var auditNames = map[string]string{
 	"PATCH /dns/configs/system": "dns_modify", "PUT /dns/lookup-override-config": "dns_set_lookup_overrides", "POST /dns/clear-dns-cache": "dns_clear_cache",
 	"PUT /file-system/settings/atime": "fs_modify_atime_settings", "PATCH /file-system/settings/atime": "fs_modify_atime_settings",
 	"PUT /file-system/settings/permissions": "fs_modify_permissions_settings", "PUT /file-system/settings/notify": "fs_modify_notify_settings",
+	"POST /s3/buckets/": "s3_add_bucket", "PATCH /s3/buckets/{name}": "s3_modify_bucket", "DELETE /s3/buckets/{name}": "s3_delete_bucket",
+	"PUT /s3/buckets/{name}/policy": "s3_put_bucket_policy", "GET /s3/buckets/{name}/policy": "s3_get_bucket_policy",
+	"POST /s3/buckets/{name}/policy/explain-access": "s3_bucket_policy_explain_access", "DELETE /s3/buckets/{name}/uploads/{id}": "s3_abort_upload",
 	"POST /scrub": "scrub_start", "DELETE /scrub": "scrub_stop",
 }
 

@@ -58,7 +58,10 @@ type Options struct {
 	SSHKeys    control.SSHKeys
 	S3Settings control.S3Settings
 	S3Keys     control.S3Keys
-	Metrics    control.Metrics
+	// S3Buckets and S3 go together.
+	S3Buckets control.S3Buckets
+	S3        control.S3Protocol
+	Metrics   control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
 	Ports          *ports.Ledger
@@ -165,6 +168,9 @@ func (s *server) routes() []route {
 	if s.o.S3Settings != nil {
 		rs = append(rs, s3SettingsRoutes()...)
 	}
+	if s.o.S3Buckets != nil && s.o.S3 != nil {
+		rs = append(rs, s3BucketRoutes()...)
+	}
 	if s.o.S3Keys != nil {
 		rs = append(rs, s3KeyRoutes()...)
 	}
@@ -190,7 +196,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), metricsRoutes(), portRoutes(), scrubRoutes(), webUIRoutes(), timeRoutes(), dnsRoutes(), fsSettingsRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes(), webUIRoutes(), timeRoutes(), dnsRoutes(), fsSettingsRoutes())
 }
 
 func coreRoutes() []route {

@@ -44,7 +44,7 @@ func newAPI(t *testing.T) *api {
 	t.Helper()
 	kv := memkv.New()
 	t.Cleanup(func() { _ = kv.Close() })
-	store, err := config.Open(t.Context(), config.Options{KV: kv})
+	store, err := config.Open(t.Context(), config.Options{KV: kv, SealKey: bytes.Repeat([]byte{1}, config.SealKeyBytes)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func newAPI(t *testing.T) *api {
 		Now:     func() time.Time { return clock },
 		General: store, FSSettings: store, Clock: clockOff{}, Resolver: &lookupTable{},
 		FTP: doors{store}, SSH: doors{store}, SSHKeys: doors{store},
-		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Shares: store, SMB: store, SMBServer: &clients{}, S3Settings: store, S3Keys: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
+		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Shares: store, SMB: store, SMBServer: &clients{}, S3Settings: store, S3Keys: store, S3Buckets: store, S3: protocolS3{store}, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	}
 	handler := New(options)

@@ -252,6 +252,16 @@ func (s *Service) FilePrivileges(ctx context.Context, u config.Record[config.Use
 	return ses.credential().Privileges, nil
 }
 
+// PrivilegesOf are those that roles give a local user now.
+func (s *Service) PrivilegesOf(ctx context.Context, u config.Record[config.User]) (map[control.Privilege]bool, error) {
+	groups, err := s.who.GroupsOf(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.privilegesOf(ctx, u, groups)
+	return privilegeSet(names), err
+}
+
 // privilegeSet reads the names in a stored session.
 func privilegeSet(names []string) map[control.Privilege]bool {
 	set := map[control.Privilege]bool{}

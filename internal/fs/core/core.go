@@ -68,6 +68,8 @@ type FS struct {
 	quotas quotaTable
 	hub    watchHub
 
+	breaker atomic.Pointer[fs.Breaker]
+
 	space struct {
 		total, free atomic.Uint64
 	}

@@ -16,6 +16,9 @@ func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadReques
 	if err == nil {
 		err = f.unlocked(n, q.Stream, 0, q.Offset, uint64(len(dst)), false)
 	}
+	if err == nil {
+		_, err = f.breach(ctx, c, n, q.Stream, fs.BreachRead)
+	}
 	if err != nil {
 		return fs.ReadResult{}, wrap("read", n, "", err)
 	}
@@ -94,6 +97,11 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	if err := f.roomFor(len(w.Data)); err != nil {
 		return res, err
 	}
+	end, err := f.breach(ctx, c, n, w.Stream, fs.BreachWrite)
+	if err != nil {
+		return res, err
+	}
+	defer end()
 	limits := f.quotas.any()
 	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
 		var e streamio.Effect
@@ -207,6 +215,12 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 	}
 	if err == nil {
 		err = f.unlocked(n, stream, 0, off, length, true)
+	}
+	if err == nil {
+		var end func()
+		if end, err = f.breach(ctx, c, n, stream, fs.BreachWrite); err == nil {
+			defer end()
+		}
 	}
 	masked := false
 	if err == nil {

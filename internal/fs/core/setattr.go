@@ -51,6 +51,13 @@ func (f *FS) setattr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr
 	if s.Size != nil && *s.Size > fs.MaxFileSize {
 		return fs.TooBig
 	}
+	if s.Size != nil {
+		end, err := f.breach(ctx, c, n, 0, fs.BreachWrite)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	masked := false
 	update := func() error {
 		return f.db.Update(ctx, func(tx *meta.Txn) error {

@@ -91,7 +91,12 @@ func checkPublish(p *fs.PublishSpec) error {
 // Publish implements fs.Staging.
 func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, name fs.Name, p *fs.PublishSpec) (fs.PublishResult, error) {
 	m := publication{f: f, c: c, staged: staged.ID, p: p, names: append([]fs.Entry{{Dir: dir, Name: name}}, p.Links...)}
-	err := m.publish(ctx, staged)
+	end, err := f.breachName(ctx, c, dir, name)
+	if err != nil {
+		return m.res, wrap("publish", dir, name, err)
+	}
+	defer end()
+	err = m.publish(ctx, staged)
 	if err == nil {
 		if m.old != 0 {
 			f.hub.name(fs.EventRemoved, dir.ID, name, m.old, m.oldType, 0)

@@ -61,6 +61,9 @@ type Options struct {
 	// leaves up to four times that to replay. 0 means 8 MiB. Larger means less
 	// to compact: what is written and deleted in between never reaches a table.
 	MemTableBytes uint64
+	// LogBytes of a new log are written beforehand, which makes each sync
+	// cheaper; 0 means none. A little more than MemTableBytes is what a log takes.
+	LogBytes int64
 	// NoSync gives up durability for tests that do not need it.
 	NoSync bool
 	// Fatal is called once when the store can no longer be trusted to make
@@ -161,7 +164,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 
 func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:                          orderFS{o.FS},
+		FS:                          orderFS{o.FS, o.LogBytes, o.Logger},
 		Cache:                       e.cache,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger{e},

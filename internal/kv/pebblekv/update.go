@@ -269,10 +269,13 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 	defer pb.Close()
 	for _, w := range b.Writes {
 		var err error
-		if w.Value == nil {
-			err = pb.Delete(w.Key, nil)
-		} else {
+		switch {
+		case w.Value != nil:
 			err = pb.Set(w.Key, w.Value, nil)
+		case w.Once:
+			err = pb.SingleDelete(w.Key, nil)
+		default:
+			err = pb.Delete(w.Key, nil)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)

@@ -72,6 +72,27 @@ type Key struct {
 	ID     string
 	Secret string
 	Cred   *identity.Credential
+	// Operator tells, when a policy says no, what roles let the identity do all
+	// the same; nil is nothing.
+	Operator func(ctx context.Context) (Operator, error)
+}
+
+// Operator are the rights of an administrator over buckets.
+type Operator struct{ ReadBuckets, WriteBuckets, ReadUploads, WriteUploads bool }
+
+// may tells whether the rights cover an action.
+func (o Operator) may(action string) bool {
+	switch action {
+	case "GetBucketPolicy", "GetBucketVersioning":
+		return o.ReadBuckets
+	case "DeleteBucket", "PutBucketPolicy", "DeleteBucketPolicy", "PutBucketVersioning":
+		return o.WriteBuckets
+	case "ListBucketMultipartUploads", "ListMultipartUploadParts":
+		return o.ReadUploads
+	case "AbortMultipartUpload":
+		return o.WriteUploads
+	}
+	return false
 }
 
 // AccessKeys finds access keys.
@@ -84,4 +105,6 @@ type AccessKeys interface {
 type Names interface {
 	// OwnerID and DisplayName are what an Owner element says.
 	OwnerID(ctx context.Context, a identity.AuthID) (id, displayName string)
+	// Principal finds whom a text form names, as "local:jane" or "uid:1000".
+	Principal(ctx context.Context, text string) (identity.AuthID, bool)
 }

@@ -131,6 +131,17 @@ func (numericNames) OwnerID(_ context.Context, a identity.AuthID) (string, strin
 	return n, n
 }
 
+func (numericNames) Principal(_ context.Context, text string) (identity.AuthID, bool) {
+	return authIDText(text)
+}
+
+// authIDText reads "auth_id:500", as which principals of policies are stored.
+func authIDText(s string) (identity.AuthID, bool) {
+	digits, ok := strings.CutPrefix(s, "auth_id:")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return identity.AuthID(n), ok && err == nil && n != 0
+}
+
 // request is one call on its way.
 type request struct {
 	s    *Server

@@ -616,8 +616,10 @@ func (r *request) afterOpen(q *createParams, t *target, o *open, res *fs.OpenRes
 			}
 		}
 		if ss, err := f.Streams(ctx, &sys, o.node); err == nil {
+			remover := *fs.SystemCaller()
+			remover.Protocol = fs.ProtoSMB
 			for _, s := range ss {
-				_ = f.RemoveStream(ctx, fs.SystemCaller(), o.node, s.ID)
+				_ = f.RemoveStream(ctx, &remover, o.node, s.ID)
 			}
 		}
 	}

@@ -266,6 +266,7 @@ func (r *request) zeroData(ctx context.Context, o *open, from, to uint64) status
 		return stOK
 	}
 	c := *fs.SystemCaller()
+	c.Protocol = fs.ProtoSMB // whose caches we have seen to
 	c.ReadOnly = r.caller.ReadOnly
 	_, err = r.c.s.o.FS.Zero(ctx, &c, o.node, o.stream, from, to-from)
 	return statusOf(err)
@@ -425,6 +426,7 @@ func (r *request) copyRange(ctx context.Context, src, dst *open, from, to, n uin
 		return statusOf(err)
 	}
 	c := *fs.SystemCaller()
+	c.Protocol = fs.ProtoSMB // whose caches we have seen to
 	c.ReadOnly = r.caller.ReadOnly
 	for n > 0 {
 		k, err := r.c.s.o.FS.CopyRange(ctx, &c, src.node, src.stream, from, dst.node, dst.stream, to, n)

@@ -15,9 +15,23 @@ type Policy struct {
 	// SigningRequired refuses messages without signature, but of guests.
 	SigningRequired bool
 	Encryption      Encryption
+	// Snapshots says how clients see ".snapshot".
+	Snapshots SnapshotDirectories
+	// BypassTraverse lets everybody pass through directories, whatever they permit.
+	BypassTraverse bool
 	// GuestAllowed maps users without account to Guest, and lets anonymous in.
 	GuestAllowed bool
 }
+
+// SnapshotDirectories says how clients see ".snapshot".
+type SnapshotDirectories uint8
+
+// Modes of the snapshot directory.
+const (
+	SnapshotsHidden   SnapshotDirectories = iota // not listed, reachable by name
+	SnapshotsVisible                             // and listed in the root of the share
+	SnapshotsDisabled                            // only as previous versions
+)
 
 func (p *Policy) defaults() {
 	if p.Dialects == nil {
@@ -108,9 +122,9 @@ func (s *session) disconnect(ctx context.Context, t *tree) {
 	}
 }
 
-// acceptor configures an exchange that begins now.
-func (s *Server) acceptor() *ntlm.Options {
-	o := s.ntlm
-	o.MapToGuest = s.policy.Load().GuestAllowed
-	return &o
+// acceptor begins an exchange with a client.
+func (s *Server) acceptor(c *conn) (*ntlm.Acceptor, *gate) {
+	o, g := s.ntlm, &gate{s: s, client: c.remote.Addr()}
+	o.Accounts, o.MapToGuest = g, s.policy.Load().GuestAllowed
+	return ntlm.New(&o), g
 }

@@ -24,8 +24,13 @@ type Server struct {
 	pool   bufferPool
 	memory *semaphore.Weighted
 	policy atomic.Pointer[Policy]
-	start  time.Time
-	hint   []byte
+
+	caching  atomic.Int64 // open files, which others may have to break
+	breaches breaches
+	attempts attempts
+
+	start time.Time
+	hint  []byte
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -59,7 +64,7 @@ func New(ctx context.Context, o Options) *Server {
 	o.defaults()
 	s := &Server{
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
-		ntlm:  ntlm.Options{Accounts: o.Accounts, Computer: o.Name, Domain: o.Domain, Now: o.Now},
+		ntlm:  ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
 		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte]int{},
 	}

@@ -48,6 +48,7 @@ type session struct {
 // channel is a session on one connection.
 type channel struct {
 	auth    *ntlm.Acceptor // of an exchange that runs
+	gate    *gate          // which it asks for accounts
 	preauth [64]byte       // its hash
 	bound   bool           // ready for use
 	sign    *signer
@@ -219,7 +220,7 @@ func (r *request) sessionSetup() status {
 		return stAccessDenied
 	}
 	if ch.auth == nil {
-		ch.auth = ntlm.New(srv.acceptor())
+		ch.auth, ch.gate = srv.acceptor(c)
 		ch.preauth = c.preauth
 	}
 	if c.dialect >= dialect311 {
@@ -310,7 +311,10 @@ func (r *request) setupFailed(s *session, ch *channel, err error) status {
 	c := r.c
 	r.preauth = nil
 	s.mu.Lock()
-	ch.auth = nil
+	if errors.Is(err, ntlm.ErrDenied) || errors.Is(err, ntlm.ErrNoUser) {
+		ch.gate.done(false)
+	}
+	ch.auth, ch.gate = nil, nil
 	bound := ch.bound
 	fresh := s.state == sessionInProgress
 	if !bound {
@@ -365,7 +369,8 @@ func (r *request) established(s *session, ch *channel, id *ntlm.Identity, mode b
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ch.auth = nil
+	ch.gate.done(true)
+	ch.auth, ch.gate = nil, nil
 	if binding {
 		if s.cred.User != cred.User {
 			return 0, errOtherUser
