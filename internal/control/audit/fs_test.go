@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/memfs"
@@ -285,4 +289,52 @@ func BenchmarkWrap(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkLog is what a record costs in all, with what is done with it after
+// the call: microseconds of CPU, those of the kernel included.
+func BenchmarkLog(b *testing.B) {
+	for _, format := range []Format{CSV, JSON} {
+		b.Run(string(format), func(b *testing.B) {
+			l, err := Open(Options{Dir: filepath.Join(b.TempDir(), "audit")})
+			if err != nil {
+				b.Fatal(err)
+			}
+			l.Configure(Config{Local: true, Format: format})
+			ctx, cancel := context.WithCancel(b.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); l.Run(ctx) }()
+			f := Wrap(still{memfs.New(memfs.Options{})}, l)
+			c := &fs.Caller{Cred: identity.POSIX(0, 0, nil), Protocol: fs.ProtoNFS3, Client: netip.MustParseAddrPort("10.0.0.1:800")}
+			write := &fs.WriteRequest{Data: make([]byte, 16)}
+			before := cpu(b)
+			n := 0
+			for b.Loop() {
+				_, _ = f.Write(b.Context(), c, fs.Node{ID: fs.FileID(3 + n&1023)}, write)
+				if n++; n&1023 == 0 {
+					for st := l.Status(); st.Last-l.local.Load() > 100_000; {
+						runtime.Gosched()
+					}
+				}
+			}
+			cancel()
+			<-done
+			b.ReportMetric(float64(cpu(b)-before)/float64(n)/1e3, "cpu-us/op")
+			if st := l.Status(); st.Dropped > 0 {
+				b.Errorf("%+v", st)
+			}
+			if err := l.Close(); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+}
+
+// cpu is what the process took so far.
+func cpu(tb testing.TB) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

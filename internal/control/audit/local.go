@@ -42,7 +42,7 @@ func (l *Log) keep(ctx context.Context) {
 }
 
 func (l *Log) keepUntil(ctx context.Context, changed <-chan struct{}) error {
-	f, err := openLocal(l.spool.path(localName), l.o.LocalBytes)
+	f, err := openLocal(l.spool.path(localName), l.o.LocalBytes, l.o.Host)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (l *Log) keepUntil(ctx context.Context, changed <-chan struct{}) error {
 			if !ok {
 				break
 			}
-			if err := f.add(&e, l.o.Host); err != nil {
+			if err := f.add(&e); err != nil {
 				return err
 			}
 		}
@@ -84,11 +84,12 @@ type localLog struct {
 	f     *os.File
 	bytes int64
 	out   []byte
+	text  messages
 	last  uint64 // sequence number of the last record
 }
 
-func openLocal(path string, limit int64) (*localLog, error) {
-	l := &localLog{path: path, limit: limit}
+func openLocal(path string, limit int64, host string) (*localLog, error) {
+	l := &localLog{path: path, limit: limit, text: messages{host: host}}
 	if err := l.open(); err != nil {
 		return nil, err
 	}
@@ -155,8 +156,8 @@ func seqOf(line []byte) (uint64, bool) {
 	return q, err == nil
 }
 
-func (l *localLog) add(e *entry, host string) error {
-	l.out = appendMessage(l.out, e, host)
+func (l *localLog) add(e *entry) error {
+	l.out = l.text.append(l.out, e)
 	l.out = append(l.out, '\n')
 	l.last = e.seq
 	if len(l.out) < sendBytes {

@@ -18,22 +18,38 @@ const (
 	headEnd   = "\"] "
 )
 
-// appendMessage renders a stored record as RFC 5424 says, without framing. The
-// host was made fit by header.
-func appendMessage(b []byte, e *entry, host string) []byte {
+// messages renders stored records as RFC 5424 says, without framing. It belongs
+// to one goroutine.
+type messages struct {
+	host   string // fit by header
+	second int64
+	text   []byte // second, without its end
+}
+
+func (m *messages) append(b []byte, e *entry) []byte {
 	b = append(b, headStart...)
-	b = appendTime(b, e.time)
+	b = m.appendTime(b, e.time)
 	b = append(b, ' ')
-	b = append(b, host...)
+	b = append(b, m.host...)
 	b = append(b, headApp...)
 	b = strconv.AppendUint(b, e.seq, 10)
 	b = append(b, headEnd...)
 	return append(b, e.text...)
 }
 
-// appendTime renders nanoseconds since 1970 with microseconds.
-func appendTime(b []byte, ns int64) []byte {
-	return time.Unix(0, ns).UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
+// appendTime renders nanoseconds since 1970 with microseconds. Most records
+// fall into the second of the one before.
+func (m *messages) appendTime(b []byte, ns int64) []byte {
+	t := time.Unix(0, ns).UTC()
+	if sec := t.Unix(); sec != m.second || m.text == nil {
+		m.second, m.text = sec, t.AppendFormat(m.text[:0], "2006-01-02T15:04:05.")
+	}
+	b = append(b, m.text...)
+	us := t.Nanosecond() / 1000
+	for unit := 100_000; unit > 0; unit /= 10 {
+		b = append(b, '0'+byte(us/unit%10))
+	}
+	return append(b, 'Z')
 }
 
 // header keeps a name within what a header field may hold.

@@ -23,7 +23,7 @@ func render(r *Record, f Format) string { return string(appendText(nil, r, f, te
 
 func TestMessage(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
-	got := string(appendMessage(nil, &entry{42, at.UnixNano(), []byte("text")}, header("ho st")))
+	got := string((&messages{host: header("ho st")}).append(nil, &entry{42, at.UnixNano(), []byte("text")}))
 	if want := `<14>1 2026-01-02T03:04:05.000006Z ho_st qumulo 1 - [manifold@32473 seq="42"] text`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -73,7 +73,7 @@ func (l *Log) session(ctx context.Context, c Config, changed <-chan struct{}) er
 	start := internal("remote_syslog_startup")
 	start.Extra = c.Server
 	l.Add(&start)
-	w := wire{l: l, conn: conn, r: r}
+	w := wire{l: l, conn: conn, r: r, text: messages{host: l.o.Host}}
 	for {
 		if err := w.sendAll(ctx, gone); err != nil {
 			return err
@@ -125,6 +125,7 @@ type wire struct {
 	r    *reader
 	out  []byte
 	msg  []byte
+	text messages
 }
 
 // sendAll sends until nothing is left.
@@ -168,7 +169,7 @@ func (w *wire) burst(ctx context.Context) (n int, err error) {
 		if !ok {
 			break
 		}
-		w.msg = appendMessage(w.msg[:0], &e, w.l.o.Host)
+		w.msg = w.text.append(w.msg[:0], &e)
 		// Octet counting of RFC 6587 3.4.1 and RFC 5425 4.3: a message may hold any byte.
 		w.out = strconv.AppendInt(w.out, int64(len(w.msg)), 10)
 		w.out = append(w.out, ' ')

@@ -445,6 +445,9 @@ func (h *handle) SetAttr(ctx context.Context, s *fs.SetAttr) (fs.Changed, error)
 	q.OwnerOverride = false
 	// A right granted at open holds whatever has happened to the mode since.
 	err := h.f.setattr(ctx, h.caller, h.node, &q, true, &ch)
+	if err == nil {
+		h.f.hub.object(eventsOf(&q), h.node.ID)
+	}
 	return ch, wrap("setattr", h.node, "", err)
 }
 
@@ -505,7 +508,7 @@ func (h *handle) Close(ctx context.Context) error {
 // or was renamed meanwhile, its primary one.
 func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 	var res fs.RemoveResult
-	_, err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+	err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
 	if err != nil && kindIs(err, fs.NotExist, fs.NameInvalid, fs.Stale) {
 		err = f.db.View(ctx, func(r *meta.Reader) error {
 			i, err := f.inode(ctx, r, id)
@@ -515,7 +518,7 @@ func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 			return err
 		})
 		if err == nil && d.dir != 0 {
-			_, err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+			err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
 		}
 	}
 	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty, fs.WORM) {

@@ -15,23 +15,21 @@ func (f *FS) Remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		return res, wrap("remove", dir, name, err)
 	}
 	defer end()
-	typ, err := f.remove(ctx, c, dir, name, mode, &res, nil)
-	if err == nil {
-		f.hub.name(fs.EventRemoved, dir.ID, name, res.Node.ID, typ, 0)
-	}
+	err = f.remove(ctx, c, dir, name, mode, &res, nil)
 	return res, wrap("remove", dir, name, err)
 }
 
 // remove takes a name away; if only is set, the name must stand for that object.
-func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode, res *fs.RemoveResult, only *fs.FileID) (fs.Type, error) {
+func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode, res *fs.RemoveResult, only *fs.FileID) error {
 	if err := fs.CheckName(name); err != nil {
-		return 0, err
+		return err
 	}
 	if err := writable(c, dir); err != nil {
-		return 0, err
+		return err
 	}
 	var typ fs.Type
 	var held *openFile
+	inOrder := f.hub.order(dir.ID, name)
 	err := f.db.Update(ctx, func(tx *meta.Txn) error {
 		d, err := f.directory(ctx, tx, dir.ID)
 		if err != nil {
@@ -78,13 +76,14 @@ func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		*res = fs.RemoveResult{Dir: changed(b, d), Node: fs.Node{ID: i.ID}, Gone: gone}
 		return nil
 	})
-	if err != nil {
-		return 0, err
+	if err == nil {
+		f.hub.name(fs.EventRemoved, dir.ID, name, res.Node.ID, typ, 0)
 	}
-	if res.Gone {
+	inOrder()
+	if err == nil && res.Gone {
 		f.wentAway(res.Node.ID, held)
 	}
-	return typ, nil
+	return err
 }
 
 // unlink takes the name e of i out of d, stores i or frees it, and says whether

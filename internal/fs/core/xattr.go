@@ -289,8 +289,11 @@ func (f *FS) resize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID
 			})
 		})
 	}
-	if err == nil && masked {
-		f.kickMask(n.ID, id)
+	if err == nil {
+		f.hub.object(fs.EventStream, n.ID)
+		if masked {
+			f.kickMask(n.ID, id)
+		}
 	}
 	return ch, wrap("resize stream", n, "", err)
 }
