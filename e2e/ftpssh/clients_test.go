@@ -153,6 +153,37 @@ func TestResume(t *testing.T) {
 	w.same("sftpback", data)
 }
 
+// Stopping lets transfers finish, and what they were told is durable is there.
+func TestStop(t *testing.T) {
+	w := newWorld(t)
+	data := w.write("big", 12<<20+3, 6)
+	idle := w.control("990")
+	up, out := w.start("", "curl", "-sS", "-k", "--ssl-reqd", "-u", "admin:"+harness.Password, "--limit-rate", "4M", "-T", "big", ftpURL+"/byftp")
+	put, sout := w.start("put big /bysftp\n", "sftp", w.sshArgs("admin", "-l", "40000", "-b", "-", netns.Server)...)
+	w.until("both uploads", func() bool {
+		a, _, err1 := w.s.CLI(t.Context(), "fs", "stat", "/byftp", "--json")
+		b, _, err2 := w.s.CLI(t.Context(), "fs", "stat", "/bysftp", "--json")
+		return err1 == nil && err2 == nil && !strings.Contains(a+b, `"size": "0"`)
+	})
+	w.s.Stop(t)
+	closed(t, idle.nc)
+	<-up.Done()
+	<-put.Done()
+	if up.Err() != nil {
+		t.Errorf("FTP: %v\n%s", up.Err(), out)
+	}
+	// The connection ends with the last open file, maybe before the client has
+	// said goodbye.
+	if put.Err() != nil {
+		t.Logf("sftp: %v\n%s", put.Err(), sout)
+	}
+	w.s.Start(t)
+	w.curl("-o", "ftpback", ftpURL+"/byftp")
+	w.same("ftpback", data)
+	w.curl("-o", "sftpback", ftpURL+"/bysftp")
+	w.same("sftpback", data)
+}
+
 func TestShell(t *testing.T) {
 	w := newWorld(t)
 	ssh := func(user string, command ...string) []string {

@@ -165,12 +165,6 @@ type Settings interface {
 	DeleteCACertificates(ctx context.Context, revision uint64) error
 }
 
-// Permissions keeps the permissions mode. A change is in force when its call returns.
-type Permissions interface {
-	Permissions(ctx context.Context) (config.Record[config.Permissions], error)
-	SetPermissions(ctx context.Context, revision uint64, v config.Permissions) (config.Record[config.Permissions], error)
-}
-
 // Exports keeps the NFS exports. A change is in force when its call returns.
 type Exports interface {
 	Exports(ctx context.Context, after uint64, limit int) ([]config.Record[config.Export], error)

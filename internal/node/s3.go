@@ -99,6 +99,9 @@ func (o *s3Opening) Serve(ctx context.Context, s *ports.Sockets) error {
 // Shutdown implements doorServer.
 func (o *s3Opening) Shutdown(ctx context.Context) error {
 	err := o.http.Shutdown(ctx)
+	if errors.Is(err, net.ErrClosed) {
+		err = nil // the door has closed its sockets; connections were waited for all the same
+	}
 	if err != nil {
 		err = errors.Join(err, o.http.Close())
 	}

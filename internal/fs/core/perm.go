@@ -85,9 +85,6 @@ func (f *FS) need(ctx context.Context, r *meta.Reader, c *fs.Caller, i *meta.Ino
 	return err
 }
 
-// SetChmodPolicy says what a chmod does to an ACL from now on. No file is touched.
-func (f *FS) SetChmodPolicy(p acl.Policy) { f.chmod.Store(uint32(p)) }
-
 func owns(c *fs.Caller, i *meta.Inode) bool {
 	return c.Cred.Superuser || c.Cred.IsUser(i.Owner) || c.Cred.Privileges.Has(identity.FileFullAccess)
 }
