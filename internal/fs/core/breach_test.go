@@ -40,6 +40,7 @@ func TestBreaches(t *testing.T) {
 	ctx := t.Context()
 	n := mustCreate(t, f, fs.Root, "f", fs.File)
 	two := mustCreate(t, f, fs.Root, "two", fs.File)
+	third := mustCreate(t, f, fs.Root, "third", fs.File)
 	si, err := f.CreateStream(ctx, root, n, "s", true)
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +99,13 @@ func TestBreaches(t *testing.T) {
 				return fmt.Errorf("of what is not there: %w", err)
 			}
 			return nil
+		}},
+		{"publish over", fmt.Sprintf("name %d/0", third.ID), func() error {
+			st, err := f.Stage(ctx, root, &fs.StageSpec{Dir: fs.Root})
+			if err == nil {
+				_, err = f.Publish(ctx, root, st, fs.Root, "third", &fs.PublishSpec{})
+			}
+			return err
 		}},
 	} {
 		h.asked = nil

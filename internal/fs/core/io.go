@@ -68,6 +68,7 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 	if err != nil {
 		return fs.ReadResult{}, f.streamErr(ctx, n, sid, err)
 	}
+	f.accessed(n, &i)
 	return fs.ReadResult{N: got, EOF: eof, Attr: attrOf(n, &i)}, nil
 }
 
@@ -308,46 +309,4 @@ func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Str
 		return f.need(ctx, r, c, i, fs.RightRead)
 	}, yield)
 	return wrap("regions", n, "", f.streamErr(ctx, n, stream, err))
-}
-
-// copyPiece is how much one step of CopyRange moves.
-const copyPiece = 1 << 20
-
-// CopyRange implements fs.Files. It copies at most 64 MiB a call.
-func (f *FS) CopyRange(ctx context.Context, c *fs.Caller, src fs.Node, srcStream fs.StreamID, srcOff uint64, dst fs.Node, dstStream fs.StreamID, dstOff, length uint64) (uint64, error) {
-	if err := writable(c, dst); err != nil {
-		return 0, wrap("copy", dst, "", err)
-	}
-	if src.ID == dst.ID && src.Live() && srcStream == dstStream && srcOff < dstOff+length && dstOff < srcOff+length {
-		return 0, wrap("copy", dst, "", fs.Invalid) // overlapping
-	}
-	length = min(length, 64<<20)
-	buf := make([]byte, min(length, copyPiece))
-	done := uint64(0)
-	for done < length {
-		b := buf[:min(uint64(len(buf)), length-done)]
-		r, err := f.Read(ctx, c, src, &fs.ReadRequest{Stream: srcStream, Offset: srcOff + done}, b)
-		if err == nil && r.N > 0 {
-			_, err = f.Write(ctx, c, dst, &fs.WriteRequest{Stream: dstStream, Offset: dstOff + done, Data: b[:r.N]})
-		}
-		if err != nil {
-			if done > 0 {
-				break
-			}
-			return 0, err
-		}
-		done += uint64(r.N)
-		if r.EOF {
-			break
-		}
-	}
-	if done == 0 {
-		// Nothing to copy: still the answer is an error where one may not write.
-		_, err := f.Write(ctx, c, dst, &fs.WriteRequest{Stream: dstStream, Offset: dstOff})
-		return 0, err
-	}
-	if _, err := f.io.Commit(ctx, dst.ID, dstStream, dstOff, done); err != nil {
-		return 0, wrap("copy", dst, "", err)
-	}
-	return done, nil
 }

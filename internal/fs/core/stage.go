@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/core/streamio"
 	"manifold/internal/meta"
 )
 
@@ -374,23 +375,21 @@ func (f *FS) splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.N
 		_, err := f.stagedBy(ctx, tx, c, dst.ID)
 		return err
 	})
-	size := a.Size
-	for _, p := range parts {
-		if err == nil && p == dst {
-			err = fs.Invalid
-		}
-		if err != nil {
-			break
-		}
-		for off := uint64(0); ; {
-			n, cerr := f.CopyRange(ctx, c, p, 0, off, dst, 0, size, fs.MaxFileSize-size)
-			if err = cerr; err != nil || n == 0 {
-				break
-			}
-			off, size = off+n, size+n
-		}
+	if err != nil {
+		return a.Size, err
 	}
-	return size, err
+	pieces := make([]streamio.Piece, len(parts))
+	for k, p := range parts {
+		if p == dst {
+			return a.Size, fs.Invalid
+		}
+		if p.Snap == fs.SnapshotDir {
+			return a.Size, fs.IsDir
+		}
+		pieces[k] = streamio.Piece{Node: p, Len: fs.MaxFileSize}
+	}
+	done, err := f.copyTo(ctx, c, dst, streamio.CopyTo{ID: dst.ID, End: true}, pieces)
+	return a.Size + done, err
 }
 
 // Unstage implements fs.Staging.
