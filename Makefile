@@ -59,6 +59,14 @@ bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench 'FTP|SFTP' -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
 
+.PHONY: s3list
+s3list: ## list an S3 bucket of a million keys: page times and memory (20 min)
+	MANIFOLD_S3_KEYS=1000000 $(GO) test -count=1 -v -timeout 2h -run TestS3_listing ./internal/node
+
+.PHONY: s3big
+s3big: ## S3 clients with 10,000 files and 5 GiB in parts (root, 20 GiB of disk, 1 h)
+	MANIFOLD_S3_FILES=10000 MANIFOLD_S3_BIG=5368709120 $(GO) test -count=1 -v -timeout 3h ./e2e/s3
+
 .PHONY: package
 package: ## dist/*.deb and dist/*.rpm (the latter needs rpmbuild)
 	$(GO) run ./tools/package -out dist

@@ -2,18 +2,23 @@ package s3
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 
+	"manifold/e2e/harness"
 	"manifold/e2e/nfsclient"
 )
 
@@ -265,4 +270,60 @@ func TestMinioGo(t *testing.T) {
 			}
 		}
 	}
+}
+
+// counting makes a body of a seed again and again, with no memory for it.
+type counting struct {
+	rng  *rand.ChaCha8
+	left int64
+	sum  hash.Hash
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), c.left)]
+	_, _ = c.rng.Read(p)
+	c.left -= int64(len(p))
+	c.sum.Write(p)
+	return len(p), nil
+}
+
+// An object of many parts, larger than memory may hold: MANIFOLD_S3_BIG bytes,
+// otherwise few.
+func TestBig(t *testing.T) {
+	w := newWorld(t)
+	size := int64(96 << 20)
+	if n, err := strconv.ParseInt(os.Getenv("MANIFOLD_S3_BIG"), 10, 64); err == nil && n > 0 {
+		size = n
+	}
+	ctx := t.Context()
+	c := w.minio(w.id, w.secret, false)
+	if err := c.MakeBucket(ctx, "big", minio.MakeBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	body := &counting{rng: rand.NewChaCha8([32]byte{3}), left: size, sum: sha256.New()}
+	start := time.Now()
+	if _, err := c.PutObject(ctx, "big", "object", body, size, minio.PutObjectOptions{PartSize: 16 << 20, NumThreads: 2, SendContentMd5: false}); err != nil {
+		t.Fatal(err)
+	}
+	put := time.Since(start)
+	o, err := c.GetObject(ctx, "big", "object", minio.GetObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	start = time.Now()
+	got := sha256.New()
+	n, err := io.Copy(got, o)
+	if err != nil || n != size || !bytes.Equal(got.Sum(nil), body.sum.Sum(nil)) {
+		t.Errorf("%d of %d bytes back, %v", n, size, err)
+	}
+	mbs := func(d time.Duration) float64 { return float64(size) / 1e6 / d.Seconds() }
+	u, err := harness.UsageOf(w.s.Pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d MiB: PUT in parts %.0f MB/s, GET %.0f MB/s; the server has %d MiB and took %v of CPU", size>>20, mbs(put), mbs(time.Since(start)), u.ResidentBytes>>20, u.CPU)
 }

@@ -110,6 +110,7 @@ type Store struct {
 	nfs       atomic.Pointer[NFS]
 	ftp       atomic.Pointer[FTP]
 	ssh       atomic.Pointer[SSH]
+	general   atomic.Pointer[General]
 	news      news
 	s3        s3Tables
 	shares    atomic.Pointer[ShareTable]
@@ -169,6 +170,9 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	if err := s.loadAccess(ctx); err != nil {
+		return err
+	}
+	if err := s.loadGeneral(ctx); err != nil {
 		return err
 	}
 	if err := s.loadDirectory(ctx); err != nil {

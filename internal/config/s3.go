@@ -216,17 +216,20 @@ func (s *Store) refreshS3(ctx context.Context, k kind, id uint64) error {
 		defer m.Unlock()
 		name, had := m.bucketID[id]
 		if err != nil {
-			delete(m.buckets, name)
 			delete(m.bucketID, id)
+			// The name may be another bucket's already, made on another node.
+			if b := m.buckets[name]; !had || b == nil || b.ID != id {
+				return nil
+			}
+			delete(m.buckets, name)
 			if i, ok := slices.BinarySearch(m.names, name); ok {
 				m.names = slices.Delete(m.names, i, i+1)
 			}
 			return nil
 		}
 		m.buckets[rec.Value.Name] = &rec
-		if !had {
-			m.bucketID[id] = rec.Value.Name
-			i, _ := slices.BinarySearch(m.names, rec.Value.Name)
+		m.bucketID[id] = rec.Value.Name
+		if i, there := slices.BinarySearch(m.names, rec.Value.Name); !there {
 			m.names = slices.Insert(m.names, i, rec.Value.Name)
 		}
 	case kindS3Key:

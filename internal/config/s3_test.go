@@ -123,6 +123,39 @@ func TestS3_buckets(t *testing.T) {
 	}
 }
 
+// A name that was given up and taken again on another node is the new bucket's,
+// in whatever order the changes arrive.
+func TestS3_bucketAgain(t *testing.T) {
+	e := newKV(t)
+	s, other := openSealed(t, e), openSealed(t, e)
+	ctx := t.Context()
+	one, err := s.AddBucket(ctx, Bucket{Name: "one", Root: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.refreshS3(ctx, kindBucket, one.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteBucket(ctx, "one"); err != nil {
+		t.Fatal(err)
+	}
+	two, err := s.AddBucket(ctx, Bucket{Name: "one", Root: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []uint64{two.ID, one.ID, two.ID} {
+		if err := other.refreshS3(ctx, kindBucket, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := other.Bucket("one"); err != nil || b.Value.Root != 2 {
+		t.Errorf("%+v %v", b, err)
+	}
+	if b, ok := other.BucketAfter("one"); ok {
+		t.Errorf("twice in the list: %+v", b)
+	}
+}
+
 // What is in force is what is stored, whatever the order of the changes.
 func TestS3_concurrentChanges(t *testing.T) {
 	e := newKV(t)
@@ -190,6 +223,8 @@ func TestS3_keys(t *testing.T) {
 	if _, _, err := s.AddS3Key(ctx, 1000); err != nil {
 		t.Errorf("its place is free: %v", err)
 	}
+	s.s3.mu.RLock()
+	defer s.s3.mu.RUnlock()
 	if len(s.s3.mu.keys) != 3 || len(s.s3.mu.keyID) != 3 {
 		t.Errorf("in force: %d %d", len(s.s3.mu.keys), len(s.s3.mu.keyID))
 	}

@@ -147,7 +147,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err := bindDoors(ctx, append(remote.doors(), s3door)...); err != nil {
 		return err
 	}
+	dns := newResolver(st.config, ledger)
+	ntp := newClock(st.config, ledger, dns, o.Logger)
 	api = rest.New(rest.Options{
+		General: st.config, Clock: ntp, Resolver: dns, FSSettings: st.config,
 		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
 		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
 		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
@@ -161,6 +164,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	policies := schedule.New(schedule.Options{Policies: st.config, FS: st.fs, Logger: o.Logger})
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
+		{name: "clock", serve: func(ctx context.Context) error { ntp.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
 		{name: "audit log", serve: func(ctx context.Context) error { trail.Run(ctx); return nil }},
 		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
@@ -179,7 +183,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 
 	if s := socks[ports.NFS]; s != nil {
-		srv, locks, err := newNFS(ctx, st, files, ledger, m.name, metrics, o.SlowOp, o.Logger)
+		srv, locks, err := newNFS(ctx, st, files, ledger, dns, m.name, metrics, o.SlowOp, o.Logger)
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,7 @@ const (
 	WebTLS      ID = "web-tls"
 
 	DNSOut     ID = "dns"
+	NTPOut     ID = "ntp"
 	FTPActive  ID = "ftp-active"
 	RPCBindOut ID = "rpcbind-client"
 	NLMOut     ID = "nlm-callback"
@@ -109,7 +110,7 @@ func Table() []Port {
 		{DNSOut, 53, 53, tcpUDP, Out, "infrastructure", "identity", "DNS servers", On, "none", "Name resolution: reverse lookup of NFS clients, directory servers, targets."},
 		{"kerberos", 88, 88, tcpUDP, Out, "infrastructure", "identity/krb5", "", Planned, "none", "Kerberos KDC."},
 		{RPCBindOut, 111, 111, tcpUDP, Out, "data", "wire/nfs3", "", On, "none", "rpcbind of this machine, to register with it; of NFSv3 clients, before lock callbacks and reboot notices."},
-		{"ntp", 123, 123, udp, Out, "infrastructure", "node", "NTP servers", Planned, "none", "Clock synchronisation."},
+		{NTPOut, 123, 123, udp, Out, "infrastructure", "node", "NTP servers", On, "none", "Comparison of the clock with time servers, once some are named."},
 		{"dcerpc-epm", 135, 135, tcp, Out, "infrastructure", "identity/ad", "", Planned, "none", "DCE/RPC endpoint mapper of domain controllers."},
 		{"ldap", 389, 389, tcpUDP, Out, "infrastructure", "identity/ldap", "LDAP URI", Planned, "starttls", "LDAP of Active Directory and stand-alone servers; UDP pings domain controllers."},
 		{"object-store", 443, 443, tcp, Out, "data", "data/object", "object store URI", Planned, "always", "S3-protocol store that holds a cluster's data."},

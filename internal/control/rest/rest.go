@@ -65,8 +65,13 @@ type Options struct {
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
 	Ports          *ports.Ledger
-	Scrubber       control.Scrubber
-	Release        control.Release
+	// General needs Clock and Resolver beside it.
+	General    control.General
+	Clock      control.Clock
+	Resolver   control.Resolver
+	FSSettings control.FSSettings
+	Scrubber   control.Scrubber
+	Release    control.Release
 	// NodeID of the node that answers; 0 is 1.
 	NodeID control.NodeID
 	// Stopping is closed when the node begins to stop: it ends requests that
@@ -175,6 +180,14 @@ func (s *server) routes() []route {
 	if s.o.Ports != nil {
 		rs = append(rs, portRoutes()...)
 	}
+	if s.o.General != nil {
+		rs = append(rs, webUIRoutes()...)
+		rs = append(rs, timeRoutes()...)
+		rs = append(rs, dnsRoutes()...)
+	}
+	if s.o.FSSettings != nil {
+		rs = append(rs, fsSettingsRoutes()...)
+	}
 	if s.o.Scrubber != nil {
 		rs = append(rs, scrubRoutes()...)
 	}
@@ -183,7 +196,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes(), webUIRoutes(), timeRoutes(), dnsRoutes(), fsSettingsRoutes())
 }
 
 func coreRoutes() []route {

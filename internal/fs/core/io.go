@@ -68,6 +68,7 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 	if err != nil {
 		return fs.ReadResult{}, f.streamErr(ctx, n, sid, err)
 	}
+	f.accessed(n, &i)
 	return fs.ReadResult{N: got, EOF: eof, Attr: attrOf(n, &i)}, nil
 }
 

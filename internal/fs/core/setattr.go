@@ -133,7 +133,7 @@ func (f *FS) apply(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inod
 		if !ok {
 			return false, fs.Perm
 		}
-		na := acl.Chmod(&a, mode, isDir, acl.CrossProtocol)
+		na := acl.Chmod(&a, mode, isDir, f.o.Permissions())
 		na.Owner, na.Group = i.Owner, i.Group
 		na.Mode = mode
 		if err := f.putACL(ctx, tx, i, &na); err != nil {

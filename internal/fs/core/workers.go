@@ -12,7 +12,7 @@ import (
 
 // startWorkers starts the background jobs; each ends with ctx.
 func (f *FS) startWorkers(ctx context.Context) {
-	for _, w := range []func(context.Context){f.roller, f.releaser, f.reclaimer, f.snapshotWorker, f.maskWorker, f.treeWorker, f.spaceWorker, f.stageWorker} {
+	for _, w := range []func(context.Context){f.roller, f.releaser, f.reclaimer, f.snapshotWorker, f.maskWorker, f.treeWorker, f.spaceWorker, f.stageWorker, f.atimeWorker} {
 		f.workers.Add(1)
 		go func() {
 			defer f.workers.Done()
