@@ -69,7 +69,7 @@ func (w *world) start(stdin, name string, args ...string) (*netns.Process, *byte
 func (w *world) run(stdin, name string, args ...string) (string, error) {
 	w.Helper()
 	p, out := w.start(stdin, name, args...)
-	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Minute+time.Duration(treeFiles())*20*time.Millisecond)
 	defer cancel()
 	select {
 	case <-p.Done():

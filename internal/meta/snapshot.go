@@ -121,7 +121,7 @@ func (db *DB) TakeSnapshot(ctx context.Context, s fs.Snapshot, name func(fs.Snap
 // Snapshot returns one snapshot, those being deleted included. ErrNotFound.
 func (db *DB) Snapshot(ctx context.Context, id fs.SnapshotID) (fs.Snapshot, error) {
 	var s fs.Snapshot
-	err := db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err := db.view(ctx, func(r kv.Reader) error {
 		v, err := r.Get(ctx, snapshotKey(id))
 		if errors.Is(err, kv.ErrNotFound) {
 			return ErrNotFound
@@ -243,6 +243,7 @@ func (db *DB) StepSnapshotDelete(ctx context.Context) (more bool, err error) {
 	var victim fs.SnapshotID
 	var entries [][]byte
 	err = db.View(ctx, func(r *Reader) error {
+		victim, entries = 0, entries[:0]
 		all, err := r.Snapshots(ctx)
 		if err != nil {
 			return err

@@ -386,7 +386,8 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 		depth int
 	}
 	items := make([]item, 0, len(todo))
-	err := db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err := db.view(ctx, func(r kv.Reader) error {
+		items = items[:0]
 		for dir := range todo {
 			anc, err := db.ancestors(ctx, r, dir)
 			if err != nil && !errors.Is(err, ErrNotFound) {

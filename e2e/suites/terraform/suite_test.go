@@ -40,11 +40,5 @@ func TestManifold(t *testing.T) {
 		"TF_ACC=1", "TF_ACC_TERRAFORM_PATH=" + terraform, "CHECKPOINT_DISABLE=1",
 		"QUMULO_HOST=" + netns.Server, "QUMULO_PORT=8000", "QUMULO_USERNAME=admin", "QUMULO_PASSWORD=" + harness.Password,
 	}
-	s := harness.StartServer(t)
-	// The test of shares names two local users and does not make them.
-	api := s.Login(t)
-	for _, name := range []string{"user1", "user2"} {
-		api.Must(t, "POST", "/v1/users/", map[string]string{"name": name, "primary_group": "513", "password": harness.Password}, nil)
-	}
-	gosuite.Run(t, s, suite, *update)
+	gosuite.Run(t, harness.StartServer(t), suite, *update)
 }

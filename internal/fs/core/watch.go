@@ -193,10 +193,11 @@ func (h *watchHub) send(e fs.Event) {
 
 // relative is the path of the event below dir.
 func (h *watchHub) relative(dir fs.FileID, e fs.Event) (string, bool) {
-	parts := []string{e.Name}
-	at := e.Dir
+	var parts []string
 	found := false
 	err := h.f.db.View(h.f.work, func(r *meta.Reader) error {
+		parts = append(parts[:0], e.Name)
+		at := e.Dir
 		for at != 0 {
 			if at == dir {
 				found = true

@@ -190,6 +190,7 @@ func (f *FS) maskWorker(ctx context.Context) {
 	f.steps(ctx, "truncation", func(ctx context.Context) (bool, error) {
 		var found []maskWork
 		err := f.db.View(ctx, func(r *meta.Reader) error {
+			found = found[:0]
 			return r.Intents(ctx, func(_ uint64, decode func(any) error) error {
 				var in struct {
 					Kind   string

@@ -126,6 +126,7 @@ func (f *FS) ListMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpa
 	}
 	var items []item
 	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		items = items[:0]
 		if err := f.need(ctx, r, c, i, fs.RightReadEA); err != nil {
 			return err
 		}
@@ -156,6 +157,7 @@ func infoOf(sid fs.StreamID, s *meta.NamedStream) fs.StreamInfo {
 func (f *FS) Streams(ctx context.Context, c *fs.Caller, n fs.Node) ([]fs.StreamInfo, error) {
 	var out []fs.StreamInfo
 	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		out = out[:0]
 		if err := f.need(ctx, r, c, i, fs.RightReadAttr); err != nil {
 			return err
 		}

@@ -21,22 +21,22 @@ func split(line string) ([]string, error) {
 // the line ends within a word.
 func scan(line string) (words []string, open, within bool) {
 	var b strings.Builder
-	var quote rune
+	var quote byte
 	escaped := false
-	for _, c := range line {
+	for _, c := range []byte(line) { // bytes: names need not be UTF-8
 		switch {
 		case escaped:
 			if quote == '"' && c != '"' && c != '\\' && c != '$' && c != '`' {
 				b.WriteByte('\\')
 			}
-			b.WriteRune(c)
+			b.WriteByte(c)
 			escaped = false
 		case c == '\\' && quote != '\'':
 			escaped, within = true, true
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote != 0:
-			b.WriteRune(c)
+			b.WriteByte(c)
 		case c == '\'' || c == '"':
 			quote, within = c, true
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
@@ -46,7 +46,7 @@ func scan(line string) (words []string, open, within bool) {
 				within = false
 			}
 		default:
-			b.WriteRune(c)
+			b.WriteByte(c)
 			within = true
 		}
 	}
