@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -249,9 +248,7 @@ func (s *Store) refreshS3(ctx context.Context, k kind, id uint64) error {
 	return nil
 }
 
-func s3Record(k []byte) bool {
-	return bytes.HasPrefix(k, kindPrefix(kindS3)) || bytes.HasPrefix(k, kindPrefix(kindBucket)) || bytes.HasPrefix(k, kindPrefix(kindS3Key))
-}
+func s3Record(k []byte) bool { return ofKind(k, kindS3, kindBucket, kindS3Key) }
 
 // followS3 brings into force what has changed.
 func (s *Store) followS3(ctx context.Context, b kv.Batch) error {
@@ -260,7 +257,7 @@ func (s *Store) followS3(ctx context.Context, b kv.Batch) error {
 	}
 	var errs []error
 	for _, k := range b.Keys {
-		if len(k) == 17 && s3Record(k) {
+		if s3Record(k) {
 			errs = append(errs, s.refreshS3(ctx, kind(lastNumber(k[:9])), lastNumber(k)))
 		}
 	}
