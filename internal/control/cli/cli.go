@@ -106,12 +106,25 @@ func New(o Options) []*cobra.Command {
 	return cmds
 }
 
-// open opens a local file for reading.
+// open opens a local file for reading, or standard input for "-".
 func (a *app) open(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(a.o.In), nil
+	}
 	if a.o.Client != nil {
 		return nil, fmt.Errorf("%s: there are no local files here; send it on standard input", name)
 	}
 	return os.Open(name)
+}
+
+// read reads a file as open opens it, at most limit bytes of it.
+func (a *app) read(name string, limit int64) ([]byte, error) {
+	f, err := a.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // readPassword asks on the terminal.

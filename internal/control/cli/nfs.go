@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -166,16 +165,7 @@ func (f *exportFlags) rule() (client.Restriction, error) {
 }
 
 func (a *app) readRestrictions(name string) (out []client.Restriction, err error) {
-	var b []byte
-	if name == "-" {
-		b, err = io.ReadAll(io.LimitReader(a.o.In, 4<<20))
-	} else {
-		var f io.ReadCloser
-		if f, err = a.open(name); err == nil {
-			b, err = io.ReadAll(io.LimitReader(f, 4<<20))
-			_ = f.Close()
-		}
-	}
+	b, err := a.read(name, 4<<20)
 	if err == nil {
 		err = json.Unmarshal(b, &out)
 	}

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -186,13 +184,7 @@ func (a *app) policySet() *cobra.Command {
 	c := &cobra.Command{Use: "set BUCKET FILE", Short: "Replace a bucket's policy by the JSON in a file, - for standard input", Args: cobra.ExactArgs(2)}
 	c.Flags().BoolVar(&removeSelf, "allow-remove-self", false, "accept a policy under which you could not change it again")
 	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
-		var b []byte
-		var err error
-		if args[1] == "-" {
-			b, err = io.ReadAll(io.LimitReader(a.o.In, 1<<20))
-		} else {
-			b, err = os.ReadFile(args[1])
-		}
+		b, err := a.read(args[1], 1<<20)
 		if err != nil {
 			return err
 		}

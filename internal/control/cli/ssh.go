@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -131,16 +130,7 @@ func (a *app) sshKeyAdd() *cobra.Command {
 	return &cobra.Command{
 		Use: "add USER [FILE]", Short: "Let a local user log in with the public key in a file or on standard input", Args: cobra.RangeArgs(1, 2),
 		RunE: a.named(func(ctx context.Context, c *client.Client, u client.LocalUser, args []string) error {
-			in := a.o.In
-			if len(args) == 1 && args[0] != "-" {
-				f, err := a.open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
-			}
-			b, err := io.ReadAll(io.LimitReader(in, 64<<10))
+			b, err := a.read(append(args, "-")[0], 64<<10)
 			if err != nil {
 				return err
 			}
