@@ -200,6 +200,7 @@ func (s *Store) SetSMB(ctx context.Context, revision uint64, v SMB) (Record[SMB]
 	if v.Encryption > EncryptionRequired || v.Snapshots > SnapshotsDisabled {
 		return Record[SMB]{}, invalid("settings", "unknown number")
 	}
+	v.Dialects = slices.Clone(v.Dialects) // the caller may have more use for them
 	slices.Sort(v.Dialects)
 	return changed(ctx, s, func(tx kv.Txn) (Record[SMB], error) { return replace(ctx, tx, kindSMB, theOne, revision, v) })
 }

@@ -41,11 +41,7 @@ func s3SettingsRoutes() []route {
 
 // Answers of S3 administration carry no entity tag: clients insist on that.
 func renderS3Settings(v *config.S3) reply {
-	out := s3Settings{v.Enabled, v.BasePath, v.UploadExpiry, !v.Insecure, v.Domains, v.OpaqueETags}
-	if out.Domains == nil {
-		out.Domains = []string{}
-	}
-	return reply{body: out}
+	return reply{body: s3Settings{v.Enabled, v.BasePath, v.UploadExpiry, !v.Insecure, listOf(v.Domains), v.OpaqueETags}}
 }
 
 func getS3Settings(q *request) (reply, error) {
@@ -63,20 +59,14 @@ func patchS3Settings(q *request) (reply, error) {
 		return reply{}, err
 	}
 	v := rec.Value
-	if in.Enabled != nil {
-		v.Enabled = *in.Enabled
-	}
+	given(in.Enabled, &v.Enabled)
+	given(in.UploadExpiry, &v.UploadExpiry)
+	given(in.OpaqueETags, &v.OpaqueETags)
 	if in.Secure != nil {
 		v.Insecure = !*in.Secure
 	}
-	if in.UploadExpiry != nil {
-		v.UploadExpiry = *in.UploadExpiry
-	}
 	if in.Domains != nil {
 		v.Domains = in.Domains
-	}
-	if in.OpaqueETags != nil {
-		v.OpaqueETags = *in.OpaqueETags
 	}
 	if in.BasePath != nil && *in.BasePath != v.BasePath {
 		a, err := q.s.o.FS.Resolve(q.Context(), q.caller(), *in.BasePath, fs.AttrType)
@@ -88,10 +78,8 @@ func patchS3Settings(q *request) (reply, error) {
 		}
 		v.BasePath = *in.BasePath
 	}
-	if rec, err = q.s.o.S3Settings.SetS3(q.Context(), rec.Revision, v); errors.Is(err, config.ErrStale) {
-		return reply{}, ofKind(fs.Retry, err)
-	}
-	return renderS3Settings(&rec.Value), err
+	rec, err = q.s.o.S3Settings.SetS3(q.Context(), rec.Revision, v)
+	return renderS3Settings(&rec.Value), raced(false, err)
 }
 
 type s3Key struct {
