@@ -121,7 +121,7 @@ func getPorts(q *request) (reply, error) {
 }
 
 func getAPI(q *request) (reply, error) {
-	writeJSON(q.w, http.StatusOK, q.s.api)
+	writeJSON(q.w, http.StatusOK, q.s.api())
 	return reply{done: true}, nil
 }
 
