@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/control/service"
 	"manifold/internal/fs"
@@ -66,8 +67,8 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
-	// cluster is the UUID, "" until it was looked up.
-	cluster string
+	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.
+	ofCluster config.Cluster
 }
 
 // caller acts on the file system.
