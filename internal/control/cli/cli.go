@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path"
 	"strings"
@@ -197,6 +198,30 @@ func (a *app) table(heading string, rows [][]string) error {
 		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
 	}
 	return w.Flush()
+}
+
+// listing prints items as JSON, or as a table with a row for each.
+func listing[T any](a *app, items []T, heading string, row func(*T) []string) error {
+	if a.asJSON {
+		return a.json(items)
+	}
+	rows := make([][]string, len(items))
+	for i := range items {
+		rows[i] = row(&items[i])
+	}
+	return a.table(heading, rows)
+}
+
+// collect takes all that a paged listing yields.
+func collect[T any](all iter.Seq2[T, error]) ([]T, error) {
+	out := []T{}
+	for x, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }
 
 // record prints names and values in turn, one pair a line.

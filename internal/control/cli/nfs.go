@@ -28,14 +28,9 @@ func (a *app) exportList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(es)
-			}
-			var rows [][]string
-			for _, e := range es {
-				rows = append(rows, []string{e.ID, e.ExportPath, e.FSPath, rules(&e), e.Description})
-			}
-			return a.table("ID EXPORT DIRECTORY RULES DESCRIPTION", rows)
+			return listing(a, es, "ID EXPORT DIRECTORY RULES DESCRIPTION", func(e *client.Export) []string {
+				return []string{e.ID, e.ExportPath, e.FSPath, rules(e), e.Description}
+			})
 		}),
 	}
 }

@@ -102,14 +102,9 @@ func (a *app) bucketList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(bs)
-			}
-			var rows [][]string
-			for _, b := range bs {
-				rows = append(rows, []string{b.Name, b.Path, b.Versioning, strconv.FormatBool(b.Lock.Enabled), strconv.FormatBool(b.Anonymous), b.Created})
-			}
-			return a.table("NAME PATH VERSIONING LOCK ANONYMOUS CREATED", rows)
+			return listing(a, bs, "NAME PATH VERSIONING LOCK ANONYMOUS CREATED", func(b *client.Bucket) []string {
+				return []string{b.Name, b.Path, b.Versioning, strconv.FormatBool(b.Lock.Enabled), strconv.FormatBool(b.Anonymous), b.Created}
+			})
 		}),
 	}
 }
@@ -210,19 +205,11 @@ func (a *app) s3KeyList() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List access keys", Args: cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			list := []client.S3Key{}
-			var rows [][]string
-			for k, err := range c.S3Keys(ctx, user) {
-				if err != nil {
-					return err
-				}
-				list = append(list, k)
-				rows = append(rows, []string{k.ID, k.Owner.String(), k.Created})
+			ks, err := collect(c.S3Keys(ctx, user))
+			if err != nil {
+				return err
 			}
-			if a.asJSON {
-				return a.json(list)
-			}
-			return a.table("ID OWNER CREATED", rows)
+			return listing(a, ks, "ID OWNER CREATED", func(k *client.S3Key) []string { return []string{k.ID, k.Owner.String(), k.Created} })
 		}),
 	}
 	c.Flags().StringVar(&user, "user", "", "only those of this user")
@@ -257,19 +244,13 @@ func (a *app) uploadList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list BUCKET", Short: "List uploads that are neither complete nor given up", Args: cobra.ExactArgs(1),
 		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
-			list := []client.Upload{}
-			var rows [][]string
-			for u, err := range c.Uploads(ctx, args[0]) {
-				if err != nil {
-					return err
-				}
-				list = append(list, u)
-				rows = append(rows, []string{u.ID, u.Key, u.Initiator.String(), u.Initiated, u.Modified, u.Blocks.String()})
+			us, err := collect(c.Uploads(ctx, args[0]))
+			if err != nil {
+				return err
 			}
-			if a.asJSON {
-				return a.json(list)
-			}
-			return a.table("ID KEY INITIATOR INITIATED MODIFIED BLOCKS", rows)
+			return listing(a, us, "ID KEY INITIATOR INITIATED MODIFIED BLOCKS", func(u *client.Upload) []string {
+				return []string{u.ID, u.Key, u.Initiator.String(), u.Initiated, u.Modified, u.Blocks.String()}
+			})
 		}),
 	}
 }

@@ -94,14 +94,7 @@ func (a *app) sshHostKeys() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(ks)
-			}
-			var rows [][]string
-			for _, k := range ks {
-				rows = append(rows, []string{k.Fingerprint, k.Type})
-			}
-			return a.table("FINGERPRINT TYPE", rows)
+			return listing(a, ks, "FINGERPRINT TYPE", func(k *client.SSHKey) []string { return []string{k.Fingerprint, k.Type} })
 		}),
 	}
 }
@@ -114,14 +107,9 @@ func (a *app) sshKeyList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(ks)
-			}
-			var rows [][]string
-			for _, k := range ks {
-				rows = append(rows, []string{k.Fingerprint, k.Type, k.Created, k.Comment})
-			}
-			return a.table("FINGERPRINT TYPE CREATED COMMENT", rows)
+			return listing(a, ks, "FINGERPRINT TYPE CREATED COMMENT", func(k *client.SSHKey) []string {
+				return []string{k.Fingerprint, k.Type, k.Created, k.Comment}
+			})
 		}),
 	}
 }
