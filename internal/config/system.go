@@ -61,9 +61,12 @@ type Syslog struct {
 	Format  string `json:"format"`          // csv or json
 }
 
+// DefaultSyslog is that of a fresh system.
+var DefaultSyslog = Syslog{Port: 514, Format: "csv"}
+
 // Syslog answers where audit records go.
 func (s *Store) Syslog(ctx context.Context) (Record[Syslog], error) {
-	return setting(ctx, s, settingSyslog, Syslog{Port: 514, Format: "csv"})
+	return setting(ctx, s, settingSyslog, DefaultSyslog)
 }
 
 // SetSyslog replaces it.

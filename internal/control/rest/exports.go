@@ -325,18 +325,20 @@ func (q *request) exportedDirectory(given, to *string) error {
 	if err != nil {
 		return err
 	}
+	_, err = q.directory(p, create)
+	return err
+}
+
+// directory finds a directory by its path, or makes it.
+func (q *request) directory(p string, create bool) (fs.Attr, error) {
 	if create {
-		_, err = q.s.svc.MkdirAll(q.Context(), q.caller(), p)
-		return err
+		return q.s.svc.MkdirAll(q.Context(), q.caller(), p)
 	}
 	a, err := q.s.o.FS.Resolve(q.Context(), q.caller(), p, fs.AttrType)
-	if err != nil {
-		return q.missing(p, err)
+	if err == nil && a.Type != fs.Directory {
+		err = ofKind(fs.NotDir, nil)
 	}
-	if a.Type != fs.Directory {
-		return ofKind(fs.NotDir, nil)
-	}
-	return nil
+	return a, q.missing(p, err)
 }
 
 func (q *request) parseRestriction(x *restriction) (config.Restriction, error) {

@@ -6,7 +6,6 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/control"
-	"manifold/internal/fs"
 	"manifold/internal/identity"
 )
 
@@ -69,12 +68,8 @@ func patchS3Settings(q *request) (reply, error) {
 		v.Domains = in.Domains
 	}
 	if in.BasePath != nil && *in.BasePath != v.BasePath {
-		a, err := q.s.o.FS.Resolve(q.Context(), q.caller(), *in.BasePath, fs.AttrType)
-		if err != nil {
-			return reply{}, q.missing(*in.BasePath, err)
-		}
-		if a.Type != fs.Directory {
-			return reply{}, ofKind(fs.NotDir, nil)
+		if _, err := q.directory(*in.BasePath, false); err != nil {
+			return reply{}, err
 		}
 		v.BasePath = *in.BasePath
 	}
@@ -132,14 +127,10 @@ func (q *request) identityArg(name string) (identity.AuthID, error) {
 const maxS3KeyPage = 10000
 
 func listS3Keys(q *request) (reply, error) {
-	limit, err := q.argUint("limit", maxS3KeyPage)
+	p, err := q.pageOf(maxS3KeyPage)
 	if err != nil {
 		return reply{}, err
 	}
-	if limit == 0 {
-		return reply{}, badRequest("http_bad_request_error", "limit must be at least 1")
-	}
-	p := page{q.arg("after"), int(min(limit, maxS3KeyPage))}
 	after, err := p.number()
 	if err != nil {
 		return reply{}, err

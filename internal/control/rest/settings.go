@@ -71,7 +71,7 @@ func auditRoutes() []route {
 	for _, at := range []struct{ config, status string }{{"/v1/audit/syslog/config", "/v1/audit/syslog/status"}, {"/v1/audit/config", "/v1/audit/status"}} {
 		rs = append(rs, singleton[config.Syslog, syslogPatch]{
 			path: at.config, read: control.AuditRead, write: control.AuditWrite, about: "Where audit records go", out: syslogConfig{},
-			def: config.Syslog{Port: 514, Format: "csv"}, set: setSyslog,
+			def: config.DefaultSyslog, set: setSyslog,
 			get: func(q *request) (config.Record[config.Syslog], error) { return q.s.o.Settings.Syslog(q.Context()) },
 			render: plain(func(v config.Syslog) syslogConfig {
 				return syslogConfig{v.Enabled, v.Server, v.Port, v.Local, v.Format, v.TLS}
