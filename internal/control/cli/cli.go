@@ -172,6 +172,17 @@ func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	return c
 }
 
+// toggle makes the commands that switch a server on and off.
+func (a *app) toggle(on, off string, set func(ctx context.Context, c *client.Client, on bool) error) (enable, disable *cobra.Command) {
+	one := func(verb, short string, on bool) *cobra.Command {
+		return &cobra.Command{
+			Use: verb, Short: short, Args: cobra.NoArgs,
+			RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error { return set(ctx, c, on) }),
+		}
+	}
+	return one("enable", on, true), one("disable", off, false)
+}
+
 // json prints v.
 func (a *app) json(v any) error {
 	e := json.NewEncoder(a.o.Out)

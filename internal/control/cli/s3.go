@@ -15,8 +15,10 @@ import (
 )
 
 func (a *app) s3Command() *cobra.Command {
-	return noun("s3", "The S3 server: settings, buckets, access keys, uploads",
-		a.s3Show(), a.s3Switch("enable", "Serve S3", true), a.s3Switch("disable", "Stop serving S3; what is under way finishes", false), a.s3Modify(),
+	on, off := a.toggle("Serve S3", "Stop serving S3; what is under way finishes", func(ctx context.Context, c *client.Client, on bool) error {
+		return a.changeS3(ctx, c, client.S3SettingsChange{Enabled: &on})
+	})
+	return noun("s3", "The S3 server: settings, buckets, access keys, uploads", a.s3Show(), on, off, a.s3Modify(),
 		noun("bucket", "Buckets", a.bucketList(), a.bucketAdd(), a.bucketModify(), a.bucketDelete()),
 		noun("policy", "Policies of buckets", a.policyShow(), a.policySet(), a.policyDelete()),
 		noun("access-key", "Access keys of users", a.s3KeyList(), a.s3KeyCreate(), a.s3KeyRevoke()),
@@ -51,15 +53,6 @@ func (a *app) changeS3(ctx context.Context, c *client.Client, v client.S3Setting
 		return err
 	}
 	return a.printS3(s)
-}
-
-func (a *app) s3Switch(verb, short string, on bool) *cobra.Command {
-	return &cobra.Command{
-		Use: verb, Short: short, Args: cobra.NoArgs,
-		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			return a.changeS3(ctx, c, client.S3SettingsChange{Enabled: &on})
-		}),
-	}
 }
 
 func (a *app) s3Modify() *cobra.Command {

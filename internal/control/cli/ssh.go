@@ -11,8 +11,10 @@ import (
 )
 
 func (a *app) sshCommand() *cobra.Command {
-	return noun("ssh", "The SSH server: shell and SFTP", a.sshShow(), a.sshSwitch("enable", "Switch SSH on", true), a.sshSwitch("disable", "Switch SSH off; connections end", false),
-		a.sshModify(), a.sshHostKeys(),
+	on, off := a.toggle("Switch SSH on", "Switch SSH off; connections end", func(ctx context.Context, c *client.Client, on bool) error {
+		return a.changeSSH(ctx, c, func(v *client.SSHSettings) { v.Enabled = on })
+	})
+	return noun("ssh", "The SSH server: shell and SFTP", a.sshShow(), on, off, a.sshModify(), a.sshHostKeys(),
 		noun("key", "Public keys with which local users log in", a.sshKeyList(), a.sshKeyAdd(), a.sshKeyRemove()))
 }
 
@@ -54,15 +56,6 @@ func (a *app) changeSSH(ctx context.Context, c *client.Client, change func(*clie
 		return err
 	}
 	return a.printSSH(ctx, c, v)
-}
-
-func (a *app) sshSwitch(verb, short string, on bool) *cobra.Command {
-	return &cobra.Command{
-		Use: verb, Short: short, Args: cobra.NoArgs,
-		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			return a.changeSSH(ctx, c, func(v *client.SSHSettings) { v.Enabled = on })
-		}),
-	}
 }
 
 func (a *app) sshModify() *cobra.Command {
