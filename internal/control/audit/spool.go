@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -134,18 +135,8 @@ func openSpool(dir string, limit int64) (*spool, error) {
 		s.mu.segments = append(s.mu.segments, segment{first, good})
 		s.mu.bytes += good
 	}
-	slices.SortFunc(s.mu.segments, func(a, b segment) int { return compare(a.first, b.first) })
+	slices.SortFunc(s.mu.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
 	return s, nil
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (s *spool) path(name string) string { return filepath.Join(s.dir, name) }

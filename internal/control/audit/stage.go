@@ -59,16 +59,20 @@ func (f *FS) Stage(ctx context.Context, c *fs.Caller, s *fs.StageSpec) (fs.Node,
 
 // Publish implements fs.Staging: this is when the file is made and written.
 func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, name fs.Name, p *fs.PublishSpec) (fs.PublishResult, error) {
-	sized := *p
-	sized.Want |= fs.AttrSize
-	res, err := f.FS.Publish(ctx, c, staged, dir, name, &sized)
+	on := f.log.Enabled()
+	if on {
+		sized := *p
+		sized.Want |= fs.AttrSize
+		p = &sized
+	}
+	res, err := f.FS.Publish(ctx, c, staged, dir, name, p)
 	if err == nil {
 		f.staged.remove(staged)
 		if res.Replaced != (fs.Node{}) {
 			f.paths.forget(res.Replaced)
 		}
 	}
-	if !f.log.Enabled() {
+	if !on {
 		return res, err
 	}
 	path := f.path(ctx, dir)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
@@ -262,17 +263,24 @@ func (s *Service) PrivilegesOf(ctx context.Context, u config.Record[config.User]
 	return privilegeSet(names), err
 }
 
-// privilegeSet reads the names in a stored session.
+// privilegeSet reads the names in a stored session. Callers must not change it:
+// that of an administrator is one for all.
 func privilegeSet(names []string) map[control.Privilege]bool {
+	if slices.Contains(names, all) {
+		return everything()
+	}
 	set := map[control.Privilege]bool{}
 	for _, n := range names {
-		if n == all {
-			for _, p := range control.AllPrivileges() {
-				set[p] = true
-			}
-			break
-		}
 		set[control.Privilege(n)] = true
 	}
 	return set
 }
+
+// everything is made once: every request of an administrator asks for it.
+var everything = sync.OnceValue(func() map[control.Privilege]bool {
+	set := map[control.Privilege]bool{}
+	for _, p := range control.AllPrivileges() {
+		set[p] = true
+	}
+	return set
+})
