@@ -185,12 +185,10 @@ func (w *world) tree() map[string][]byte {
 	return files
 }
 
-// until polls.
+// until waits for what gives no event.
 func (w *world) until(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.Fatalf("waited in vain for %s", what)
-		}
+	if !harness.Within(30*time.Second, ok) {
+		w.Fatalf("waited in vain for %s", what)
 	}
 }

@@ -181,10 +181,8 @@ func TestTwoClients(t *testing.T) {
 	}
 	until := func(what string, limit time.Duration, ok func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(limit); !ok(); time.Sleep(100 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: not in %v; held %v, waiting %v", what, limit, locks(""), locks("waiters/"))
-			}
+		if !harness.Within(limit, ok) {
+			t.Fatalf("%s: not in %v; held %v, waiting %v", what, limit, locks(""), locks("waiters/"))
 		}
 	}
 	ofClient := func(name string) (n int) {

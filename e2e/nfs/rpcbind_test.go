@@ -60,10 +60,8 @@ func TestSystemRpcbind(t *testing.T) {
 		<-r.Done() // an error means that rpcbind is not up yet
 		return out.String()
 	}
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(registered(), "100003    3   tcp   2049"); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not registered:\n%s", registered())
-		}
+	if !harness.Within(20*time.Second, func() bool { return strings.Contains(registered(), "100003    3   tcp   2049") }) {
+		t.Fatalf("not registered:\n%s", registered())
 	}
 	checkSlice(t, s.Net, "mount -t nfs -o vers=3,proto=tcp,nolock $SERVER:/ /mnt || exit 1")
 

@@ -81,7 +81,6 @@ var Exceptions = []Exception{
 	{"print", "cmd", "a command writes to its terminal"},
 	{"print", "tools", "a command writes to its terminal"},
 	{"testing", "e2e", "the harness is test code"},
-	{"sleep", "e2e", "the kernel client and foreign servers give no event to wait for"},
 	{"skip", "e2e/harness/require.go", "the helper that skips on a laptop and fails in CI"},
 	{"skip", "e2e/suites", "a suite that no registry provides says NOT RUN, in CI too"},
 }
