@@ -43,7 +43,7 @@ var Rooms = []Room{
 	{"internal/replication", []string{"internal/fs", "internal/cluster", "internal/identity"}, "works on the contract like any client"},
 	{"internal/control/audit", []string{"internal/fs", "internal/identity", "internal/control"}, "decorates contracts"},
 	{"internal/control/roles", []string{"internal/fs", "internal/identity", "internal/control"}, "decorates contracts"},
-	{"internal/control", []string{"internal/fs", "internal/fs/export", "internal/fs/acl", "internal/identity", "internal/config", "internal/control/..."}, "admin interfaces are declared here and satisfied in node"},
+	{"internal/control", []string{"internal/fs", "internal/fs/export", "internal/fs/acl", "internal/identity", "internal/identity/attempts", "internal/config", "internal/control/..."}, "admin interfaces are declared here and satisfied in node"},
 	{"internal/control/cli", []string{"client", "internal/control/cli/..."}, "the CLI does what any client of the REST API can"},
 	{"internal/node", []string{"..."}, "the composition root knows everything"},
 	{"cmd/manifold", []string{"internal/node", "internal/control/cli"}, "the command wires up and exits"},
