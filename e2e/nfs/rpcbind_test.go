@@ -53,11 +53,9 @@ func TestSystemRpcbind(t *testing.T) {
 		q := exec.Command("rpcinfo", "-p", netns.Server)
 		var out strings.Builder
 		q.Stdout, q.Stderr = &out, &out
-		r, err := s.Net.Start(q)
-		if err != nil {
+		if err := s.Net.Run(t.Context(), q); !netns.Ran(err) { // if it failed, rpcbind is not up yet
 			t.Fatal(err)
 		}
-		<-r.Done() // an error means that rpcbind is not up yet
 		return out.String()
 	}
 	if !harness.Within(20*time.Second, func() bool { return strings.Contains(registered(), "100003    3   tcp   2049") }) {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"manifold/e2e/harness"
+	"manifold/e2e/netns"
 	"manifold/e2e/suites"
 )
 
@@ -134,11 +135,9 @@ func Run(t *testing.T, s *harness.Server, suite Suite, update bool) {
 	cmd := exec.Command(exe, "-test.v", "-test.run", pattern, "-test.timeout", timeout.String())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
 	cmd.Env = append(append(os.Environ(), "HOME="+t.TempDir()), suite.Env...)
-	p, err := s.Net.Start(cmd)
-	if err != nil {
+	if err := s.Net.Run(t.Context(), cmd); !netns.Ran(err) { // it fails when a test does; the outcomes say which
 		t.Fatal(err)
 	}
-	<-p.Done()
 	results := parse(strings.Fields(string(names)), out.Bytes())
 	passed := 0
 	for _, r := range results {

@@ -2,6 +2,7 @@ package s3tests
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"flag"
 	"fmt"
@@ -118,15 +119,10 @@ func TestManifold(t *testing.T) {
 		"S3TEST_CONF=" + filepath.Join(dir, "s3tests.conf"), "RUN_TESTS=" + filepath.Join(dir, "tests"), "RUN_RESULTS=" + filepath.Join(dir, "results")}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	p, err := s.Net.Start(cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-p.Done():
-	case <-time.After(20 * time.Minute):
-		p.Kill()
-		t.Fatalf("the suite hangs\n%s", &out)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	if err := s.Net.Run(ctx, cmd); !netns.Ran(err) { // it fails when a test does; the results say which
+		t.Fatalf("%v\n%s", err, &out)
 	}
 	table, err := os.ReadFile(filepath.Join(dir, "results"))
 	if err != nil {
