@@ -11,6 +11,7 @@ import (
 	"manifold/internal/control"
 	"manifold/internal/fs"
 	"manifold/internal/identity"
+	"manifold/internal/identity/attempts"
 )
 
 // Session is somebody who has proved who it is.
@@ -80,19 +81,19 @@ func (s *Service) SignIn(ctx context.Context, client netip.AddrPort, name, passw
 
 // prove counts failed attempts, of all protocols together.
 func (s *Service) prove(ctx context.Context, client netip.Addr, name, password string) (config.Record[config.User], error) {
-	k := keyOf(name, client)
-	done, err := s.attempts.begin(ctx, k)
+	k := attempts.Of(name, client)
+	done, err := s.attempts.Begin(ctx, k)
 	if err != nil {
 		return config.Record[config.User]{}, err
 	}
 	defer done()
 	u, err := s.auth.Authenticate(ctx, name, password)
 	if errors.Is(err, config.ErrCredentials) {
-		s.attempts.fail(k)
+		s.attempts.Fail(k)
 		return u, ErrSignIn
 	}
 	if err == nil {
-		s.attempts.succeed(k)
+		s.attempts.Succeed(k)
 	}
 	return u, err
 }
@@ -204,15 +205,15 @@ func (s *Session) credential() *identity.Credential {
 
 // ChangePassword sets the session's own password, given the present one.
 func (s *Service) ChangePassword(ctx context.Context, ses *Session, old, new string) error {
-	k := keyOf(ses.User.Value.Name, ses.Caller.Client.Addr())
-	done, err := s.attempts.begin(ctx, k)
+	k := attempts.Of(ses.User.Value.Name, ses.Caller.Client.Addr())
+	done, err := s.attempts.Begin(ctx, k)
 	if err != nil {
 		return err
 	}
 	defer done()
 	err = s.auth.ChangePassword(ctx, ses.User.ID, old, new)
 	if errors.Is(err, config.ErrCredentials) {
-		s.attempts.fail(k)
+		s.attempts.Fail(k)
 		return ErrSignIn
 	}
 	return err
