@@ -42,6 +42,10 @@ fuzz: ## every fuzz target for FUZZTIME
 e2e: ## end-to-end tests through real NFS clients (root)
 	$(GO) test -count=1 -timeout 45m -p 1 ./e2e/...
 
+.PHONY: ftpssh-10k
+ftpssh-10k: ## trees of 10,000 files through the clients of FTP and SFTP (root)
+	MANIFOLD_FTPSSH_FILES=10000 $(GO) test -count=1 -timeout 60m -v ./e2e/ftpssh -run 'TestTree|TestSSHFS'
+
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...
@@ -50,6 +54,18 @@ gen: ## regenerate documents and golden files that are derived from code
 .PHONY: bench
 bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench NFS -benchtime 1x -timeout 2h -args -dirsync $(BENCHFLAGS)
+
+.PHONY: bench-ftp
+bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench 'FTP|SFTP' -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
+
+.PHONY: s3list
+s3list: ## list an S3 bucket of a million keys: page times and memory (20 min)
+	MANIFOLD_S3_KEYS=1000000 $(GO) test -count=1 -v -timeout 2h -run TestS3_listing ./internal/node
+
+.PHONY: s3big
+s3big: ## S3 clients with 10,000 files and 5 GiB in parts (root, 20 GiB of disk, 1 h)
+	MANIFOLD_S3_FILES=10000 MANIFOLD_S3_BIG=5368709120 $(GO) test -count=1 -v -timeout 3h ./e2e/s3
 
 .PHONY: package
 package: ## dist/*.deb and dist/*.rpm (the latter needs rpmbuild)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"net/url"
 	"strconv"
@@ -191,33 +192,26 @@ func (c *Client) Changes(ctx context.Context, newer, older uint64) iter.Seq2[Cha
 func pages[T any](ctx context.Context, c *Client, next, list string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for next != "" {
-			var page struct {
-				Entries []T `json:"entries"`
-				Quotas  []T `json:"quotas"`
-				Grants  []T `json:"grants"`
-				Waiters []T `json:"waiters"`
-				Paging  struct{ Next string }
+			var page map[string]json.RawMessage
+			var items []T
+			var more struct{ Next string }
+			err := c.do(ctx, "GET", next, nil, &page)
+			for part, to := range map[string]any{list: &items, "paging": &more} {
+				if b := page[part]; b != nil && err == nil {
+					err = json.Unmarshal(b, to)
+				}
 			}
-			if err := c.do(ctx, "GET", next, nil, &page); err != nil {
+			if err != nil {
 				var zero T
 				yield(zero, err)
 				return
-			}
-			items := page.Entries
-			switch list {
-			case "quotas":
-				items = page.Quotas
-			case "grants":
-				items = page.Grants
-			case "waiters":
-				items = page.Waiters
 			}
 			for _, x := range items {
 				if !yield(x, nil) {
 					return
 				}
 			}
-			next = page.Paging.Next
+			next = more.Next
 		}
 	}
 }

@@ -8,6 +8,10 @@ type AuditConfig struct {
 	Server  string `json:"server_address"`
 	Port    uint16 `json:"server_port"`
 	Format  string `json:"format"` // csv or json
+	// TLS encrypts the connection to the server and proves its name.
+	TLS bool `json:"tls_enabled"`
+	// Local keeps records on the node, too.
+	Local bool `json:"local_enabled"`
 }
 
 // AuditStatus is how the connection to the syslog server is.

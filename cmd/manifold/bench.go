@@ -53,6 +53,7 @@ func newBench() *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&o.Dir, "dir", "", "make the file system below `DIR` (default: the folder for temporary files)")
 	fl.BoolVar(&o.NFS, "nfs", false, "measure through NFSv3 over loopback")
+	fl.BoolVar(&o.Audit, "audit", false, "with --nfs: record every operation in the local audit log")
 	fl.IntVar(&o.Files, "files", 10000, "make `N` files")
 	fl.IntVar(&o.PerDirectory, "per-directory", 0, "put `N` files into each directory; 0: all into one")
 	fl.IntVar(&o.FileBytes, "file-bytes", 0, "write `N` bytes to each file")

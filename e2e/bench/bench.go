@@ -1,8 +1,9 @@
-// Package bench measures NFS servers side by side through the Linux kernel's
-// client: in interleaved rounds on one machine, by rate and by the server's own
-// CPU time per operation, which swings far less on a busy machine.
+// Package bench measures servers side by side: of NFS through the Linux kernel's
+// client, of FTP through curl and ftplib, of SFTP through OpenSSH's sftp. It does so in
+// interleaved rounds on one machine, by rate and by the server's own CPU time
+// per operation, which swings far less on a busy machine.
 //
-// Invariants: every server gets the same script, file system and guest; a
+// Invariants: every server gets the same script, file system and client; a
 // figure is a median of rounds with its range. The package must not know what
 // the servers are made of.
 package bench
@@ -26,7 +27,7 @@ type Sample struct {
 // Row describes a line of the script.
 type Row struct{ Name, Title, Unit string }
 
-// Rows are what work.py measures, in its order.
+// Rows are what work.py and access_test.go measure, in their order.
 var Rows = []Row{
 	{"seqwrite", "sequential write + fsync", "MiB"},
 	{"seqread", "sequential read, client cache dropped", "MiB"},
@@ -41,6 +42,14 @@ var Rows = []Row{
 	{"untar", "untar of a source tree", "entry"},
 	{"findcat", "read it all, client cache dropped", "entry"},
 	{"rmtree", "rm -r of it", "entry"},
+	{"put", "put one large file", "MiB"},
+	{"get", "get it", "MiB"},
+	{"puts", "put small files", "file"},
+	{"gets", "get them", "file"},
+	{"tlsput", "put one large file, TLS", "MiB"},
+	{"tlsget", "get it, TLS", "MiB"},
+	{"tlsputs", "put small files, TLS", "file"},
+	{"tlsgets", "get them, TLS", "file"},
 }
 
 // Series are the samples of one server by row.

@@ -51,7 +51,7 @@ type Result struct {
 // are addresses, /mnt is free. A guest that fails to boot fails the test.
 func (g Guest) Run(tb testing.TB, script string) Result {
 	tb.Helper()
-	require(tb, "linux.uml", "ip", "setpriv", "taskset", "mount.nfs", "rpcbind")
+	Require(tb, "linux.uml", "ip", "setpriv", "taskset", "mount.nfs", "rpcbind")
 	if g.MemoryMB == 0 {
 		g.MemoryMB = 512
 	}

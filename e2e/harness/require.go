@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// require skips on a laptop without root or a program, and fails in CI.
-func require(tb testing.TB, programs ...string) {
+// Require skips on a laptop without root or a program, and fails in CI.
+func Require(tb testing.TB, programs ...string) {
 	tb.Helper()
 	missing := ""
 	if os.Getuid() != 0 {

@@ -80,7 +80,7 @@ func StartServer(tb testing.TB, args ...string) *Server {
 // NewServer prepares what StartServer starts.
 func NewServer(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	require(tb, "ip")
+	Require(tb, "ip")
 	dir := tb.TempDir()
 	s := &Server{
 		Net: netns.New(tb), Data: filepath.Join(dir, "data"), Log: filepath.Join(dir, "log"),

@@ -30,7 +30,7 @@ type Ganesha struct {
 // test is skipped, in CI it fails.
 func StartGanesha(tb testing.TB, dir string) *Ganesha {
 	tb.Helper()
-	require(tb)
+	need(tb, "ganesha.nfsd", "rpcbind", "unshare", "setpriv")
 	state := tb.TempDir()
 	g := &Ganesha{Net: netns.New(tb), Dir: dir}
 	script := filepath.Join(state, "ganesha.sh")
@@ -65,13 +65,14 @@ func StartGanesha(tb testing.TB, dir string) *Ganesha {
 // Pid is the server's process: the script hands its own over to Ganesha.
 func (g *Ganesha) Pid() int { return g.pid }
 
-func require(tb testing.TB) {
+// need skips on a laptop without root or a program, and fails in CI.
+func need(tb testing.TB, programs ...string) {
 	tb.Helper()
 	missing := ""
 	if os.Getuid() != 0 {
 		missing = "root"
 	}
-	for _, p := range []string{"ganesha.nfsd", "rpcbind", "ip", "unshare", "setpriv"} {
+	for _, p := range append(programs, "ip") {
 		if _, err := exec.LookPath(p); err != nil {
 			missing = p
 		}

@@ -108,6 +108,13 @@ type Store struct {
 	exports   atomic.Pointer[ExportTable]
 	directory atomic.Pointer[Directory]
 	nfs       atomic.Pointer[NFS]
+	ftp       atomic.Pointer[FTP]
+	ssh       atomic.Pointer[SSH]
+	general   atomic.Pointer[General]
+	news      news
+	s3        s3Tables
+	shares    atomic.Pointer[ShareTable]
+	smb       atomic.Pointer[SMB]
 	reload    sync.Mutex // one reload at a time, so that an older one never wins
 
 	stop    context.CancelFunc
@@ -146,7 +153,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		stop()
 		return nil, fmt.Errorf("config: watch: %w", err)
 	}
-	if err := s.load(ctx); err != nil {
+	if err := errors.Join(s.load(ctx), s.loadS3(ctx)); err != nil {
 		stop()
 		return nil, err
 	}
@@ -162,11 +169,53 @@ func (s *Store) load(ctx context.Context) error {
 	if err := s.loadNFS(ctx); err != nil {
 		return err
 	}
+	if err := s.loadAccess(ctx); err != nil {
+		return err
+	}
+	if err := s.loadGeneral(ctx); err != nil {
+		return err
+	}
 	if err := s.loadDirectory(ctx); err != nil {
 		return err
 	}
-	return s.loadExports(ctx)
+	if err := s.loadSMB(ctx); err != nil {
+		return err
+	}
+	if err := s.loadExports(ctx); err != nil {
+		return err
+	}
+	s.news.tell()
+	return nil
 }
+
+// news tells whoever waits that something else is in force.
+type news struct {
+	mu sync.Mutex
+	ch chan struct{} // closed by the next change; nil if nobody waits
+}
+
+func (n *news) wait() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch == nil {
+		n.ch = make(chan struct{})
+	}
+	return n.ch
+}
+
+func (n *news) tell() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch != nil {
+		close(n.ch)
+		n.ch = nil
+	}
+}
+
+// Changed answers a channel that is closed by the next change of what is in
+// force, on whichever node it was made. Ask for it before reading what you
+// want to follow.
+func (s *Store) Changed() <-chan struct{} { return s.news.wait() }
 
 // Close stops the background work. The engine stays open.
 func (s *Store) Close() error {

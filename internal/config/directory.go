@@ -179,9 +179,8 @@ func (d *Directory) withGID(gs []identity.AuthID, group uint64) []identity.AuthI
 	return gs
 }
 
-// changePrincipals is update for users, groups and memberships: the change is
-// in force when it returns.
-func (s *Store) changePrincipals(ctx context.Context, fn func(kv.Txn) error) error {
+// change is update for what is in force in memory: it is when change returns.
+func (s *Store) change(ctx context.Context, fn func(kv.Txn) error) error {
 	if err := s.update(ctx, fn); err != nil {
 		return err
 	}
@@ -196,6 +195,11 @@ var watched = kv.Range{Start: []byte{tagRecord}, End: []byte{tagSession}}
 // loaded before their calls return.
 func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 	for b := range changes {
+		if b.Resync || slices.ContainsFunc(b.Keys, s3Record) {
+			if err := s.followS3(ctx, b); err != nil && ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "S3 configuration not reloaded; what was in force stays so", "error", err)
+			}
+		}
 		if !b.Resync && !slices.ContainsFunc(b.Keys, inForceKey) {
 			continue
 		}
@@ -208,5 +212,7 @@ func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 // inForceKey tells whether a key belongs to what load reads.
 func inForceKey(k []byte) bool {
 	return bytes.HasPrefix(k, kindPrefix(kindExport)) || bytes.HasPrefix(k, kindPrefix(kindUser)) ||
-		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) || len(k) > 0 && k[0] == tagMemberOf
+		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) ||
+		bytes.HasPrefix(k, kindPrefix(kindFTP)) || bytes.HasPrefix(k, kindPrefix(kindSSH)) ||
+		bytes.HasPrefix(k, kindPrefix(kindShare)) || bytes.HasPrefix(k, kindPrefix(kindSMB)) || len(k) > 0 && k[0] == tagMemberOf
 }

@@ -50,7 +50,7 @@ func (s *Store) FirstRun(ctx context.Context, o FirstRunOptions) (metricsToken s
 	if err := CheckPassword(o.AdminPassword); err != nil {
 		return "", err
 	}
-	adminHash, err := s.hash(o.AdminPassword)
+	admin, err := s.hashes(o.AdminPassword)
 	if err != nil {
 		return "", err
 	}
@@ -94,7 +94,13 @@ func (s *Store) FirstRun(ctx context.Context, o FirstRunOptions) (metricsToken s
 		if _, err := put(ctx, tx, kindNFS, theOne, DefaultNFS); err != nil {
 			return err
 		}
-		if err := s.putBuiltIns(ctx, tx, adminHash); err != nil {
+		if err := s.putBuiltIns(ctx, tx, admin); err != nil {
+			return err
+		}
+		if _, err := put(ctx, tx, kindSMB, theOne, DefaultSMB()); err != nil {
+			return err
+		}
+		if err := s.putFactoryShare(ctx, tx, o.Subnets); err != nil {
 			return err
 		}
 		return s.putFactoryExport(ctx, tx, o.Subnets)
@@ -105,7 +111,7 @@ func (s *Store) FirstRun(ctx context.Context, o FirstRunOptions) (metricsToken s
 	return token, s.load(ctx)
 }
 
-func (s *Store) putBuiltIns(ctx context.Context, tx kv.Txn, adminHash string) error {
+func (s *Store) putBuiltIns(ctx context.Context, tx kv.Txn, admin hashes) error {
 	for _, g := range []struct {
 		id   identity.AuthID
 		name string
@@ -120,11 +126,11 @@ func (s *Store) putBuiltIns(ctx context.Context, tx kv.Txn, adminHash string) er
 		id      identity.AuthID
 		name    string
 		primary identity.AuthID
-		hash    string
+		hashes  hashes
 	}{
-		{identity.Admin, "admin", identity.Users, adminHash}, {identity.Guest, "guest", identity.Guests, ""},
+		{identity.Admin, "admin", identity.Users, admin}, {identity.Guest, "guest", identity.Guests, hashes{}},
 	} {
-		if _, err := s.putNewUser(ctx, tx, uint64(u.id), User{Name: u.name, PrimaryGroup: uint64(u.primary)}, u.hash); err != nil {
+		if _, err := s.putNewUser(ctx, tx, uint64(u.id), User{Name: u.name, PrimaryGroup: uint64(u.primary)}, u.hashes); err != nil {
 			return err
 		}
 	}

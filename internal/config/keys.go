@@ -50,6 +50,16 @@ const (
 	kindFSKey       kind = 15
 	kindDNS         kind = 16
 	kindAttributes  kind = 17 // of identities, by auth_id
+	kindFTP         kind = 18
+	kindSSH         kind = 19
+	kindHostKeys    kind = 20 // private keys of SSH
+	kindSSHKeys     kind = 21 // public keys of a user, by user id
+	kindS3          kind = 22
+	kindBucket      kind = 23
+	kindS3Key       kind = 24
+	kindShare       kind = 32
+	kindSMB         kind = 33
+	kindForeign     kind = 34 // SIDs of other domains, by what their auth_id is above the first
 )
 
 // Counters.
@@ -62,6 +72,10 @@ const (
 	counterRole     uint64 = 5
 	counterPolicy   uint64 = 6
 	counterFSKey    uint64 = 7
+	counterBucket   uint64 = 8
+	counterS3Key    uint64 = 9
+	counterShare    uint64 = 11
+	counterForeign  uint64 = 12
 )
 
 // space of unique names.
@@ -74,6 +88,11 @@ const (
 	spaceExport    space = 4 // export path
 	spaceRole      space = 5 // folded name
 	spaceFSKey     space = 6
+	spaceBucket    space = 7
+	spaceS3Key     space = 8  // public name of an access key
+	spaceS3Slot    space = 9  // owner and number of an access key, so that there are at most two
+	spaceShare     space = 10 // folded name of an SMB share
+	spaceForeign   space = 11 // text form of a SID
 )
 
 // theOne is the id of records of which there is one.

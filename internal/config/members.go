@@ -32,7 +32,7 @@ func pairs(ctx context.Context, r kv.Reader, tag byte, first uint64) ([]uint64, 
 
 // AddMember puts a user into a group; being in it already is no error.
 func (s *Store) AddMember(ctx context.Context, group, user uint64) error {
-	return s.changePrincipals(ctx, func(tx kv.Txn) error {
+	return s.change(ctx, func(tx kv.Txn) error {
 		if _, err := get[Group](ctx, tx, kindGroup, group); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (s *Store) AddMember(ctx context.Context, group, user uint64) error {
 // RemoveMember takes a user out of a group that is not its primary one. The
 // built-in administrator stays in Administrators.
 func (s *Store) RemoveMember(ctx context.Context, group, user uint64) error {
-	return s.changePrincipals(ctx, func(tx kv.Txn) error {
+	return s.change(ctx, func(tx kv.Txn) error {
 		u, err := get[User](ctx, tx, kindUser, user)
 		if err != nil {
 			return err

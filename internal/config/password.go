@@ -12,6 +12,7 @@ import (
 	"github.com/alexedwards/argon2id"
 	"golang.org/x/crypto/argon2"
 
+	"manifold/internal/identity/ntlm"
 	"manifold/internal/kv"
 )
 
@@ -23,6 +24,82 @@ type password struct {
 	// Generation grows when an administrator resets the password; sessions of
 	// older generations are over.
 	Generation uint64 `json:"generation"`
+	// NT is the NT hash, sealed: NTLM cannot do without it. Nil in records from
+	// before it was kept, until the password is set or found right again, and
+	// where the store has no key.
+	NT []byte `json:"nt,omitempty"`
+}
+
+// hashes are what is made of a password before it is stored.
+type hashes struct {
+	slow string // argon2id
+	nt   [16]byte
+}
+
+func (s *Store) hashes(p string) (h hashes, err error) {
+	h.slow, err = s.hash(p)
+	h.nt = ntlm.NTHash(p)
+	return h, err
+}
+
+// putPassword stores what was made of a password.
+func (s *Store) putPassword(ctx context.Context, tx kv.Txn, user, generation uint64, h hashes) error {
+	p := password{Hash: h.slow, Generation: generation}
+	if s.sealer != nil {
+		var err error
+		if p.NT, err = s.seal(sealNTHash, user, h.nt[:]); err != nil {
+			return err
+		}
+	}
+	_, err := put(ctx, tx, kindPassword, user, p)
+	return err
+}
+
+// learnNT keeps the NT hash of a password that was found right, if it is missing.
+func (s *Store) learnNT(ctx context.Context, user uint64, stored *Record[password], pass string) error {
+	if s.sealer == nil || stored.Value.NT != nil {
+		return nil
+	}
+	return s.update(ctx, func(tx kv.Txn) error {
+		now, err := get[password](ctx, tx, kindPassword, user)
+		if err != nil || now.Revision != stored.Revision {
+			return err // it was set meanwhile, with its NT hash
+		}
+		return s.putPassword(ctx, tx, user, now.Value.Generation, hashes{now.Value.Hash, ntlm.NTHash(pass)})
+	})
+}
+
+// NTHash answers the user of that name and the NT hash of its password;
+// ErrNotFound if there is no such user, ErrCredentials if it has none.
+func (s *Store) NTHash(ctx context.Context, name string) (u Record[User], hash [16]byte, err error) {
+	var stored Record[password]
+	err = s.view(ctx, func(r kv.Reader) error {
+		id, err := owner(ctx, r, spacePrincipal, fold(name))
+		if err != nil {
+			return err
+		}
+		if u, err = get[User](ctx, r, kindUser, id); err != nil {
+			return err
+		}
+		if stored, err = get[password](ctx, r, kindPassword, id); errors.Is(err, ErrNotFound) {
+			err = nil
+		}
+		return err
+	})
+	if err == nil && stored.Value.NT == nil {
+		err = ErrCredentials
+	}
+	if err != nil {
+		return u, hash, err
+	}
+	plain, err := s.unseal(sealNTHash, u.ID, stored.Value.NT)
+	if err != nil {
+		return u, hash, err
+	}
+	if copy(hash[:], plain) != len(hash) {
+		return u, hash, fmt.Errorf("%w: NT hash of user %d", ErrCorrupt, u.ID)
+	}
+	return u, hash, nil
 }
 
 // The cost of a hash: 19 MiB and two passes, the lowest that OWASP recommends
@@ -130,6 +207,9 @@ func (s *Store) Authenticate(ctx context.Context, name, pass string) (Record[Use
 	if !ok || !known {
 		return Record[User]{}, ErrCredentials
 	}
+	if err := s.learnNT(ctx, rec.ID, &stored, pass); err != nil {
+		s.log.WarnContext(ctx, "a password cannot be used over SMB yet", "user", rec.ID, "error", err)
+	}
 	return rec, s.proved.add(&rec, stored.Value.Hash, pass, s.now())
 }
 
@@ -142,7 +222,7 @@ func (s *Store) setPassword(ctx context.Context, user uint64, pass string, gener
 	if err := CheckPassword(pass); err != nil {
 		return err
 	}
-	hash, err := s.hash(pass)
+	h, err := s.hashes(pass)
 	if err != nil {
 		return err
 	}
@@ -154,8 +234,7 @@ func (s *Store) setPassword(ctx context.Context, user uint64, pass string, gener
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		_, err = put(ctx, tx, kindPassword, user, password{Hash: hash, Generation: old.Value.Generation + generations})
-		return err
+		return s.putPassword(ctx, tx, user, old.Value.Generation+generations, h)
 	})
 }
 

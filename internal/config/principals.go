@@ -81,28 +81,28 @@ func (s *Store) checkUser(ctx context.Context, r kv.Reader, u User) error {
 // AddUser creates a user. password may be "": then nobody can log in as it.
 func (s *Store) AddUser(ctx context.Context, u User, password string) (Record[User], error) {
 	var rec Record[User]
-	hash := ""
+	var h hashes
 	if password != "" {
 		if err := CheckPassword(password); err != nil {
 			return rec, err
 		}
 		var err error
-		if hash, err = s.hash(password); err != nil {
+		if h, err = s.hashes(password); err != nil {
 			return rec, err
 		}
 	}
-	err := s.changePrincipals(ctx, func(tx kv.Txn) error {
+	err := s.change(ctx, func(tx kv.Txn) error {
 		id, err := next(ctx, tx, counterRID, firstRID)
 		if err != nil {
 			return err
 		}
-		rec, err = s.putNewUser(ctx, tx, id, u, hash)
+		rec, err = s.putNewUser(ctx, tx, id, u, h)
 		return err
 	})
 	return rec, err
 }
 
-func (s *Store) putNewUser(ctx context.Context, tx kv.Txn, id uint64, u User, hash string) (Record[User], error) {
+func (s *Store) putNewUser(ctx context.Context, tx kv.Txn, id uint64, u User, h hashes) (Record[User], error) {
 	if err := s.checkUser(ctx, tx, u); err != nil {
 		return Record[User]{}, err
 	}
@@ -112,8 +112,8 @@ func (s *Store) putNewUser(ctx context.Context, tx kv.Txn, id uint64, u User, ha
 	if err := rename(ctx, tx, spaceUID, "", number(u.UID), id); err != nil {
 		return Record[User]{}, err
 	}
-	if hash != "" {
-		if _, err := put(ctx, tx, kindPassword, id, password{Hash: hash}); err != nil {
+	if h.slow != "" {
+		if err := s.putPassword(ctx, tx, id, 0, h); err != nil {
 			return Record[User]{}, err
 		}
 	}
@@ -158,7 +158,7 @@ func (s *Store) Users(ctx context.Context, after uint64, limit int) ([]Record[Us
 // primary group gains the user as member; the old one keeps it.
 func (s *Store) ModifyUser(ctx context.Context, id, revision uint64, u User) (Record[User], error) {
 	var rec Record[User]
-	err := s.changePrincipals(ctx, func(tx kv.Txn) error {
+	err := s.change(ctx, func(tx kv.Txn) error {
 		old, err := forChange[User](ctx, tx, kindUser, id, revision)
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ func (s *Store) ModifyUser(ctx context.Context, id, revision uint64, u User) (Re
 // DeleteUser removes a user, its password, tokens and memberships. Files, ACEs
 // and records that name its id keep it; the id is not used again.
 func (s *Store) DeleteUser(ctx context.Context, id, revision uint64) error {
-	return s.changePrincipals(ctx, func(tx kv.Txn) error {
+	return s.change(ctx, func(tx kv.Txn) error {
 		old, err := forChange[User](ctx, tx, kindUser, id, revision)
 		if err != nil {
 			return err
@@ -197,6 +197,7 @@ func (s *Store) DeleteUser(ctx context.Context, id, revision uint64) error {
 		}
 		tx.Delete(recordKey(kindUser, id))
 		tx.Delete(recordKey(kindPassword, id))
+		tx.Delete(recordKey(kindSSHKeys, id))
 		tx.Delete(nameKey(spacePrincipal, fold(old.Value.Name)))
 		if err := rename(ctx, tx, spaceUID, number(old.Value.UID), "", id); err != nil {
 			return err
@@ -224,7 +225,7 @@ func (s *Store) DeleteUser(ctx context.Context, id, revision uint64) error {
 // AddGroup creates a group.
 func (s *Store) AddGroup(ctx context.Context, g Group) (Record[Group], error) {
 	var rec Record[Group]
-	err := s.changePrincipals(ctx, func(tx kv.Txn) error {
+	err := s.change(ctx, func(tx kv.Txn) error {
 		id, err := next(ctx, tx, counterRID, firstRID)
 		if err != nil {
 			return err
@@ -271,7 +272,7 @@ func (s *Store) Groups(ctx context.Context, after uint64, limit int) ([]Record[G
 // ModifyGroup replaces a group whose revision is as given (0: any).
 func (s *Store) ModifyGroup(ctx context.Context, id, revision uint64, g Group) (Record[Group], error) {
 	var rec Record[Group]
-	err := s.changePrincipals(ctx, func(tx kv.Txn) error {
+	err := s.change(ctx, func(tx kv.Txn) error {
 		old, err := forChange[Group](ctx, tx, kindGroup, id, revision)
 		if err != nil {
 			return err
@@ -296,7 +297,7 @@ func (s *Store) ModifyGroup(ctx context.Context, id, revision uint64, g Group) (
 
 // DeleteGroup removes a group that is nobody's primary group.
 func (s *Store) DeleteGroup(ctx context.Context, id, revision uint64) error {
-	return s.changePrincipals(ctx, func(tx kv.Txn) error {
+	return s.change(ctx, func(tx kv.Txn) error {
 		old, err := forChange[Group](ctx, tx, kindGroup, id, revision)
 		if err != nil {
 			return err

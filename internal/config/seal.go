@@ -26,6 +26,7 @@ type purpose uint64
 const (
 	sealS3Key  purpose = 1 // secret of an S3 access key, by its number
 	sealNTHash purpose = 2 // NT hash of a user's password, by user id
+	sealSSHKey purpose = 3 // private host key of SSH, by its place among them
 )
 
 func sealer(key []byte) (cipher.AEAD, error) {

@@ -12,8 +12,15 @@ import (
 
 // Ids of settings of which there is one each; stored.
 const (
-	settingSyslog uint64 = 1
-	settingCA     uint64 = 2
+	settingSyslog      uint64 = 1
+	settingCA          uint64 = 2
+	settingTime        uint64 = 3
+	settingWebUI       uint64 = 4
+	settingAtime       uint64 = 5
+	settingPermissions uint64 = 6
+	settingNotify      uint64 = 7
+	settingDNS         uint64 = 8
+	settingOverrides   uint64 = 9
 )
 
 // setting reads a setting, def with revision 0 if it was never made.
@@ -42,12 +49,37 @@ func setSetting[T any](ctx context.Context, s *Store, id, revision uint64, v T) 
 	return rec, err
 }
 
+// changeSetting is setSetting for those that others follow: it is in force when
+// the call returns.
+func changeSetting[T any](ctx context.Context, s *Store, id, revision uint64, v T) (Record[T], error) {
+	rec, err := setSetting(ctx, s, id, revision, v)
+	if err != nil {
+		return rec, err
+	}
+	// The change is durable: loading it must not depend on the caller's patience.
+	return rec, s.load(context.WithoutCancel(ctx))
+}
+
+// loadSetting reads a setting into v, which stays as it is if there is none.
+func loadSetting[T any](ctx context.Context, r kv.Reader, id uint64, v *T) error {
+	rec, err := get[T](ctx, r, kindSetting, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		*v = rec.Value
+	}
+	return err
+}
+
 // Syslog says where audit records go.
 type Syslog struct {
 	Enabled bool   `json:"enabled"`
 	Server  string `json:"server"` // host name or address
 	Port    uint16 `json:"port"`
-	Format  string `json:"format"` // csv or json
+	TLS     bool   `json:"tls,omitempty"`
+	Local   bool   `json:"local,omitempty"` // also kept on the node
+	Format  string `json:"format"`          // csv or json
 }
 
 // Syslog answers where audit records go.

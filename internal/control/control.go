@@ -10,11 +10,13 @@ package control
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
 
 	"manifold/internal/config"
+	"manifold/internal/fs"
 	"manifold/internal/identity"
 )
 
@@ -132,6 +134,8 @@ type AuditEvent struct {
 type AuditTarget struct {
 	Enabled bool
 	Server  string // host and port
+	TLS     bool   // encrypts, and proves the server's name
+	Local   bool   // keeps records on the node, too
 	Format  string // csv or json
 }
 
@@ -172,11 +176,180 @@ type Exports interface {
 	DeleteExport(ctx context.Context, id, revision uint64) error
 }
 
+// Shares keeps the SMB shares. A change is in force when its call returns, and
+// for connected clients soon after.
+type Shares interface {
+	Shares(ctx context.Context, after uint64, limit int) ([]config.Record[config.Share], error)
+	Share(ctx context.Context, id uint64) (config.Record[config.Share], error)
+	ShareByName(ctx context.Context, name string) (config.Record[config.Share], error)
+	AddShare(ctx context.Context, v config.Share) (config.Record[config.Share], error)
+	// ModifyShare and DeleteShare want the revision last seen, 0 for any.
+	ModifyShare(ctx context.Context, id, revision uint64, v config.Share) (config.Record[config.Share], error)
+	DeleteShare(ctx context.Context, id, revision uint64) error
+}
+
+// SMBSettings keeps the settings of SMB. A change is in force when its call returns.
+type SMBSettings interface {
+	SMB(ctx context.Context) (config.Record[config.SMB], error)
+	// SetSMB wants the revision last seen, 0 for any.
+	SetSMB(ctx context.Context, revision uint64, v config.SMB) (config.Record[config.SMB], error)
+}
+
+// SMBSession is a client that has signed in over SMB.
+type SMBSession struct {
+	ID             uint64
+	Client, Server netip.AddrPort
+	User           identity.AuthID
+	Opens          int
+	Opened, Active time.Time
+	Guest          bool
+	Encrypted      bool
+	Shares         []string
+}
+
+// SMBOpen is a file that a client has open over SMB.
+type SMBOpen struct {
+	ID     uint64
+	Node   fs.Node
+	Access uint32 // access mask as on the wire
+	Locks  int
+	User   identity.AuthID
+}
+
+// SMBServer knows who is connected.
+type SMBServer interface {
+	// Sessions and Opens are in order of their ids.
+	Sessions() []SMBSession
+	Opens() []SMBOpen
+	// CloseSession and CloseOpen answer false if there is none of that id.
+	CloseSession(id uint64) bool
+	CloseOpen(ctx context.Context, id uint64) bool
+}
+
 // NFSSettings keeps the switches of NFS. A change is in force when its call returns.
 type NFSSettings interface {
 	NFS(ctx context.Context) (config.Record[config.NFS], error)
 	// SetNFS wants the revision last seen, 0 for any.
 	SetNFS(ctx context.Context, revision uint64, v config.NFS) (config.Record[config.NFS], error)
+}
+
+// ServiceStatus is how a protocol that can be switched is on this node.
+type ServiceStatus struct {
+	// State is RUNNING, STOPPED or FAILED.
+	State string
+	// Error says why it failed.
+	Error string
+}
+
+// FTP keeps the settings of FTP. A change is in force when its call returns.
+type FTP interface {
+	FTP(ctx context.Context) (config.Record[config.FTP], error)
+	// SetFTP wants the revision last seen, 0 for any.
+	SetFTP(ctx context.Context, revision uint64, v config.FTP) (config.Record[config.FTP], error)
+	FTPStatus() ServiceStatus
+}
+
+// SSH keeps the settings of SSH. A change is in force when its call returns.
+type SSH interface {
+	SSH(ctx context.Context) (config.Record[config.SSH], error)
+	// SetSSH wants the revision last seen, 0 for any.
+	SetSSH(ctx context.Context, revision uint64, v config.SSH) (config.Record[config.SSH], error)
+	SSHStatus() ServiceStatus
+	// HostKeys are the public ones of this server.
+	HostKeys(ctx context.Context) ([]config.SSHKey, error)
+	// KeyLine renders a public key as OpenSSH does.
+	KeyLine(k config.SSHKey) string
+}
+
+// SSHKeys keeps the public keys of users.
+type SSHKeys interface {
+	// ParseKey reads a public key in OpenSSH's form.
+	ParseKey(line string) (config.SSHKey, error)
+	SSHKeys(ctx context.Context, user uint64) ([]config.SSHKey, error)
+	// KeyLine renders a public key as OpenSSH does.
+	KeyLine(k config.SSHKey) string
+	AddSSHKey(ctx context.Context, user uint64, k config.SSHKey) (config.SSHKey, error)
+	DeleteSSHKey(ctx context.Context, user uint64, fingerprint string) error
+}
+
+// S3Settings keeps the settings of S3. A change is in force, and its port open
+// or closed, when its call returns.
+type S3Settings interface {
+	S3(ctx context.Context) (config.Record[config.S3], error)
+	// SetS3 wants the revision last seen, 0 for any. A port that cannot be
+	// opened is a *ports.ConflictError or ports.ErrDisabled, and nothing has changed.
+	SetS3(ctx context.Context, revision uint64, v config.S3) (config.Record[config.S3], error)
+}
+
+// S3Keys keeps access keys, at most config.S3KeysPerIdentity of each identity.
+type S3Keys interface {
+	// AddS3Key answers the secret, which is seen only this once.
+	AddS3Key(ctx context.Context, owner identity.AuthID) (secret string, k config.Record[config.S3Key], err error)
+	// S3Keys lists keys by id, those greater than after, of all owners or of one.
+	S3Keys(after uint64, owner identity.AuthID, limit int) []config.Record[config.S3Key]
+	DeleteS3Key(ctx context.Context, accessKey string) error
+}
+
+// S3Buckets keeps the records of buckets. Those in force cost no I/O.
+type S3Buckets interface {
+	Bucket(name string) (config.Record[config.Bucket], error)
+	// BucketAfter answers the bucket with the smallest name greater than after.
+	BucketAfter(after string) (config.Record[config.Bucket], bool)
+	AddBucket(ctx context.Context, b config.Bucket) (config.Record[config.Bucket], error)
+	ChangeBucket(ctx context.Context, name string, change func(*config.Bucket) error) (config.Record[config.Bucket], error)
+}
+
+// Errors of S3Protocol; test with errors.Is.
+var (
+	// ErrS3Uploads: multipart uploads into the bucket are open.
+	ErrS3Uploads = errors.New("uploads are in progress")
+	// ErrS3Policy: a bucket policy is not valid.
+	ErrS3Policy = errors.New("malformed bucket policy")
+	// ErrS3Retention: a default retention is not valid.
+	ErrS3Retention = errors.New("malformed default retention")
+)
+
+// S3Upload is a multipart upload that is neither complete nor given up.
+type S3Upload struct {
+	ID, Key              string
+	Owner                identity.AuthID
+	Initiated, Modified  time.Time
+	DataBytes, MetaBytes uint64
+}
+
+// S3Access is what a policy lets somebody do.
+type S3Access struct {
+	Allowed    []string
+	Statements []S3StatementAccess
+}
+
+// S3StatementAccess is what one statement says to somebody.
+type S3StatementAccess struct {
+	Allow   bool
+	Actions []string
+}
+
+// S3Retention is a bucket's default retention: days or years.
+type S3Retention struct{ Days, Years int64 }
+
+// S3Protocol is what an administrator needs of the protocol itself. A bucket
+// or upload that is not there is config.ErrNotFound.
+type S3Protocol interface {
+	ValidBucketName(name string) bool
+	// RemoveBucket removes a bucket, with its directory if that is empty and
+	// is to go too. ErrS3Uploads.
+	RemoveBucket(ctx context.Context, c *fs.Caller, name string, directory bool) error
+	// CheckPolicy answers an ErrS3Policy that says what is wrong.
+	CheckPolicy(bucket string, doc []byte) error
+	// ExplainPolicy tells what a policy would let an identity do; Unset is
+	// somebody who does not sign.
+	ExplainPolicy(ctx context.Context, bucket string, doc []byte, who identity.AuthID) (S3Access, error)
+	// Retention reads a stored document, nil if it has none; RetentionDocument
+	// makes one: ErrS3Retention.
+	Retention(doc []byte) *S3Retention
+	RetentionDocument(r *S3Retention) ([]byte, error)
+	Uploads(ctx context.Context, bucket, after string, limit int) (list []S3Upload, next string, err error)
+	AbortUpload(ctx context.Context, bucket, id string) error
 }
 
 // Members tells what the cluster and its nodes are.

@@ -12,8 +12,8 @@
 //     without its file.
 //   - A segment is removed only after a transaction saw its index empty and
 //     marked it condemned, see [Condemn]; [PutExtent] guards that mark.
-//   - An extent lives while it has an owner or a reference; then it is queued
-//     to be freed in the same transaction.
+//   - An extent lives while it has holds: an owner, references. A stream may
+//     have several. The last to go queues it to be freed in the same transaction.
 //
 // The package must not know files, names or inodes; a stream is a number to it.
 package data

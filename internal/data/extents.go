@@ -79,51 +79,74 @@ func GetExtents(ctx context.Context, r kv.Reader, ids []ExtentID) ([]Record, err
 	return recs, nil
 }
 
-// AddRef makes stream hold the extent too. Adding it twice is one reference.
-func AddRef(ctx context.Context, tx kv.Txn, id ExtentID, stream uint64) error {
-	rec, err := record(ctx, tx, id)
-	if err != nil || rec.Owner == stream {
-		return err
+// AddRef gives stream one more hold of the extent, by a reference of the given
+// number: new to the extent and stream, as from a clock that never repeats. The
+// extent must be held by somebody who cannot let go before this commits. It
+// costs two reads and a write or two.
+func AddRef(ctx context.Context, tx kv.Txn, id ExtentID, stream, number uint64) error {
+	vals, err := tx.GetMany(ctx, [][]byte{key(tagExtent, id), key(tagFree, id)})
+	if err != nil {
+		return fmt.Errorf("data: read extent record: %w", err)
 	}
-	tx.Put(refKey(id, stream), []byte{rowFormat})
-	tx.Delete(key(tagFree, id)) // it may have been let go just before
+	if vals[0] == nil {
+		return fmt.Errorf("%w: %d", ErrNotFound, id)
+	}
+	tx.Put(refKey(id, stream, number), []byte{rowFormat})
+	if vals[1] != nil {
+		tx.Delete(key(tagFree, id)) // it may have been let go just before
+	}
 	return nil
 }
 
-// DropRef ends the hold of stream, as owner or by reference. When nobody is
-// left the extent is queued to be freed. Dropping what is not held changes nothing.
+// DropRef ends one hold of stream: a reference if it has one, else that of the
+// owner. When nobody is left the extent is queued to be freed. Dropping what is
+// not held changes nothing.
 func DropRef(ctx context.Context, tx kv.Txn, id ExtentID, stream uint64) error {
 	rec, err := record(ctx, tx, id)
 	if err != nil {
 		return err
 	}
-	if rec.Owner == stream {
-		rec.Owner = 0
-		tx.Put(key(tagExtent, id), rec.encode())
-	} else {
-		ref := refKey(id, stream)
-		switch _, err := tx.Get(ctx, ref); {
-		case errors.Is(err, kv.ErrNotFound):
-			return nil
-		case err != nil:
-			return fmt.Errorf("data: read reference: %w", err)
-		}
-		tx.Delete(ref)
-	}
-	if rec.Owner != 0 {
-		return nil
-	}
-	// The scan joins the read set, so a reference added meanwhile aborts this.
+	// The scans join the read set, so a reference added meanwhile aborts this.
 	rows := kv.Prefix(key(tagRef, id))
 	tx.Guard(rows)
-	for _, err := range tx.Scan(ctx, rows, kv.ScanOptions{Limit: 1, KeysOnly: true}) {
+	all, err := refs(ctx, tx, rows, 2)
+	if err != nil {
+		return err
+	}
+	if len(all) > 0 {
+		mine, err := refs(ctx, tx, kv.Prefix(refPrefix(id, stream)), 1)
 		if err != nil {
-			return fmt.Errorf("data: scan references: %w", err)
+			return err
 		}
+		if len(mine) > 0 {
+			tx.Delete(mine[0])
+			if len(all) == 1 && rec.Owner == 0 {
+				tx.Put(key(tagFree, id), []byte{rowFormat})
+			}
+			return nil
+		}
+	}
+	if rec.Owner != stream {
 		return nil
 	}
-	tx.Put(key(tagFree, id), []byte{rowFormat})
+	rec.Owner = 0
+	tx.Put(key(tagExtent, id), rec.encode())
+	if len(all) == 0 {
+		tx.Put(key(tagFree, id), []byte{rowFormat})
+	}
 	return nil
+}
+
+// refs returns up to limit keys of reference rows.
+func refs(ctx context.Context, tx kv.Txn, rng kv.Range, limit int) ([][]byte, error) {
+	var out [][]byte
+	for e, err := range tx.Scan(ctx, rng, kv.ScanOptions{Limit: limit, KeysOnly: true}) {
+		if err != nil {
+			return nil, fmt.Errorf("data: scan references: %w", err)
+		}
+		out = append(out, bytes.Clone(e.Key))
+	}
+	return out, nil
 }
 
 func record(ctx context.Context, r kv.Reader, id ExtentID) (Record, error) {

@@ -49,6 +49,7 @@ func (m mapTxn) Scan(_ context.Context, r kv.Range, _ kv.ScanOptions) iter.Seq2[
 
 func (m mapTxn) Put(k, v []byte)         { m[string(k)] = slices.Clone(v) }
 func (m mapTxn) Delete(k []byte)         { delete(m, string(k)) }
+func (m mapTxn) DeleteOnce(k []byte)     { m.Delete(k) }
 func (m mapTxn) Guard(kv.Range)          {}
 func (m mapTxn) Unvalidated() kv.Reader  { return m }
 func (m mapTxn) Fence(kv.Session)        {}
@@ -91,13 +92,17 @@ func TestExtentGoesWithItsLastHolder(t *testing.T) {
 			t.Fatalf("%s: err %v, queued %v", what, err, tx.queued(1))
 		}
 	}
-	step("add", AddRef(ctx, tx, 1, 11), false)
-	step("add again", AddRef(ctx, tx, 1, 11), false)
-	step("owner holds already", AddRef(ctx, tx, 1, 10), false)
+	step("add", AddRef(ctx, tx, 1, 11, 1), false)
+	step("add the same", AddRef(ctx, tx, 1, 11, 1), false)
+	step("add another", AddRef(ctx, tx, 1, 11, 2), false)
+	step("owner holds twice", AddRef(ctx, tx, 1, 10, 3), false)
 	step("stranger", DropRef(ctx, tx, 1, 99), false)
+	step("owner leaves once", DropRef(ctx, tx, 1, 10), false)
 	step("owner leaves", DropRef(ctx, tx, 1, 10), false)
+	step("owner is gone", DropRef(ctx, tx, 1, 10), false)
+	step("the other leaves once", DropRef(ctx, tx, 1, 11), false)
 	step("last leaves", DropRef(ctx, tx, 1, 11), true)
-	step("held again", AddRef(ctx, tx, 1, 12), false)
+	step("held again", AddRef(ctx, tx, 1, 12, 4), false)
 	step("and left", DropRef(ctx, tx, 1, 12), true)
 }
 

@@ -160,3 +160,26 @@ func Condemned(ctx context.Context, r kv.Reader) ([]uint64, error) {
 	}
 	return nums, nil
 }
+
+// Ref is one reference row.
+type Ref struct {
+	Extent         ExtentID
+	Stream, Number uint64
+}
+
+// Refs returns up to limit references, those after after in order of extent,
+// stream and number. r must be of a View.
+func Refs(ctx context.Context, r kv.Reader, after Ref, limit int) ([]Ref, error) {
+	rng := kv.Range{Start: append(refKey(after.Extent, after.Stream, after.Number), 0), End: []byte{tagRef + 1}}
+	var out []Ref
+	for e, err := range r.Scan(ctx, rng, kv.ScanOptions{Limit: limit, KeysOnly: true}) {
+		if err != nil {
+			return nil, fmt.Errorf("data: scan references: %w", err)
+		}
+		if len(e.Key) != 25 {
+			return nil, fmt.Errorf("%w: key of a reference", ErrCorrupt)
+		}
+		out = append(out, Ref{ExtentID(binary.BigEndian.Uint64(e.Key[1:])), binary.BigEndian.Uint64(e.Key[9:]), binary.BigEndian.Uint64(e.Key[17:])})
+	}
+	return out, nil
+}

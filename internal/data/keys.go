@@ -9,7 +9,7 @@ import "encoding/binary"
 //	tag   suffix      value
 //	0x80  -           extent record, see Record.encode
 //	0x81  -           inline payload, the plain bytes; checksums in the record
-//	0x82  stream u64  reference row: one format byte, 1
+//	0x82  stream u64, number u64  reference row: one format byte, 1
 //	0x83  -           queued to be freed: one format byte, 1
 //	0x84  offset u64  what lies in a segment: format byte 1, extent u64, stored bytes u32
 //	0x85  -           condemned segment: one format byte, 1
@@ -27,11 +27,15 @@ const (
 const rowFormat byte = 1
 
 func key(tag byte, id ExtentID) []byte {
-	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 17), tag), uint64(id))
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 25), tag), uint64(id))
 }
 
-func refKey(id ExtentID, stream uint64) []byte {
+func refPrefix(id ExtentID, stream uint64) []byte {
 	return binary.BigEndian.AppendUint64(key(tagRef, id), stream)
+}
+
+func refKey(id ExtentID, stream, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(refPrefix(id, stream), number)
 }
 
 func segKey(tag byte, segment uint64) []byte { return key(tag, ExtentID(segment)) }

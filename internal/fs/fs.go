@@ -29,6 +29,7 @@ type FS interface {
 	Snapshots
 	Accounting
 	TreeDeletes
+	Staging
 	Watcher
 }
 
@@ -263,7 +264,8 @@ type Files interface {
 	// Regions yields data and holes from off on, in order, up to the end.
 	Regions(ctx context.Context, c *Caller, n Node, stream StreamID, off uint64, yield func(Region) bool) error
 	// CopyRange copies within the file system, by reference where it can, and
-	// answers how much it did, at least 1 unless there is nothing to copy.
+	// answers how much it did, at least 1 unless there is nothing to copy. What
+	// it answers is durable. Copying a range onto itself is Invalid.
 	CopyRange(ctx context.Context, c *Caller, src Node, srcStream StreamID, srcOff uint64, dst Node, dstStream StreamID, dstOff, length uint64) (uint64, error)
 	// WriteVerifier is the present verifier of this instance.
 	WriteVerifier() Verifier

@@ -252,6 +252,10 @@ type Before struct {
 	Ctime Time
 	// Change with After.Change tells whether anything else happened in between.
 	Change uint64
+
+	// What an audit record shows besides.
+	Mode         Mode
+	Owner, Group identity.AuthID
 }
 
 // Changed tells what a mutation did to one object. Atomic says that nothing

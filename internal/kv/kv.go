@@ -141,6 +141,10 @@ type Txn interface {
 	Put(key, value []byte)
 	// Delete buffers a deletion; deleting an absent key is no error.
 	Delete(key []byte)
+	// DeleteOnce is Delete of a key that has been written by one Update since
+	// it was last absent. An engine need not keep a trace of such a key. Of a
+	// key that was overwritten, an older value may come back.
+	DeleteOnce(key []byte)
 	// Guard puts all keys of r into the read set, absent ones included, as a
 	// Scan of all of r would.
 	Guard(r Range)

@@ -67,7 +67,8 @@ func (r *Reader) Changes(ctx context.Context, after, upTo fs.SnapshotID) iter.Se
 // bounded number a call.
 func (db *DB) TrimLog(ctx context.Context) (more bool, err error) {
 	var keys [][]byte
-	err = db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err = db.view(ctx, func(r kv.Reader) error {
+		keys = keys[:0]
 		ep, err := readEpoch(ctx, r)
 		if err != nil {
 			return err

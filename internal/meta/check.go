@@ -20,9 +20,15 @@ type Finding struct {
 // CheckReport tells what was looked at.
 type CheckReport struct {
 	Inodes, Dentries, Chunks, History, Snapshots, Orphans, Findings uint64
-	// Extents that some version of some stream maps or that wait to be
-	// released. The value is the stream.
-	Extents map[uint64]struct{}
+	// Holds are how often streams must hold extents: once for every run of
+	// versions of a chunk that map it, and for every release that waits.
+	Holds map[Hold]int
+}
+
+// Hold is an extent and a stream that holds it.
+type Hold struct {
+	Extent uint64
+	Stream fs.StreamID
 }
 
 // CheckOptions steer a check.
@@ -37,7 +43,7 @@ type CheckOptions struct {
 const checkPage = 2000
 
 // checker holds what one check gathers. It needs memory for each directory,
-// named stream and extent.
+// named stream, hold and chunk that has old versions.
 type checker struct {
 	db     *DB
 	o      CheckOptions
@@ -47,6 +53,8 @@ type checker struct {
 	named  map[fs.StreamID]struct{}
 	trees  map[fs.FileID]bool // roots of trees being deleted
 	orphan map[fs.FileID]bool
+	staged map[fs.FileID]string // the owner by the list
+	aged   map[chunkID]struct{} // chunks with old versions
 }
 
 type dirCheck struct {
@@ -61,12 +69,12 @@ type dirCheck struct {
 // Check reads all metadata of a store that nobody changes and reports what
 // contradicts itself.
 func (db *DB) Check(ctx context.Context, o CheckOptions) (CheckReport, error) {
-	c := &checker{db: db, o: o, dirs: map[fs.FileID]*dirCheck{}, named: map[fs.StreamID]struct{}{}, trees: map[fs.FileID]bool{}, orphan: map[fs.FileID]bool{}}
-	c.rep.Extents = map[uint64]struct{}{}
+	c := &checker{db: db, o: o, dirs: map[fs.FileID]*dirCheck{}, named: map[fs.StreamID]struct{}{}, trees: map[fs.FileID]bool{}, orphan: map[fs.FileID]bool{}, staged: map[fs.FileID]string{}, aged: map[chunkID]struct{}{}}
+	c.rep.Holds = map[Hold]int{}
 	if err := db.Roll(ctx); err != nil {
 		return c.rep, err
 	}
-	for _, step := range []func(context.Context) error{c.intents, c.orphans, c.names, c.cookies, c.inodes, c.parents, c.streams, c.chunks, c.history, c.releases, c.totals} {
+	for _, step := range []func(context.Context) error{c.intents, c.orphans, c.stages, c.names, c.cookies, c.inodes, c.parents, c.streams, c.history, c.chunks, c.releases, c.totals} {
 		if err := step(ctx); err != nil {
 			return c.rep, fmt.Errorf("meta: check: %w", err)
 		}
@@ -131,6 +139,26 @@ func (c *checker) orphans(ctx context.Context) error {
 	return c.each(ctx, tagOrphan, func(ctx context.Context, r *Reader, key, _ []byte) error {
 		c.rep.Orphans++
 		c.orphan[fs.FileID(idOf(key))] = true
+		return nil
+	})
+}
+
+func (c *checker) stages(ctx context.Context) error {
+	return c.each(ctx, tagStaged, func(ctx context.Context, r *Reader, key, _ []byte) error {
+		owner, id, ok := splitStaged(key)
+		if !ok {
+			c.found(0, "key of a staged file cannot be read")
+			return nil
+		}
+		c.staged[id] = owner
+		n, err := r.Inode(ctx, id)
+		if errors.Is(err, ErrNotFound) || err == nil && (n.Staged == nil || n.Staged.Owner != owner) {
+			c.found(id, "listed as staged, but is not")
+			return nil
+		}
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			return err
+		}
 		return nil
 	})
 }
@@ -236,8 +264,15 @@ func (c *checker) inodes(ctx context.Context) error {
 			if c.orphan[id] {
 				c.found(id, "orphan has a name")
 			}
+		case n.Staged != nil:
+			if owner, ok := c.staged[id]; !ok || owner != n.Staged.Owner {
+				c.found(id, "staged, but not listed as such")
+			}
 		case id != fs.RootID && !c.orphan[id] && !c.trees[id]:
 			c.found(id, "has no name and is no orphan")
+		}
+		if n.Staged != nil && (n.Parent != 0 || c.orphan[id] || n.Type != fs.File) {
+			c.found(id, "staged, but has a name or waits to be freed")
 		}
 		return c.belongings(ctx, r, n)
 	})
@@ -366,8 +401,8 @@ func (c *checker) chunks(ctx context.Context) error {
 			c.found(0, "chunk map of stream %d cannot be read", sid)
 			return nil
 		}
-		for _, f := range ch.Frags {
-			c.rep.Extents[f.Extent] = struct{}{}
+		if _, ok := c.aged[chunkID{sid, binary.BigEndian.Uint64(key[9:])}]; !ok {
+			c.run(sid, nil, ch.Frags)
 		}
 		if uint64(sid)&namedStreamBit != 0 {
 			if _, ok := c.named[sid]; !ok {
@@ -420,19 +455,14 @@ func (c *checker) history(ctx context.Context) error {
 		return err
 	}
 	for tag := tagInode | historyBit; tag <= tagTotals|historyBit; tag++ {
-		err := c.each(ctx, tag, func(_ context.Context, _ *Reader, key, v []byte) error {
+		if tag == tagChunk|historyBit {
+			if err := c.oldChunks(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		err := c.each(ctx, tag, func(context.Context, *Reader, []byte, []byte) error {
 			c.rep.History++
-			if tag != tagChunk|historyBit {
-				return nil
-			}
-			ch, err := decodeChunk(idOf(key), v)
-			if err != nil {
-				c.found(0, "old chunk map of stream %d cannot be read", idOf(key))
-				return nil
-			}
-			for _, f := range ch.Frags {
-				c.rep.Extents[f.Extent] = struct{}{}
-			}
 			return nil
 		})
 		if err != nil {
@@ -445,6 +475,71 @@ func (c *checker) history(ctx context.Context) error {
 	return nil
 }
 
+// chunkID names a chunk.
+type chunkID struct {
+	sid   fs.StreamID
+	index uint64
+}
+
+// run counts the holds that begin where frags follow before.
+func (c *checker) run(sid fs.StreamID, before, frags []Frag) {
+	for _, x := range missing(frags, before) {
+		c.rep.Holds[Hold{x, sid}]++
+	}
+}
+
+// oldChunks counts the runs of chunks that have old versions, which lie in
+// order of their ends, the present one after them.
+func (c *checker) oldChunks(ctx context.Context) error {
+	var at chunkID
+	var last []Frag
+	open := false
+	end := func(ctx context.Context, r *Reader) error {
+		if !open {
+			return nil
+		}
+		open = false
+		ch, err := r.Chunk(ctx, at.sid, at.index)
+		if errors.Is(err, ErrCorrupt) {
+			return nil // found where present chunks are read
+		}
+		if err == nil && ch != nil {
+			c.run(at.sid, last, ch.Frags)
+		}
+		return err
+	}
+	err := c.each(ctx, tagChunk|historyBit, func(ctx context.Context, r *Reader, key, v []byte) error {
+		c.rep.History++
+		k, _, ok := splitHistory(key)
+		if !ok || len(k) != 17 {
+			c.found(0, "key of an old chunk map cannot be read")
+			return nil
+		}
+		id := chunkID{fs.StreamID(idOf(k)), binary.BigEndian.Uint64(k[9:])}
+		if open && id != at {
+			if err := end(ctx, r); err != nil {
+				return err
+			}
+		}
+		if !open {
+			at, last, open = id, nil, true
+			c.aged[id] = struct{}{}
+		}
+		ch, err := decodeChunk(uint64(id.sid), v)
+		if err != nil {
+			c.found(0, "old chunk map of stream %d cannot be read", id.sid)
+			return nil
+		}
+		c.run(id.sid, last, ch.Frags)
+		last = ch.Frags
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.db.View(ctx, func(r *Reader) error { return end(ctx, r) })
+}
+
 func (c *checker) releases(ctx context.Context) error {
 	return c.each(ctx, tagRelease, func(_ context.Context, _ *Reader, key, v []byte) error {
 		ids, err := decodeRelease(v)
@@ -452,12 +547,7 @@ func (c *checker) releases(ctx context.Context) error {
 			c.found(0, "release record of stream %d cannot be read", idOf(key))
 		}
 		for _, x := range ids {
-			if _, ok := c.rep.Extents[x]; ok {
-				c.found(0, "extent %d waits to be released but is mapped", x)
-			}
-		}
-		for _, x := range ids {
-			c.rep.Extents[x] = struct{}{}
+			c.rep.Holds[Hold{x, fs.StreamID(idOf(key))}]++
 		}
 		return nil
 	})

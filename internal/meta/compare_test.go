@@ -25,7 +25,7 @@ func (w *world) compare() error {
 			return fmt.Errorf("snapshot %d of %d: %w", s, w.roots[s], err)
 		}
 	}
-	gone, err := w.released()
+	have, err := w.holds()
 	if err != nil {
 		return err
 	}
@@ -37,8 +37,8 @@ func (w *world) compare() error {
 		for id, o := range t {
 			for _, fr := range o.chunks {
 				for _, f := range fr {
-					if gone[f.Extent] {
-						return fmt.Errorf("extent %d of %d was released but is mapped", f.Extent, id)
+					if have[meta.Hold{Extent: f.Extent, Stream: fs.StreamID(id)}] == 0 {
+						return fmt.Errorf("extent %d of %d is mapped but not held", f.Extent, id)
 					}
 				}
 			}
@@ -225,21 +225,25 @@ func (w *world) finish() error {
 	if err := w.check(); err != nil {
 		return err
 	}
-	gone, err := w.released()
+	have, err := w.holds()
 	if err != nil {
 		return err
 	}
-	for _, o := range w.live {
+	// Without snapshots a chunk holds each extent that it maps once.
+	want := map[meta.Hold]int{}
+	for id, o := range w.live {
 		for _, fr := range o.chunks {
+			in := map[uint64]bool{}
 			for _, f := range fr {
-				gone[f.Extent] = true // still mapped
+				in[f.Extent] = true
+			}
+			for x := range in {
+				want[meta.Hold{Extent: x, Stream: fs.StreamID(id)}]++
 			}
 		}
 	}
-	for x := range w.mapped {
-		if !gone[x] {
-			return fmt.Errorf("extent %d is mapped by nothing and was never released", x)
-		}
+	if !maps.Equal(have, want) {
+		return fmt.Errorf("holds %v, should be %v", have, want)
 	}
 	return nil
 }
@@ -251,6 +255,9 @@ func (w *world) check() error {
 			first = fmt.Errorf("check of inode %d: %s", f.Inode, f.What)
 		}
 	}})
+	if have, herr := w.holds(); err == nil && (herr != nil || !maps.Equal(have, rep.Holds)) {
+		first = fmt.Errorf("check counts holds %v, there are %v: %w", rep.Holds, have, herr)
+	}
 	if err == nil && rep.Snapshots == 0 && rep.History != 0 {
 		first = fmt.Errorf("%d old versions without any snapshot", rep.History)
 	}

@@ -332,7 +332,7 @@ func (db *DB) ancestors(ctx context.Context, r kv.Reader, dir fs.FileID) ([]fs.F
 // AncestorsOf returns a live directory and all above it up to the root.
 func (db *DB) AncestorsOf(ctx context.Context, dir fs.FileID) ([]fs.FileID, error) {
 	var out []fs.FileID
-	err := db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err := db.view(ctx, func(r kv.Reader) error {
 		var err error
 		out, err = db.ancestors(ctx, r, dir)
 		return err

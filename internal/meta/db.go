@@ -173,20 +173,36 @@ func (db *DB) Superblock() Superblock { return db.super }
 // KV is the engine below, for records of other rooms.
 func (db *DB) KV() kv.Engine { return db.kv }
 
-// View runs fn on one snapshot of the live tree.
+// viewTries bounds how often a View is begun again because its snapshot became
+// too old for the engine.
+const viewTries = 16
+
+// view runs fn on one snapshot of the store, and again on a later one when that
+// became too old.
+func (db *DB) view(ctx context.Context, fn func(kv.Reader) error) error {
+	for tries := 1; ; tries++ {
+		err := db.kv.View(ctx, kv.Linearizable, fn)
+		if !errors.Is(err, kv.ErrSnapshotTooOld) || tries == viewTries || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// View runs fn on one snapshot of the live tree. fn may run several times, each
+// time from the start: what it gathers it resets first.
 func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
-	return db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	return db.view(ctx, func(r kv.Reader) error {
 		return fn(&Reader{db: db, r: r})
 	})
 }
 
-// ViewAt runs fn on the tree as of a snapshot. ErrNotFound: there is no such
+// ViewAt is View of the tree as of a snapshot. ErrNotFound: there is no such
 // snapshot, or it is being deleted.
 func (db *DB) ViewAt(ctx context.Context, snap fs.SnapshotID, fn func(*Reader) error) error {
 	if snap == 0 {
 		return db.View(ctx, fn)
 	}
-	return db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	return db.view(ctx, func(r kv.Reader) error {
 		ep, err := readEpoch(ctx, r)
 		if err != nil {
 			return err

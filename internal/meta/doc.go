@@ -10,8 +10,8 @@
 //     live snapshot s with b <= s covers the owner; then the old value first
 //     goes to a history key valid for [b, e) and into the death list of s.
 //   - What releases extents is queued in the same transaction and carried out
-//     later in bounded steps; an extent is queued exactly once, when no version
-//     of its stream maps it any more.
+//     later in bounded steps; a hold is queued exactly once, when a run of
+//     versions of a chunk that map its extent ends, see PutChunk.
 //   - Totals of a directory's tree are the stored record plus the deltas not
 //     yet rolled up; every mutation writes its delta in its own transaction.
 //

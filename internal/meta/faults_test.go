@@ -1,7 +1,9 @@
 package meta_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -14,6 +16,10 @@ type faulty struct {
 	kv.Engine
 	put    func(key []byte) bool // false: lost
 	delete func(key []byte) bool
+	// change answers what is written instead; nil: as it is.
+	change func(key, value []byte) (k, v []byte)
+	// twice answers a second key to write; nil: none.
+	twice func(key []byte) []byte
 }
 
 func (f *faulty) Update(ctx context.Context, fn func(kv.Txn) error) (kv.Rev, error) {
@@ -26,14 +32,28 @@ type faultyTxn struct {
 }
 
 func (t *faultyTxn) Put(key, value []byte) {
+	if t.f.change != nil {
+		key, value = t.f.change(key, value)
+	}
 	if t.f.put == nil || t.f.put(key) {
 		t.Txn.Put(key, value)
+	}
+	if t.f.twice != nil {
+		if k := t.f.twice(key); k != nil {
+			t.Txn.Put(k, value)
+		}
 	}
 }
 
 func (t *faultyTxn) Delete(key []byte) {
 	if t.f.delete == nil || t.f.delete(key) {
 		t.Txn.Delete(key)
+	}
+}
+
+func (t *faultyTxn) DeleteOnce(key []byte) {
+	if t.f.delete == nil || t.f.delete(key) {
+		t.Txn.DeleteOnce(key)
 	}
 }
 
@@ -76,12 +96,107 @@ func TestModelCatches(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for seed := range uint64(60) {
-				if err := caught(t.Context(), seed, &faulty{memkv.New(), c.put, c.delete}); err != nil {
+				if err := caught(t.Context(), seed, &faulty{Engine: memkv.New(), put: c.put, delete: c.delete}); err != nil {
 					return
 				}
 			}
 			t.Error("no run noticed")
 		})
+	}
+}
+
+// reference tells a row of the model's holds that is no owner's.
+func reference(k []byte) bool { return k[0] == 0xf0 && binary.BigEndian.Uint64(k[25:]) != 0 }
+
+// every tells the nth, 2nth, ... key that fits.
+func every(n int, fits func([]byte) bool) func([]byte) bool {
+	seen := 0
+	return func(k []byte) bool {
+		if !fits(k) {
+			return false
+		}
+		seen++
+		return seen%n == 0
+	}
+}
+
+// TestModelCatches_references does the same with extents that several streams,
+// chunks or versions share.
+func TestModelCatches_references(t *testing.T) {
+	lost, doubled, kept := every(4, reference), every(4, reference), every(4, reference)
+	chunk := func(k []byte) bool { return k[0] == 0x18 }
+	for _, c := range []struct {
+		name string
+		f    faulty
+	}{
+		{"references get lost", faulty{put: func(k []byte) bool { return !lost(k) }}},
+		{"references are made twice", faulty{twice: func(k []byte) []byte {
+			if !doubled(k) {
+				return nil
+			}
+			k = bytes.Clone(k)
+			k[len(k)-8] |= 0x80 // a number that no clock gives
+			return k
+		}}},
+		{"references stay when they are released", faulty{delete: func(k []byte) bool { return !kept(k) }}},
+		{"owners stay when they are released", faulty{delete: func(k []byte) bool { return k[0] != 0xf0 || reference(k) }}},
+		{"a reference goes to another stream", faulty{change: func(k, v []byte) ([]byte, []byte) {
+			if reference(k) {
+				k = bytes.Clone(k)
+				k[16] ^= 1
+			}
+			return k, v
+		}}},
+		{"chunk maps forget their old versions", faulty{change: func(k, v []byte) ([]byte, []byte) {
+			if !chunk(k) {
+				return k, v
+			}
+			rest := v[1:]
+			for range 2 { // birth and mask
+				_, n := binary.Uvarint(rest)
+				rest = rest[n:]
+			}
+			_, n := binary.Uvarint(rest)
+			return k, append(append(bytes.Clone(v[:len(v)-len(rest)]), 0), rest[n:]...)
+		}}},
+		{"shared extents are forgotten by one version", faulty{change: shortened(every(9, func(k []byte) bool { return k[0] == 0x58 }))}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := range uint64(60) {
+				f := c.f
+				f.Engine = memkv.New()
+				if err := caught(t.Context(), seed, &f); err != nil {
+					return
+				}
+			}
+			t.Error("no run noticed")
+		})
+	}
+}
+
+// shortened makes an old chunk map lose its last fragment.
+func shortened(turn func([]byte) bool) func(k, v []byte) ([]byte, []byte) {
+	return func(k, v []byte) ([]byte, []byte) {
+		if !turn(k) {
+			return k, v
+		}
+		at := 1
+		for range 3 {
+			_, n := binary.Uvarint(v[at:])
+			at += n
+		}
+		count, n := binary.Uvarint(v[at:])
+		if count < 2 {
+			return k, v
+		}
+		out := binary.AppendUvarint(bytes.Clone(v[:at]), count-1)
+		body := v[at+n:]
+		end := 0
+		for range 4 * (count - 1) {
+			_, m := binary.Uvarint(body[end:])
+			end += m
+		}
+		return k, append(out, body[:end]...)
 	}
 }
 

@@ -70,6 +70,8 @@ type Inode struct {
 	// OrphanedFrom is the directory that a removed directory was in: what is
 	// still pending of its totals goes there. 0 for one that was detached.
 	OrphanedFrom fs.FileID
+	// Staged: the file has no name yet; nil for all others.
+	Staged *StagedFor
 }
 
 // Flags of the encoded inode; stored, append-only.
@@ -92,6 +94,7 @@ const (
 	flagHold
 	flagCover
 	flagOrphaned
+	flagStaged
 )
 
 func when(flag uint64, on bool) uint64 {
@@ -107,7 +110,8 @@ func (n *Inode) flags() uint64 {
 		when(flagAtimeIsMtime, n.Atime == n.Mtime) | when(flagCtimeIsMtime, n.Ctime == n.Mtime) | when(flagBtimeIsMtime, n.Btime == n.Mtime) |
 		when(flagNamed, n.NamedStreams != 0 || n.StreamBytes != 0) | when(flagXattrs, n.Xattrs != 0) | when(flagDOS, n.DOS != 0) | when(flagHint, n.SymlinkHint != 0) |
 		when(flagRdev, n.RdevMajor != 0 || n.RdevMinor != 0) | when(flagTarget, len(n.Target) != 0) | when(flagVerifier, n.HasVerifier) |
-		when(flagRetention, n.Retention != fs.Time{}) | when(flagHold, n.LegalHold) | when(flagCover, len(n.Cover) != 0) | when(flagOrphaned, n.OrphanedFrom != 0)
+		when(flagRetention, n.Retention != fs.Time{}) | when(flagHold, n.LegalHold) | when(flagCover, len(n.Cover) != 0) | when(flagOrphaned, n.OrphanedFrom != 0) |
+		when(flagStaged, n.Staged != nil)
 }
 
 func (n *Inode) encode() []byte {
@@ -182,6 +186,11 @@ func (n *Inode) encode() []byte {
 	}
 	if f&flagOrphaned != 0 {
 		e.u(uint64(n.OrphanedFrom))
+	}
+	if f&flagStaged != 0 {
+		e.str(n.Staged.Owner)
+		e.u(uint64(n.Staged.Dir))
+		e.u(n.Staged.Boot)
 	}
 	return e
 }
@@ -259,6 +268,9 @@ func decodeInode(id fs.FileID, v []byte) (*Inode, error) {
 	}
 	if f&flagOrphaned != 0 {
 		n.OrphanedFrom = fs.FileID(d.u())
+	}
+	if f&flagStaged != 0 {
+		n.Staged = &StagedFor{Owner: d.str(), Dir: fs.FileID(d.u()), Boot: d.u()}
 	}
 	if n.Type == fs.TypeNone || n.Type > fs.BlockDevice {
 		d.fail()

@@ -44,6 +44,7 @@ import (
 //	0x22  kind          name              durable client records
 //	0x23  mark          -                 reserved: notification feed
 //	0x24  stream        mark 8            extents that no version maps any more
+//	0x25  0             owner, NUL, inode 8   staged: a file that has no name yet
 const (
 	tagSuper    byte = 0x01
 	tagEpoch    byte = 0x02
@@ -67,6 +68,7 @@ const (
 	tagIntent   byte = 0x21
 	tagClient   byte = 0x22
 	tagRelease  byte = 0x24
+	tagStaged   byte = 0x25
 
 	historyBit byte = 0x40
 )

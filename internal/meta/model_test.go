@@ -1,7 +1,9 @@
 package meta_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -69,7 +71,6 @@ type world struct {
 	held    map[fs.FileID]bool // removed but open
 	snaps   map[fs.SnapshotID]tree
 	roots   map[fs.SnapshotID]fs.FileID
-	mapped  map[uint64]bool // extents ever mapped
 	early   error
 	nextExt uint64
 	now     time.Time
@@ -78,7 +79,7 @@ type world struct {
 
 func newWorld(ctx context.Context, seed uint64, engine kv.Engine) (*world, error) {
 	w := &world{ctx: ctx, rnd: rand.New(rand.NewPCG(seed, 7)), engine: engine, live: tree{}, held: map[fs.FileID]bool{}, snaps: map[fs.SnapshotID]tree{},
-		roots: map[fs.SnapshotID]fs.FileID{}, mapped: map[uint64]bool{}, now: time.Unix(1_700_000_000, 0)}
+		roots: map[fs.SnapshotID]fs.FileID{}, now: time.Unix(1_700_000_000, 0)}
 	if err := meta.Format(ctx, engine, meta.FormatOptions{Now: w.now}); err != nil {
 		return nil, err
 	}
@@ -87,33 +88,44 @@ func newWorld(ctx context.Context, seed uint64, engine kv.Engine) (*world, error
 }
 
 func (w *world) open() (err error) {
-	w.db, err = meta.Open(w.ctx, w.engine, meta.Options{Release: func(_ context.Context, tx kv.Txn, _ fs.StreamID, ids []uint64) error {
+	w.db, err = meta.Open(w.ctx, w.engine, meta.Options{Release: func(_ context.Context, tx kv.Txn, sid fs.StreamID, ids []uint64) error {
 		for _, x := range ids {
-			// The row lives in the store so that a retried transaction counts once.
-			key := []byte(fmt.Sprintf("\xf0released%016x", x))
-			if _, err := tx.Get(w.ctx, key); err == nil {
-				w.early = fmt.Errorf("extent %d released twice", x)
+			// The rows live in the store so that a retried transaction counts once.
+			var key []byte
+			for e, err := range tx.Scan(w.ctx, kv.Prefix(holdKey(sid, x, 0)[:25]), kv.ScanOptions{Limit: 1}) {
+				if err != nil {
+					return err
+				}
+				key = bytes.Clone(e.Key)
 			}
-			tx.Put(key, []byte{1})
+			if key == nil {
+				w.early = fmt.Errorf("extent %d is released by stream %d, which does not hold it", x, sid)
+				continue
+			}
+			tx.Delete(key)
 		}
 		return nil
 	}})
 	return err
 }
 
-// released reads which extents have been released.
-func (w *world) released() (map[uint64]bool, error) {
-	out := map[uint64]bool{}
+// holdKey is a row of the model's table of holds.
+func holdKey(sid fs.StreamID, extent, number uint64) []byte {
+	k := binary.BigEndian.AppendUint64([]byte{0xf0}, 1)
+	k = binary.BigEndian.AppendUint64(k, uint64(sid))
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(k, extent), number)
+}
+
+// holds reads how often streams hold extents.
+func (w *world) holds() (map[meta.Hold]int, error) {
+	out := map[meta.Hold]int{}
 	err := w.engine.View(w.ctx, kv.Linearizable, func(r kv.Reader) error {
-		for e, err := range r.Scan(w.ctx, kv.Prefix([]byte("\xf0released")), kv.ScanOptions{}) {
+		clear(out)
+		for e, err := range r.Scan(w.ctx, kv.Prefix([]byte{0xf0}), kv.ScanOptions{}) {
 			if err != nil {
 				return err
 			}
-			var x uint64
-			if _, err := fmt.Sscanf(string(e.Key[9:]), "%x", &x); err != nil {
-				return err
-			}
-			out[x] = true
+			out[meta.Hold{Stream: fs.StreamID(binary.BigEndian.Uint64(e.Key[9:])), Extent: binary.BigEndian.Uint64(e.Key[17:])}]++
 		}
 		return nil
 	})
@@ -222,8 +234,10 @@ func (w *world) step() error {
 			i.Change++
 			return tx.PutInode(ctx, i)
 		})
-	case k < 74:
+	case k < 70:
 		return w.write()
+	case k < 74:
+		return w.copy()
 	case k < 79:
 		return w.xattr()
 	case k < 85:
@@ -462,7 +476,6 @@ func (w *world) write() error {
 	if !cut {
 		frags = append(frags, meta.Frag{Off: from * block, Len: n * block, Extent: ext})
 		slices.SortFunc(frags, func(a, b meta.Frag) int { return int(a.Off) - int(b.Off) })
-		w.mapped[ext] = true
 		o.size = max(o.size, idx*(4<<20)+uint64(from+n)*block)
 	}
 	o.chunks[idx] = frags
@@ -483,6 +496,9 @@ func (w *world) write() error {
 		}
 		before := bytesOf(c.Frags)
 		c.Frags = slices.Clone(frags)
+		if !cut {
+			tx.KV().Put(holdKey(i.Data.ID, ext, 0), []byte{1})
+		}
 		if err := tx.PutChunk(ctx, i.ID, i.Data.ID, idx, c); err != nil {
 			return err
 		}
@@ -490,6 +506,87 @@ func (w *world) write() error {
 		i.Data.AllocBytes = uint64(int64(i.Data.AllocBytes) + grown)
 		d := meta.Delta{DataBytes: grown, LogicalBytes: int64(o.size) - int64(i.Data.Size)}
 		i.Data.Size = o.size
+		i.Change++
+		if i.Parent != 0 {
+			if err := tx.AddDelta(ctx, i.Parent, d); err != nil {
+				return err
+			}
+		}
+		return tx.PutInode(ctx, i)
+	})
+}
+
+// copy maps what some chunk of a file, now or as of a snapshot, maps into another
+// chunk of any file, moved by some blocks.
+func (w *world) copy() error {
+	ctx := w.ctx
+	src, at := w.live, fs.SnapshotID(0)
+	if ids := slices.Sorted(maps.Keys(w.snaps)); len(ids) > 0 && w.rnd.IntN(2) == 0 {
+		at = ids[w.rnd.IntN(len(ids))]
+		src = w.snaps[at]
+	}
+	var from []*object
+	for _, id := range slices.Sorted(maps.Keys(src)) {
+		if o := src[id]; isFile(o) && len(o.chunks) > 0 && (at != 0 || !w.held[id]) {
+			from = append(from, o)
+		}
+	}
+	to := w.pick(isFile)
+	if len(from) == 0 || to == nil {
+		return nil
+	}
+	o := from[w.rnd.IntN(len(from))]
+	if live := src[to.id]; live != nil && len(live.chunks) > 0 && w.rnd.IntN(3) == 0 {
+		o = live // back, or within one file
+	}
+	ids := slices.Sorted(maps.Keys(o.chunks))
+	srcIdx, idx := ids[w.rnd.IntN(len(ids))], uint64(w.rnd.IntN(3))
+	shift := uint32(w.rnd.IntN(3))
+	if w.rnd.IntN(2) == 0 {
+		shift = 0
+	}
+	part := slices.Clone(o.chunks[srcIdx])
+	if k := w.rnd.IntN(len(part)); w.rnd.IntN(2) == 0 {
+		part = part[k : k+1]
+	}
+	frags := slices.Clone(to.chunks[idx])
+	var shared []uint64
+	end := uint64(0)
+	for _, f := range part {
+		f.Off += shift * block
+		frags = append(cutOut(frags, f.Off, f.Off+f.Len), f)
+		shared = append(shared, f.Extent)
+		end = max(end, idx*(4<<20)+uint64(f.Off+f.Len))
+	}
+	slices.SortFunc(frags, func(a, b meta.Frag) int { return int(a.Off) - int(b.Off) })
+	slices.Sort(shared)
+	shared = slices.Compact(shared)
+	to.chunks[idx] = frags
+	to.size = max(to.size, end)
+	return w.db.Update(ctx, func(tx *meta.Txn) error {
+		i, err := tx.Inode(ctx, to.id)
+		if err != nil {
+			return err
+		}
+		c, err := tx.Chunk(ctx, i.Data.ID, idx)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			c = &meta.Chunk{}
+		}
+		grown := bytesOf(frags) - bytesOf(c.Frags)
+		c.Frags = slices.Clone(frags)
+		more, err := tx.PutShared(ctx, i.ID, i.Data.ID, idx, c, shared)
+		if err != nil {
+			return err
+		}
+		for _, x := range more {
+			tx.KV().Put(holdKey(i.Data.ID, x, tx.Number()), []byte{1})
+		}
+		i.Data.AllocBytes = uint64(int64(i.Data.AllocBytes) + grown)
+		d := meta.Delta{DataBytes: grown, LogicalBytes: int64(to.size) - int64(i.Data.Size)}
+		i.Data.Size = to.size
 		i.Change++
 		if i.Parent != 0 {
 			if err := tx.AddDelta(ctx, i.Parent, d); err != nil {

@@ -117,7 +117,8 @@ func (db *DB) Orphans(ctx context.Context, after []byte, limit int) (ids []fs.Fi
 	if after != nil {
 		rng.Start = append(bytes.Clone(after), 0)
 	}
-	err = db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err = db.view(ctx, func(r kv.Reader) error {
+		ids, next = ids[:0], nil
 		for e, err := range r.Scan(ctx, rng, kv.ScanOptions{Limit: limit, KeysOnly: true}) {
 			if err != nil {
 				return err

@@ -159,7 +159,8 @@ func (db *DB) StepRelease(ctx context.Context) (more bool, err error) {
 // scanReleases reads the first rows of the stored queue.
 func (db *DB) scanReleases(ctx context.Context) (items []releaseRow, err error) {
 	total := 0
-	err = db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err = db.view(ctx, func(r kv.Reader) error {
+		items, total = items[:0], 0
 		for e, err := range r.Scan(ctx, table(tagRelease), kv.ScanOptions{Limit: releasePerTxn}) {
 			if err != nil {
 				return err

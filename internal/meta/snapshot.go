@@ -121,7 +121,7 @@ func (db *DB) TakeSnapshot(ctx context.Context, s fs.Snapshot, name func(fs.Snap
 // Snapshot returns one snapshot, those being deleted included. ErrNotFound.
 func (db *DB) Snapshot(ctx context.Context, id fs.SnapshotID) (fs.Snapshot, error) {
 	var s fs.Snapshot
-	err := db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err := db.view(ctx, func(r kv.Reader) error {
 		v, err := r.Get(ctx, snapshotKey(id))
 		if errors.Is(err, kv.ErrNotFound) {
 			return ErrNotFound
@@ -243,6 +243,7 @@ func (db *DB) StepSnapshotDelete(ctx context.Context) (more bool, err error) {
 	var victim fs.SnapshotID
 	var entries [][]byte
 	err = db.View(ctx, func(r *Reader) error {
+		victim, entries = 0, entries[:0]
 		all, err := r.Snapshots(ctx)
 		if err != nil {
 			return err
@@ -319,53 +320,84 @@ func (tx *Txn) bury(ctx context.Context, list *snapList, death []byte, victim ui
 	return nil
 }
 
-// buryChunk queues for release the extents that neither the version before nor
-// the one after maps.
+// buryChunk queues for release the holds that go with a version: of extents that
+// neither the version before nor the one after maps, and, since those two come
+// to be neighbours, of those that both map but this one does not.
 func (tx *Txn) buryChunk(ctx context.Context, key []byte, end uint64, v []byte) error {
 	sid := fs.StreamID(idOf(key))
 	c, err := decodeChunk(uint64(sid), v)
 	if err != nil {
 		return err
 	}
-	gone := missing(c.Frags, nil)
 	p := historyPrefix(key)
 	// The neighbours in history; the scan also sees what this step deleted.
-	before := kv.Range{Start: p, End: binary.BigEndian.AppendUint64(bytes.Clone(p), end)}
-	for e, err := range tx.kv.Scan(ctx, before, kv.ScanOptions{Limit: 1, Reverse: true}) {
-		if err != nil {
-			return err
-		}
-		n, err := decodeChunk(uint64(sid), e.Value)
-		if err != nil {
-			return err
-		}
-		gone = subtract(gone, n.Frags)
+	before, err := tx.neighbour(ctx, sid, kv.Range{Start: p, End: binary.BigEndian.AppendUint64(bytes.Clone(p), end)}, true)
+	if err != nil {
+		return err
 	}
-	after := kv.Range{Start: binary.BigEndian.AppendUint64(bytes.Clone(p), end+1), End: kv.Successor(p)}
-	later := false
-	for e, err := range tx.kv.Scan(ctx, after, kv.ScanOptions{Limit: 1}) {
-		if err != nil {
-			return err
-		}
-		n, err := decodeChunk(uint64(sid), e.Value)
-		if err != nil {
-			return err
-		}
-		later = true
-		gone = subtract(gone, n.Frags)
+	after, err := tx.neighbour(ctx, sid, kv.Range{Start: binary.BigEndian.AppendUint64(bytes.Clone(p), end+1), End: kv.Successor(p)}, false)
+	if err != nil {
+		return err
 	}
-	if !later {
+	if after == nil {
 		cur, err := tx.kv.Get(ctx, key)
 		switch {
 		case err == nil:
-			n, err := decodeChunk(uint64(sid), cur)
-			if err != nil {
+			if after, err = decodeChunk(uint64(sid), cur); err != nil {
 				return err
 			}
-			gone = subtract(gone, n.Frags)
 		case !errors.Is(err, kv.ErrNotFound):
 			return err
 		}
 	}
+	gone := missing(c.Frags, nil)
+	if before != nil {
+		gone = subtract(gone, before.Frags)
+	}
+	if after != nil {
+		gone = subtract(gone, after.Frags)
+	}
+	if before != nil && after != nil {
+		gone = append(gone, both(missing(before.Frags, c.Frags), after.Frags)...)
+	}
 	return tx.queueRelease(ctx, sid, gone)
+}
+
+// neighbour is the first old version of a chunk in a range, from one end.
+func (tx *Txn) neighbour(ctx context.Context, sid fs.StreamID, rng kv.Range, reverse bool) (*Chunk, error) {
+	for e, err := range tx.kv.Scan(ctx, rng, kv.ScanOptions{Limit: 1, Reverse: reverse}) {
+		if err != nil {
+			return nil, err
+		}
+		return decodeChunk(uint64(sid), e.Value)
+	}
+	return nil, nil
+}
+
+// both lists the ids that frags map, too.
+func both(ids []uint64, frags []Frag) []uint64 {
+	if len(ids) == 0 {
+		return nil
+	}
+	has := make(map[uint64]struct{}, len(frags))
+	for _, f := range frags {
+		has[f.Extent] = struct{}{}
+	}
+	return slices.DeleteFunc(ids, func(x uint64) bool { _, ok := has[x]; return !ok })
+}
+
+// At returns the tree as of a snapshot, read in the transaction; 0 is the live
+// one. ErrNotFound: there is no such snapshot, or it is being deleted.
+func (tx *Txn) At(ctx context.Context, snap fs.SnapshotID) (*Reader, error) {
+	if snap == 0 {
+		return &tx.Reader, nil
+	}
+	list, err := tx.db.snaps.get(ctx, tx.kv.Unvalidated(), tx.ep)
+	if err != nil {
+		return nil, err
+	}
+	if !list.live(snap) {
+		return nil, fmt.Errorf("%w: snapshot %d", ErrNotFound, snap)
+	}
+	return &Reader{db: tx.db, r: tx.kv, snap: uint64(snap)}, nil
 }

@@ -364,7 +364,7 @@ func (db *DB) retireSome(ctx context.Context) error {
 	_, err := db.kv.Update(ctx, func(k kv.Txn) error {
 		for _, g := range now {
 			k.Delete(totalsKey(g.dir))
-			k.Delete(deltaKey(g.dir, g.mark))
+			k.DeleteOnce(deltaKey(g.dir, g.mark))
 		}
 		return nil
 	})
@@ -386,7 +386,8 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 		depth int
 	}
 	items := make([]item, 0, len(todo))
-	err := db.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
+	err := db.view(ctx, func(r kv.Reader) error {
+		items = items[:0]
 		for dir := range todo {
 			anc, err := db.ancestors(ctx, r, dir)
 			if err != nil && !errors.Is(err, ErrNotFound) {
@@ -456,7 +457,7 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 			}
 			sums[i] = sum
 			for _, m := range p.marks {
-				k.Delete(deltaKey(p.dir, m))
+				k.DeleteOnce(deltaKey(p.dir, m))
 			}
 			if up, ok := passed[p.dir]; ok {
 				sum.Add(up)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/blake2b"
 
@@ -229,23 +230,72 @@ func (tx *Txn) promote(ctx context.Context, n *Inode) error {
 
 // PutChunk stores the chunk map, or removes it when it maps nothing, and
 // queues for release the extents that no version maps any more.
+//
+// Holds of a stream on an extent are counted by runs: for each chunk, the times
+// that the extent comes to be mapped from one version to the next, an absent
+// chunk being the last version and empty. A release ends one of them.
 func (tx *Txn) PutChunk(ctx context.Context, id fs.FileID, sid fs.StreamID, idx uint64, c *Chunk) error {
+	_, err := tx.PutShared(ctx, id, sid, idx, c, nil)
+	return err
+}
+
+// PutShared is PutChunk of a chunk that maps extents which others hold. It
+// answers those of shared that the stream needs one more hold of; the caller
+// adds them in this transaction.
+func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx uint64, c *Chunk, shared []uint64) (more []uint64, err error) {
 	key := chunkKey(sid, idx)
+	more = slices.Clone(shared)
 	kept := false
 	if c.Birth != 0 {
-		var err error
+		stored, err := tx.storedChunk(ctx, sid, key, len(shared) > 0)
+		if err != nil {
+			return nil, err
+		}
 		if kept, err = tx.keep(ctx, id, key, c.Birth); err != nil {
-			return err
+			return nil, err
 		}
 		switch {
 		case kept:
 			c.Prev = tx.epoch
 		default:
 			if err := tx.releaseUnmapped(ctx, sid, key, c); err != nil {
-				return err
+				return nil, err
 			}
 		}
+		if stored != nil {
+			more = subtract(more, stored.Frags)
+		}
 	}
+	if len(more) > 0 && !kept {
+		// What the newest old version maps is held already, through it.
+		old, end, err := tx.newestVersion(ctx, sid, key)
+		if err != nil {
+			return nil, err
+		}
+		if old != nil {
+			more = subtract(more, old.Frags)
+			c.Prev = end
+		}
+	}
+	return more, tx.writeChunk(key, c)
+}
+
+// storedChunk reads a chunk again before it is changed, if wanted.
+func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, wanted bool) (*Chunk, error) {
+	if !wanted {
+		return nil, nil
+	}
+	v, err := tx.kv.Get(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("meta: read stored chunk: %w", err)
+	}
+	return decodeChunk(uint64(sid), v)
+}
+
+// Number returns one that was never returned before, for references.
+func (tx *Txn) Number() uint64 { return tx.db.mark() }
+
+func (tx *Txn) writeChunk(key []byte, c *Chunk) error {
 	if len(c.Frags) == 0 {
 		// A chunk without fragments is a hole with all masks applied; absence
 		// says the same, unless an old version must be told apart by Prev.
@@ -276,6 +326,12 @@ func (tx *Txn) releaseUnmapped(ctx context.Context, sid fs.StreamID, key []byte,
 		if err != nil {
 			return err
 		}
+		if old == nil {
+			// That version went with its snapshot; an older one may be left.
+			if old, c.Prev, err = tx.newestVersion(ctx, sid, key); err != nil {
+				return err
+			}
+		}
 		if old != nil {
 			gone = subtract(gone, old.Frags)
 		}
@@ -293,6 +349,20 @@ func (tx *Txn) version(ctx context.Context, sid fs.StreamID, key []byte, end uin
 		return nil, err
 	}
 	return decodeChunk(uint64(sid), v)
+}
+
+// newestVersion finds the newest old version of a chunk and where it ended, nil
+// if there is none.
+func (tx *Txn) newestVersion(ctx context.Context, sid fs.StreamID, key []byte) (*Chunk, uint64, error) {
+	p := historyPrefix(key)
+	for e, err := range tx.kv.Scan(ctx, kv.Prefix(p), kv.ScanOptions{Limit: 1, Reverse: true}) {
+		if err != nil {
+			return nil, 0, err
+		}
+		c, err := decodeChunk(uint64(sid), e.Value)
+		return c, binary.BigEndian.Uint64(e.Key[len(p):]), err
+	}
+	return nil, 0, nil
 }
 
 // missing lists the extents of old that now does not map.

@@ -2,10 +2,13 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
 	"net"
 	"path/filepath"
-
-	"log/slog"
+	"time"
 
 	"manifold/internal/config"
 	"manifold/internal/control/audit"
@@ -18,8 +21,8 @@ import (
 func openAudit(ctx context.Context, st *storage, l *ports.Ledger, host string, log *slog.Logger) (*audit.Log, error) {
 	a, err := audit.Open(audit.Options{
 		Dir: filepath.Join(st.dir.path, "audit"), Host: host, Logger: log,
-		Dial: func(ctx context.Context, address string) (net.Conn, error) {
-			return l.Dial(ctx, ports.SyslogOut, "tcp", address, ports.DialOptions{})
+		Dial: func(ctx context.Context, address string, secure bool) (net.Conn, error) {
+			return dialSyslog(ctx, st.config, l, address, secure)
 		},
 		Names: func(a identity.AuthID) (name, sid string) { return principalNames(st.config, a) },
 	})
@@ -32,6 +35,36 @@ func openAudit(ctx context.Context, st *storage, l *ports.Ledger, host string, l
 	}
 	a.Target(rest.AuditTargetOf(s.Value))
 	return a, nil
+}
+
+// dialSyslog connects to a syslog server. Over TLS it is trusted by the
+// cluster's authorities, or the system's if it has none.
+func dialSyslog(ctx context.Context, c *config.Store, l *ports.Ledger, address string, secure bool) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	settings := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	if secure {
+		switch ca, err := c.CACertificates(ctx); {
+		case err == nil:
+			settings.RootCAs = x509.NewCertPool()
+			settings.RootCAs.AppendCertsFromPEM([]byte(ca.Value.PEM))
+		case !errors.Is(err, config.ErrNotFound):
+			return nil, err
+		}
+	}
+	conn, err := l.Dial(ctx, ports.SyslogOut, "tcp", address, ports.DialOptions{})
+	if err != nil || !secure {
+		return conn, err
+	}
+	t := tls.Client(conn, settings)
+	limit, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := t.HandshakeContext(limit); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return t, nil
 }
 
 // principalNames are what an audit record calls a principal by.

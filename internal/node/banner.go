@@ -19,6 +19,8 @@ type banner struct {
 	addrs []netip.Addr
 	// exports to show mount commands for.
 	exports []string
+	// shares to show how to reach.
+	shares []string
 	// registered: another rpcbind knows our ports.
 	registered bool
 	// noLocks: clients cannot find the lock manager.
@@ -85,6 +87,23 @@ func (b *banner) mount(a netip.Addr, export string) string {
 	return fmt.Sprintf("mount -t nfs -o %s %s:%s /mnt", strings.Join(o, ","), host(a), export)
 }
 
+// mountSMB says how to reach a share: Windows knows no other port than 445.
+func (b *banner) mountSMB(a netip.Addr, share string) string {
+	port := b.ledger.Number(ports.CIFS)
+	if port == 445 {
+		return fmt.Sprintf(`\\%s\%s or mount -t cifs -o username=admin '//%s/%s' /mnt`, unc(a), share, host(a), share)
+	}
+	return fmt.Sprintf("mount -t cifs -o username=admin,port=%d '//%s/%s' /mnt", port, host(a), share)
+}
+
+// unc is an address as it stands in the name of a share.
+func unc(a netip.Addr) string {
+	if a.Is6() {
+		return strings.ReplaceAll(a.String(), ":", "-") + ".ipv6-literal.net"
+	}
+	return a.String()
+}
+
 // write renders everything.
 func (b *banner) write(w io.Writer) error {
 	var s strings.Builder
@@ -96,9 +115,21 @@ func (b *banner) write(w io.Writer) error {
 			fmt.Fprintf(&s, "  %-10s https://%s:%d/\n", []string{"REST", "", ""}[i], host(a), b.ledger.Number(ports.REST))
 		}
 	}
+	if b.ledger.Listening(ports.SSH) {
+		port := ""
+		if n := b.ledger.Number(ports.SSH); n != 22 {
+			port = fmt.Sprintf("-p %d ", n)
+		}
+		fmt.Fprintf(&s, "  %-10s ssh %sadmin@%s\n", "SSH", port, addrs[0])
+	}
 	if b.ledger.Enabled(ports.NFS) {
 		for i, e := range b.exports {
 			fmt.Fprintf(&s, "  %-10s %s\n", map[bool]string{true: "NFS"}[i == 0], b.mount(addrs[0], e))
+		}
+	}
+	if b.ledger.Enabled(ports.CIFS) {
+		for i, x := range b.shares {
+			fmt.Fprintf(&s, "  %-10s %s\n", map[bool]string{true: "SMB"}[i == 0], b.mountSMB(addrs[0], x))
 		}
 	}
 	if b.password != "" {

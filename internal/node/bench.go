@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"manifold/internal/config"
+	"manifold/internal/control/audit"
 	"manifold/internal/node/bench"
 	"manifold/internal/ports"
 )
@@ -36,6 +38,8 @@ type BenchOptions struct {
 	// NFSBytes is the size of the large files of all clients together; 0 is the
 	// benchmark's own.
 	NFSBytes int64
+	// Audit records what the clients do in the local audit log, with NFS.
+	Audit bool
 	// Logger; nil discards.
 	Logger *slog.Logger
 }
@@ -71,6 +75,11 @@ func Bench(ctx context.Context, o BenchOptions) (phases []BenchPhase, err error)
 func benchNFS(ctx context.Context, o BenchOptions, data string) ([]BenchPhase, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	if o.Audit {
+		if err := keepAudit(ctx, data, o.Logger); err != nil {
+			return nil, err
+		}
+	}
 	ready := make(chan *ports.Ledger, 1)
 	ended := make(chan error, 1)
 	go func() {
@@ -79,7 +88,8 @@ func benchNFS(ctx context.Context, o BenchOptions, data string) ([]BenchPhase, e
 			Ports: ports.Options{
 				Addresses: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})},
 				Move:      map[ports.ID]uint16{ports.NFS: 0, ports.REST: 0},
-				Disable:   []ports.ID{ports.RPCBind},
+				// The benchmark needs no other door, and takes none from a server beside it.
+				Disable: []ports.ID{ports.RPCBind, ports.CIFS},
 			},
 			Ready: func(l *ports.Ledger) { ready <- l },
 		})
@@ -99,4 +109,15 @@ func benchNFS(ctx context.Context, o BenchOptions, data string) ([]BenchPhase, e
 	})
 	stop()
 	return phases, errors.Join(err, <-ended)
+}
+
+// keepAudit makes a data directory whose server keeps a local audit log.
+func keepAudit(ctx context.Context, data string, log *slog.Logger) (err error) {
+	st, err := openStorage(ctx, storageOptions{dir: data, create: true, log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	_, err = st.config.SetSyslog(ctx, 0, config.Syslog{Local: true, Port: 514, Format: string(audit.CSV)})
+	return err
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // served are the ports that a node binds.
-var served = []ports.ID{ports.REST, ports.NFS, ports.RPCBind}
+var served = []ports.ID{ports.REST, ports.NFS, ports.RPCBind, ports.CIFS}
 
 // bind binds every port that is served, or none. Where the system's rpcbind has
 // the port of ours, and it answers probe, we do without our own and are to

@@ -11,7 +11,7 @@ import (
 
 func loopback(t *testing.T, move map[ports.ID]uint16) *ports.Ledger {
 	t.Helper()
-	m := map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0}
+	m := map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0, ports.CIFS: 0}
 	for id, n := range move {
 		m[id] = n
 	}
@@ -25,7 +25,7 @@ func loopback(t *testing.T, move map[ports.ID]uint16) *ports.Ledger {
 func TestBind_allOrNothing(t *testing.T) {
 	first := loopback(t, nil)
 	socks, foreign, err := bind(t.Context(), first, nil)
-	if err != nil || foreign || len(socks) != 3 {
+	if err != nil || foreign || len(socks) != 4 {
 		t.Fatalf("%v %v %v", socks, foreign, err)
 	}
 	defer func() { _ = closeSockets(socks) }()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,7 +15,7 @@ const (
 	namesMax     = 4096 // addresses remembered
 )
 
-// lookuper is the part of net.Resolver that names needs.
+// lookuper is the part of a resolver that names needs.
 type lookuper interface {
 	LookupAddr(ctx context.Context, addr string) ([]string, error)
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
@@ -40,8 +39,8 @@ type knownNames struct {
 	until time.Time
 }
 
-func newNames() *names {
-	n := &names{dns: net.DefaultResolver, now: time.Now}
+func newNames(dns lookuper) *names {
+	n := &names{dns: dns, now: time.Now}
 	n.mu.known = map[netip.Addr]knownNames{}
 	return n
 }

@@ -46,7 +46,7 @@ func TestNames(t *testing.T) {
 		},
 	}
 	now := time.Unix(0, 0)
-	n := newNames()
+	n := newNames(nil)
 	n.dns, n.now = z, func() time.Time { return now }
 	for range 2 {
 		if got := n.of(t.Context(), netip.MustParseAddr("::ffff:192.0.2.1")); !slices.Equal(got, []string{"a.example.com"}) {

@@ -20,7 +20,7 @@ import (
 
 // newNFS builds the NFS server of a node and the lock manager beside it, on a
 // file system that may be decorated.
-func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, name string, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
+func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, dns lookuper, name string, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
 	var srv *nfs3.Server // the lock manager asks it for handles once it serves
 	locks, err := newNLM(context.WithoutCancel(ctx), st.fs, l, name, func(ctx context.Context, c *sunrpc.Call, fh []byte) (fs.Node, *fs.Caller, error) {
 		return srv.Resolve(ctx, c, fh)
@@ -30,7 +30,7 @@ func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, name str
 	}
 	super := st.fs.Superblock()
 	srv, err = nfs3.New(nfs3.Options{
-		FS: f, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: newNames().of,
+		FS: f, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: newNames(dns).of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
 		AuthSys:  func() bool { return st.config.NFSInForce().AuthSysEnabled },
 		Observer: newNFSObserver(metrics), Logger: log, SlowOp: slow,

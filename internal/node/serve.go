@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -15,10 +16,12 @@ import (
 	"manifold/internal/control/audit"
 	"manifold/internal/control/rest"
 	"manifold/internal/control/schedule"
+	"manifold/internal/control/service"
 	"manifold/internal/data/gc"
 	"manifold/internal/ports"
 	"manifold/internal/settings"
 	"manifold/internal/telemetry"
+	"manifold/internal/wire/smb"
 )
 
 // Options shape a server. DataDir is required.
@@ -118,9 +121,40 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	scrubber.describe(metrics)
-	api := rest.New(rest.Options{
-		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config,
-		Roles: st.config, Accounts: st.config, Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
+	certs := &certificates{config: st.config}
+	svc := service.New(service.Options{FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Roles: st.config})
+	var api http.Handler // the shell of SSH works through it
+	remote, err := newRemote(ctx, remoteOptions{
+		fs: files, logins: &logins{config: st.config, svc: svc, trail: trail},
+		api:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api.ServeHTTP(w, r) }),
+		ledger: ledger, certs: certs, prompt: cluster.Value.Name, metrics: metrics, drain: o.Drain, log: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	var smbServer *smb.Server
+	var smbAdmin control.SMBServer
+	if socks[ports.CIFS] != nil {
+		if smbServer, err = newSMB(ctx, st, files, ledger, metrics, o.Logger); err != nil {
+			return err
+		}
+		smbAdmin = smbView{smbServer}
+		st.fs.SetBreaker(smbServer)
+	}
+	objects := newS3(st, files, svc, metrics, o.SlowOp, o.Logger)
+	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
+	open.add("sockets of protocols", func() error { s3door.unbind(); remote.unbind(); return nil })
+	if err := bindDoors(ctx, append(remote.doors(), s3door)...); err != nil {
+		return err
+	}
+	dns := newResolver(st.config, ledger)
+	ntp := newClock(st.config, ledger, dns, o.Logger)
+	api = rest.New(rest.Options{
+		General: st.config, Clock: ntp, Resolver: dns, FSSettings: st.config,
+		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
+		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
+		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
+		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config, S3Buckets: st.config, S3: s3Protocol{objects, st.config},
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
@@ -128,23 +162,28 @@ func Serve(ctx context.Context, o Options) (err error) {
 		Logger:   o.Logger,
 	})
 	policies := schedule.New(schedule.Options{Policies: st.config, FS: st.fs, Logger: o.Logger})
-	certs := &certificates{config: st.config}
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
+		{name: "clock", serve: func(ctx context.Context) error { ntp.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
 		{name: "audit log", serve: func(ctx context.Context) error { trail.Run(ctx); return nil }},
 		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
+		{name: "S3 uploads", serve: func(ctx context.Context) error { expireUploads(ctx, objects, st.config, o.Logger); return nil }},
+		s3door.part(),
 	}
 	if s := socks[ports.REST]; s != nil {
 		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
+	}
+	for _, d := range remote.doors() {
+		parts = append(parts, d.part())
 	}
 	if p, ok := watchdogPart(st.fs, o.Logger); ok {
 		parts = append(parts, p)
 	}
 
 	if s := socks[ports.NFS]; s != nil {
-		srv, locks, err := newNFS(ctx, st, files, ledger, m.name, metrics, o.SlowOp, o.Logger)
+		srv, locks, err := newNFS(ctx, st, files, ledger, dns, m.name, metrics, o.SlowOp, o.Logger)
 		if err != nil {
 			return err
 		}
@@ -158,6 +197,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		parts = append(parts, nfsPart(srv, s))
+	}
+
+	if s := socks[ports.CIFS]; s != nil {
+		parts = append(parts, smbPart(smbServer, st.config, s))
 	}
 
 	entries := rpcEntries(socks[ports.NFS], ledger.Number(ports.NFS))
@@ -179,15 +222,24 @@ func Serve(ctx context.Context, o Options) (err error) {
 		made.notes = append(made.notes, "The rpcbind of this machine tells clients our ports.")
 	}
 
+	if remote.foreignSSH {
+		made.notes = append(made.notes, "Port 22 belongs to another SSH server of this machine, so ours is not there; --port ssh=N moves it.")
+	}
+
 	b := banner{build: build, noLocks: noLocks, dataDir: st.dir.path, ledger: ledger, addrs: m.addrs, registered: foreign, password: made.password, notes: made.notes}
 	for _, x := range st.config.ExportTable().AllRules() {
 		b.exports = append(b.exports, x.Path)
+	}
+	if st.config.SMBInForce().Dialects != nil {
+		for _, x := range st.config.ShareTable().All() {
+			b.shares = append(b.shares, x.Value.Name)
+		}
 	}
 	return runParts(ctx, o.Logger, o.Drain, parts, func() {
 		if err := b.write(o.Out); err != nil {
 			o.Logger.WarnContext(ctx, "banner not written", "error", err)
 		}
-		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST))
+		o.Logger.InfoContext(ctx, "serving", "data", st.dir.path, "nfs", ledger.Number(ports.NFS), "rest", ledger.Number(ports.REST), "smb", ledger.Number(ports.CIFS))
 		notify(o.Logger, daemon.SdNotifyReady)
 		if o.Ready != nil {
 			o.Ready(ledger)

@@ -27,18 +27,22 @@ type running struct {
 	stop   func() error // asks it to end and answers how it did
 }
 
-func startServer(t *testing.T, dir string) *running {
+func startServer(t *testing.T, dir string, change ...func(*ports.Options)) *running {
 	t.Helper()
+	po := ports.Options{
+		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+		Move:      map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0, ports.S3: 0, ports.CIFS: 0, ports.SSH: 0, ports.FTP: 0, ports.FTPS: 0},
+	}
+	for _, c := range change {
+		c(&po)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{out: &bytes.Buffer{}}
 	ready, ended := make(chan *ports.Ledger, 1), make(chan error, 1)
 	go func() {
 		ended <- Serve(ctx, Options{
 			DataDir: dir, AdminPassword: "Serve-Test-1", Out: r.out,
-			Ports: ports.Options{
-				Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-				Move:      map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0},
-			},
+			Ports: po,
 			Ready: func(l *ports.Ledger) { ready <- l },
 		})
 	}()
@@ -148,7 +152,7 @@ func TestServe(t *testing.T) {
 
 	// One process at a time, and no check meanwhile.
 	err = Serve(t.Context(), Options{DataDir: dir, Ports: ports.Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-		Move: map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0}}})
+		Move: map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0, ports.CIFS: 0, ports.SSH: 0, ports.FTP: 0, ports.FTPS: 0}}})
 	if !errors.Is(err, ErrLocked) {
 		t.Errorf("second server: %v", err)
 	}
@@ -207,7 +211,7 @@ func TestServe_conflictChangesNothing(t *testing.T) {
 	n := uint16(taken.Addr().(*net.TCPAddr).Port)
 	err = Serve(t.Context(), Options{DataDir: dir, Ports: ports.Options{
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-		Move:      map[ports.ID]uint16{ports.REST: n, ports.NFS: 0, ports.RPCBind: 0},
+		Move:      map[ports.ID]uint16{ports.REST: n, ports.NFS: 0, ports.RPCBind: 0, ports.CIFS: 0, ports.SSH: 0, ports.FTP: 0, ports.FTPS: 0},
 	}})
 	var all *ports.ConflictError
 	if !errors.As(err, &all) || len(all.Conflicts) != 1 || all.Conflicts[0].ID != ports.REST {
@@ -223,7 +227,7 @@ func TestServe_stoppedWhileStarting(t *testing.T) {
 	cancel()
 	err := Serve(ctx, Options{DataDir: filepath.Join(t.TempDir(), "data"), Ports: ports.Options{
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-		Move:      map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0},
+		Move:      map[ports.ID]uint16{ports.REST: 0, ports.NFS: 0, ports.RPCBind: 0, ports.CIFS: 0, ports.SSH: 0, ports.FTP: 0, ports.FTPS: 0},
 	}})
 	if err != nil {
 		t.Error(err)

@@ -10,6 +10,7 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/data/segment"
+	"manifold/internal/fs/acl"
 	"manifold/internal/fs/core"
 	"manifold/internal/identity"
 	"manifold/internal/kv"
@@ -47,7 +48,8 @@ func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) 
 	}
 	if o.engine == nil {
 		o.engine = func(ctx context.Context, dir string) (kv.Engine, error) {
-			return pebblekv.Open(ctx, pebblekv.Options{Dir: dir, Logger: o.log, Fatal: fatal(o.log), CacheBytes: keyCacheBytes()})
+			return pebblekv.Open(ctx, pebblekv.Options{Dir: dir, Logger: o.log, Fatal: fatal(o.log),
+				CacheBytes: keyCacheBytes(), RowBytes: keyCacheBytes(), MemTableBytes: memTableBytes(), LogBytes: int64(memTableBytes()) * 9 / 8})
 		}
 	}
 	s := &storage{o: o}
@@ -122,7 +124,16 @@ func (s *storage) openFS(ctx context.Context) error {
 	if err := s.openExtents(); err != nil {
 		return err
 	}
-	f, err := core.New(ctx, core.Options{KV: s.kv, Store: s.data, Logger: s.o.log})
+	f, err := core.New(ctx, core.Options{
+		KV: s.kv, Store: s.data, Logger: s.o.log,
+		Atime: func() time.Duration { return s.config.GeneralInForce().Atime.Interval() },
+		Permissions: func() acl.Policy {
+			if s.config.GeneralInForce().Permissions.Mode == config.PermissionsNative {
+				return acl.Native
+			}
+			return acl.CrossProtocol
+		},
+	})
 	if err != nil {
 		return fmt.Errorf("file system: %w", err)
 	}

@@ -30,6 +30,9 @@ func (s *Sockets) Close() error {
 	return errors.Join(errs...)
 }
 
+// ErrDisabled: the operator started the process without the port.
+var ErrDisabled = errors.New("the port is disabled on the command line")
+
 // Conflict is one port that could not be bound.
 type Conflict struct {
 	ID        ID
@@ -119,6 +122,9 @@ func (l *Ledger) Listen(ctx context.Context, id ID) (*Sockets, error) {
 	}
 	return &Sockets{}, nil
 }
+
+// Release says that the sockets of a port were closed for good.
+func (l *Ledger) Release(id ID) { l.forget(id) }
 
 func (l *Ledger) forget(id ID) {
 	l.mu.Lock()

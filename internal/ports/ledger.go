@@ -127,6 +127,14 @@ func (l *Ledger) Enabled(id ID) bool {
 	return ok && p.State != Planned && !l.off[id]
 }
 
+// Listening tells whether id is bound.
+func (l *Ledger) Listening(id ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.mu.bound[id]
+	return ok
+}
+
 // Number is where id listens: as bound, else as configured.
 func (l *Ledger) Number(id ID) uint16 {
 	l.mu.Lock()

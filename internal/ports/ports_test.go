@@ -80,7 +80,7 @@ func TestOffsetMoveDisable(t *testing.T) {
 	if n := l.Number(NFS); n != 3049 {
 		t.Errorf("nfs on %d", n)
 	}
-	if l.Enabled(RPCBind) || l.Enabled(S3) || !l.Enabled(REST) {
+	if l.Enabled(RPCBind) || l.Enabled(Portal) || !l.Enabled(REST) {
 		t.Error("wrong ports are enabled")
 	}
 	if n := l.Number(FTPPassive); n != 32768 {
@@ -231,12 +231,12 @@ func TestRenderings(t *testing.T) {
 		t.Fatal(err)
 	}
 	nft := b.String()
-	for _, want := range []string{"tcp dport 2049 accept", "udp dport 2049 accept", "tcp dport 8000 accept"} {
+	for _, want := range []string{"tcp dport 2049 accept", "udp dport 2049 accept", "tcp dport 8000 accept", "tcp dport 445 accept"} {
 		if !strings.Contains(nft, want) {
 			t.Errorf("rules lack %q", want)
 		}
 	}
-	for _, not := range []string{"dport 111", "dport 445", "dport 5432"} {
+	for _, not := range []string{"dport 111", "dport 5432"} {
 		if strings.Contains(nft, not) {
 			t.Errorf("rules open %q", not)
 		}

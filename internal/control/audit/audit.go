@@ -3,14 +3,16 @@
 // records through a spool on disk.
 //
 // Invariants:
-//   - While nothing is to be sent, a wrapped call costs one atomic load.
-//   - No call waits for the network or the disk of the log: a record is queued
-//     in memory, and dropped and counted when there is no room.
+//   - While nothing is to be recorded, a wrapped call costs one atomic load.
+//   - No call waits for the network, nor for a disk to have written. A record is
+//     in the spool when the call that it is about returns, and outlives the
+//     process however that ends. What a failure of power takes with it is at
+//     most the last second.
 //   - Records carry a sequence number that grows by one. They are sent in
 //     order; a record may be sent again only around a reconnect or restart, see
 //     [ResendBytes].
 //   - A full spool keeps the oldest records; how many were dropped is reported
-//     by a record of its own.
+//     by a record of its own, and until then kept over restarts.
 //
 // The package must not know any protocol, nor where settings are stored.
 package audit
@@ -22,7 +24,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,67 +33,40 @@ import (
 	"manifold/internal/identity"
 )
 
-// Record is one thing that somebody did.
-type Record struct {
-	Seq       uint64          `json:"seq"`
-	Time      time.Time       `json:"time"`
-	User      identity.AuthID `json:"user"`
-	Client    netip.Addr      `json:"client,omitzero"`
-	Protocol  string          `json:"protocol"`
-	Operation string          `json:"operation"`
-	// Status is "ok" or an error class without its suffix.
-	Status string `json:"status"`
-	FileID uint64 `json:"file,omitempty"`
-	Path   string `json:"path,omitempty"`
-	Target string `json:"target,omitempty"`
-	// Extra names what an operation that is on no file was about.
-	Extra, Extra2 string  `json:",omitempty"`
-	Offset        *uint64 `json:"offset,omitempty"`
-	Size          *uint64 `json:"size,omitempty"`
-	FileSize      *uint64 `json:"file_size,omitempty"`
-}
-
-// Format of the message part.
-type Format string
-
-// Formats.
-const (
-	CSV  Format = "csv"
-	JSON Format = "json"
-)
-
 // Config says where records go.
 type Config struct {
+	// Enabled sends them to a syslog server.
 	Enabled bool
 	// Server is host and port.
 	Server string
+	// TLS encrypts the connection and proves the server's name.
+	TLS bool
+	// Local keeps them in files beside the spool.
+	Local bool
+	// Format of both; CSV if empty.
 	Format Format
 }
-
-// Names tells how a principal is called; empty texts are unknown.
-type Names func(a identity.AuthID) (name, sid string)
 
 // Options shape a Log. Dir and Dial are required.
 type Options struct {
 	// Dir holds the spool; it is made if its parent exists.
 	Dir string
 	// Dial connects to a syslog server.
-	Dial func(ctx context.Context, address string) (net.Conn, error)
+	Dial func(ctx context.Context, address string, tls bool) (net.Conn, error)
 	// Names of principals; nil knows none.
 	Names Names
 	// Host goes into the header of each message.
 	Host string
 	// SpoolBytes bounds the spool; 0 is 256 MiB.
 	SpoolBytes int64
+	// LocalBytes bounds each of the [LocalFiles] of the local log; 0 is 64 MiB.
+	LocalBytes int64
 	// Retry is how long to wait after a connection failed; 0 is 5 s.
 	Retry time.Duration
 	Now   func() time.Time
 	// Logger gets troubles; nil discards.
 	Logger *slog.Logger
 }
-
-// queueLimit bounds records that wait for the disk.
-const queueLimit = 1 << 16
 
 // State of the connection.
 type State string
@@ -104,39 +79,49 @@ const (
 	Disabled     State = "AUDIT_LOG_DISABLED"
 )
 
-// Status is how the sender is.
+// Status is how the log is.
 type Status struct {
 	State   State
 	Error   string // what went wrong, in short
 	Details string
 	// Spooled and Dropped count records since the start of the process.
 	Spooled, Dropped uint64
+	// Sent is the last sequence number that was sent, Last the last there is.
+	Sent, Last uint64
+	// Bytes in the spool, of Limit.
+	Bytes, Limit int64
 }
 
 // Log takes records and ships them. [Log.Run] makes it work.
 type Log struct {
 	o     Options
 	on    atomic.Bool
+	epoch atomic.Uint64 // how often it was switched on
+	json  atomic.Bool
 	spool *spool
 	fold  folder
+	texts sync.Pool // of *[]byte
+	lost  atomic.Uint64
+	full  atomic.Bool // a record was dropped since sync looked
+
+	local atomic.Uint64 // last sequence number in the local log
+	more  [2]bell       // the sender and the local log wait for records
 
 	mu struct {
 		sync.Mutex
-		queue   []Record
 		config  Config
 		status  Status
-		dropped uint64 // not yet reported
-		closed  bool
 		changed chan struct{} // closed when config changes
 	}
-	wake chan struct{} // records wait in the queue
-	more chan struct{} // the spool has grown
 }
 
 // Open reads the spool of an earlier run. Close it, after Run has ended.
 func Open(o Options) (*Log, error) {
 	if o.SpoolBytes == 0 {
 		o.SpoolBytes = 256 << 20
+	}
+	if o.LocalBytes == 0 {
+		o.LocalBytes = 64 << 20
 	}
 	if o.Retry == 0 {
 		o.Retry = 5 * time.Second
@@ -147,9 +132,7 @@ func Open(o Options) (*Log, error) {
 	if o.Names == nil {
 		o.Names = func(identity.AuthID) (string, string) { return "", "" }
 	}
-	if o.Host == "" {
-		o.Host = "-"
-	}
+	o.Host = header(o.Host)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -157,7 +140,11 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	l := &Log{o: o, spool: s, wake: make(chan struct{}, 1), more: make(chan struct{}, 1)}
+	l := &Log{o: o, spool: s}
+	l.texts.New = func() any { b := make([]byte, 0, 512); return &b }
+	for i := range l.more {
+		l.more[i].c = make(chan struct{}, 1)
+	}
 	l.mu.changed = make(chan struct{})
 	l.mu.status.State = Disabled
 	return l, nil
@@ -170,6 +157,9 @@ func (l *Log) Enabled() bool { return l.on.Load() }
 func (l *Log) Configure(c Config) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c.Format == "" {
+		c.Format = CSV
+	}
 	if c == l.mu.config {
 		return
 	}
@@ -178,19 +168,23 @@ func (l *Log) Configure(c Config) {
 	if !c.Enabled {
 		l.mu.status.State = Disabled
 	}
-	l.on.Store(c.Enabled)
+	if on := c.Enabled || c.Local; on != l.on.Load() {
+		l.epoch.Add(1)
+		l.on.Store(on)
+	}
+	l.json.Store(c.Format == JSON)
 	close(l.mu.changed)
 	l.mu.changed = make(chan struct{})
 }
 
 // Verb records what an administrator did.
 func (l *Log) Verb(e control.AuditEvent) {
-	l.Add(Record{User: e.User, Client: e.Client, Protocol: "api", Operation: e.Operation, Status: e.Status, Extra: e.Extra, Extra2: e.Extra2})
+	l.Add(&Record{User: e.User, Client: e.Client, Protocol: "api", Operation: e.Operation, Status: e.Status, Extra: e.Extra, Extra2: e.Extra2})
 }
 
 // Target is [Log.Configure] in the words of the control room.
 func (l *Log) Target(t control.AuditTarget) {
-	l.Configure(Config{Enabled: t.Enabled, Server: t.Server, Format: Format(t.Format)})
+	l.Configure(Config{Enabled: t.Enabled, Server: t.Server, TLS: t.TLS, Local: t.Local, Format: Format(t.Format)})
 }
 
 // AuditStatus is [Log.Status] in the words of the control room.
@@ -207,11 +201,15 @@ func (l *Log) config() (Config, <-chan struct{}) {
 	return l.mu.config, l.mu.changed
 }
 
-// Status answers how the sender is.
+// Status answers how the log is.
 func (l *Log) Status() Status {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.status
+	s := l.mu.status
+	l.mu.Unlock()
+	s.Spooled, s.Dropped = l.spool.count(), l.lost.Load()
+	p, bytes := l.spool.state()
+	s.Sent, s.Last, s.Bytes, s.Limit = p.Sent, p.Next-1, bytes, l.spool.limit
+	return s
 }
 
 func (l *Log) state(s State, err error) {
@@ -223,99 +221,118 @@ func (l *Log) state(s State, err error) {
 	}
 }
 
-// Add queues a record; its sequence number and time, if zero, are given here.
-func (l *Log) Add(r Record) {
-	if !l.on.Load() {
-		return
+func (l *Log) format() Format {
+	if l.json.Load() {
+		return JSON
 	}
-	if r.Time.IsZero() {
-		r.Time = l.o.Now().UTC()
-	}
-	l.mu.Lock()
-	if len(l.mu.queue) >= queueLimit || l.mu.closed {
-		l.mu.dropped++
-		l.mu.status.Dropped++
-		l.mu.Unlock()
-		return
-	}
-	l.mu.queue = append(l.mu.queue, r)
-	l.mu.Unlock()
-	signal(l.wake)
+	return CSV
 }
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+// Add stores a record. What does not fit is dropped and counted.
+func (l *Log) Add(r *Record) {
+	if l.on.Load() {
+		l.add(r)
 	}
 }
 
-// store moves what is queued to the spool.
-func (l *Log) store() error {
-	l.mu.Lock()
-	batch, dropped := l.mu.queue, l.mu.dropped
-	l.mu.queue, l.mu.dropped = nil, 0
-	l.mu.Unlock()
-	if dropped > 0 {
-		batch = append(batch, Record{
-			Time: l.o.Now().UTC(), User: identity.System, Protocol: "internal", Operation: "audit_records_dropped", Status: "ok", Extra: fmt.Sprint(dropped),
-		})
+func (l *Log) add(r *Record) {
+	at := r.Time
+	if at.IsZero() {
+		at = l.o.Now()
 	}
-	stored, err := l.spool.append(batch)
-	l.mu.Lock()
-	l.mu.status.Spooled += uint64(stored)
-	if lost := uint64(len(batch) - stored); lost > 0 {
-		if dropped > 0 { // its report was the last of the batch
-			lost += dropped - 1
+	text := l.texts.Get().(*[]byte)
+	*text = appendText((*text)[:0], r, l.format(), l.o.Names)
+	err := l.spool.append(at.UnixNano(), *text, l.dropped)
+	l.texts.Put(text)
+	if err != nil {
+		l.lost.Add(1)
+		l.full.Store(true)
+		return
+	}
+	for i := range l.more {
+		l.more[i].ring()
+	}
+}
+
+// dropped renders the record of records that are not there.
+func (l *Log) dropped(n uint64) []byte {
+	r := internal("audit_records_dropped")
+	r.Extra = strconv.FormatUint(n, 10)
+	return appendText(nil, &r, l.format(), l.o.Names)
+}
+
+// internal is a record about the log itself.
+func internal(op string) Record {
+	return Record{User: identity.System, Protocol: "internal", Operation: op, Status: "ok"}
+}
+
+// bell wakes one goroutine that waits.
+type bell struct {
+	waiting atomic.Bool
+	c       chan struct{}
+}
+
+func (b *bell) ring() {
+	if b.waiting.Load() && b.waiting.Swap(false) {
+		select {
+		case b.c <- struct{}{}:
+		default:
 		}
-		l.mu.dropped += lost
-		l.mu.status.Dropped += lost - min(lost, dropped)
 	}
-	l.mu.Unlock()
-	if stored > 0 {
-		signal(l.more)
+}
+
+// Run stores and sends until ctx ends.
+func (l *Log) Run(ctx context.Context) {
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() { l.send(ctx) })
+	parts.Go(func() { l.keep(ctx) })
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if err := l.tidy(); err != nil {
+				l.o.Logger.ErrorContext(ctx, "audit spool", "error", err)
+			}
+		}
+	}
+}
+
+// tidy makes the spool durable, gives back what is done, and reports what was
+// dropped if there is room again.
+func (l *Log) tidy() error {
+	c, _ := l.config()
+	p, _ := l.spool.state()
+	done := p.Sent
+	if c.Local {
+		if local := l.local.Load(); !c.Enabled {
+			l.spool.sent(local, p.At) // what is not for the server is no backlog of it
+			done = local
+		} else {
+			done = min(done, local)
+		}
+	}
+	err := errors.Join(l.spool.sync(), l.spool.trim(done))
+	if l.full.Swap(false) {
+		switch ferr := l.spool.flushDropped(l.o.Now().UnixNano(), l.dropped); {
+		case errors.Is(ferr, errFull):
+			l.full.Store(true)
+		case ferr != nil:
+			l.full.Store(true)
+			err = errors.Join(err, ferr)
+		default:
+			for i := range l.more {
+				l.more[i].ring()
+			}
+		}
 	}
 	return err
 }
 
-// Run stores and sends until ctx ends; what is queued then is stored.
-func (l *Log) Run(ctx context.Context) {
-	var sending sync.WaitGroup
-	sending.Go(func() { l.send(ctx) })
-	defer sending.Wait()
-	sync := time.NewTicker(time.Second)
-	defer sync.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			l.mu.Lock()
-			l.mu.closed = true
-			l.mu.Unlock()
-			l.report(ctx, l.store())
-			return
-		case <-sync.C:
-			l.report(ctx, l.spool.sync())
-			l.mu.Lock()
-			again := l.mu.dropped > 0
-			l.mu.Unlock()
-			if again {
-				l.report(ctx, l.store()) // there may be room by now
-			}
-		case <-l.wake:
-			l.report(ctx, l.store())
-		}
-	}
-}
-
-func (l *Log) report(ctx context.Context, err error) {
-	if err != nil && !errors.Is(err, errFull) {
-		l.o.Logger.ErrorContext(ctx, "audit records not stored", "error", err)
-	}
-}
-
-// Close stores what is left and closes the spool.
-func (l *Log) Close() error {
-	return errors.Join(l.store(), l.spool.close())
-}
+// Close makes durable what is left and closes the spool.
+func (l *Log) Close() error { return l.spool.close() }
 
 var _ io.Closer = (*Log)(nil)

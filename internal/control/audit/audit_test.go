@@ -3,12 +3,11 @@ package audit
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,10 +15,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"manifold/internal/fs"
-	"manifold/internal/fs/memfs"
-	"manifold/internal/identity"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,7 +34,7 @@ func newServer(t *testing.T) *server {
 	return &server{t: t, c: map[net.Conn]bool{}, seqs: make(chan uint64, 1<<20)}
 }
 
-func (s *server) dial(context.Context, string) (net.Conn, error) {
+func (s *server) dial(context.Context, string, bool) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.c == nil {
@@ -158,11 +153,11 @@ func TestLog(t *testing.T) {
 	s := newServer(t)
 	o := Options{Dir: filepath.Join(t.TempDir(), "audit"), Dial: s.dial, Retry: time.Millisecond}
 	l, stop := running(t, o)
-	l.Add(Record{Operation: "ignored"}) // nobody wants it yet
+	l.Add(&Record{Operation: "ignored"}) // nobody wants it yet
 	l.Configure(Config{Enabled: true, Server: "x:514", Format: CSV})
 	add := func(n int) {
 		for range n {
-			l.Add(Record{Protocol: "nfsv3", Operation: "fs_write_data", Status: "ok", Path: "/a"})
+			l.Add(&Record{Protocol: "nfsv3", Operation: "fs_write_data", Status: "ok", Path: "/a"})
 		}
 	}
 	add(1000)
@@ -198,186 +193,110 @@ func TestLog_full(t *testing.T) {
 	}
 	l.Configure(Config{Enabled: true, Server: "x:514"})
 	for i := range 1000 {
-		l.Add(Record{Operation: "op", Path: fmt.Sprint(i)})
-	}
-	if err := l.store(); err == nil {
-		t.Error("all fitted")
+		l.Add(&Record{Operation: "op", Path: fmt.Sprint("/", i)})
 	}
 	st := l.Status()
-	if st.Spooled == 0 || st.Spooled+st.Dropped != 1000 {
+	if st.Spooled == 0 || st.Dropped == 0 || st.Spooled+st.Dropped != 1000 || st.Bytes > st.Limit {
 		t.Errorf("%+v", st)
 	}
-	r := l.spool.resume()
-	first, _, ok := r.read()
-	r.close()
-	if !ok || first.Path != "0" {
-		t.Errorf("the oldest is %+v", first)
+	if got := stored(l.spool); len(got) != int(st.Spooled) || got[0] != `,"0",,op,,,"/0",""` {
+		t.Errorf("%d records, the oldest is %s", len(got), got[0])
 	}
-	l.spool.limit = 1 << 20 // room again
-	if err := l.store(); err != nil {
+	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	r = l.spool.resume()
+	// The count outlives a restart.
+	o.SpoolBytes = 1 << 20
+	if l, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
+	l.Configure(Config{Enabled: true, Server: "x:514"})
+	l.full.Store(true) // as a record that finds no room would
+	if err := l.tidy(); err != nil {
+		t.Error(err)
+	}
+	l.Add(&Record{Operation: "later", Path: "/x"})
+	got := stored(l.spool)
+	want := []string{fmt.Sprintf(`,"1",internal,audit_records_dropped,ok,,"%d",""`, st.Dropped), `,"0",,later,,,"/x",""`}
+	if len(got) != int(st.Spooled)+2 || !slices.Equal(got[len(got)-2:], want) {
+		t.Errorf("%q, want %q", got[len(got)-2:], want)
+	}
+	if p, _ := l.spool.state(); p.Dropped != 0 || p.Next != st.Spooled+3 {
+		t.Errorf("%+v", p)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// stored are the texts of all records, whose numbers must be without a gap.
+func stored(s *spool) (out []string) {
+	r := s.readFrom(1)
 	defer r.close()
-	var last Record
 	for {
-		rec, _, ok := r.read()
+		e, ok := r.read()
 		if !ok {
-			break
+			return out
 		}
-		last = rec
-	}
-	if last.Operation != "audit_records_dropped" || last.Extra != fmt.Sprint(st.Dropped) || last.Seq != st.Spooled+1 {
-		t.Errorf("%+v of %+v", last, st)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
+		if len(out) > 0 && e.seq != r.next-1 {
+			panic(fmt.Sprint(e.seq, " after ", r.next-1))
+		}
+		out = append(out, string(e.text))
 	}
 }
 
-// What was not written whole is cut off; the rest is read.
-func TestSpool_torn(t *testing.T) {
+// The local log has every record once, over restarts and rotations.
+func TestLog_local(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "audit")
-	s, err := openSpool(dir, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, err := s.append(make([]Record, 10)); n != 10 || err != nil {
-		t.Fatal(n, err)
-	}
-	if err := s.close(); err != nil {
-		t.Fatal(err)
-	}
-	path := s.segment(1)
-	st, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for cut := int64(1); cut < 60; cut += 7 {
-		if err := os.Truncate(path, st.Size()-cut); err != nil {
-			t.Fatal(err)
+	o := Options{Dir: dir, Dial: newServer(t).dial, Retry: time.Millisecond, LocalBytes: 100 << 10}
+	next := 0
+	for range 4 {
+		l, stop := running(t, o)
+		l.Configure(Config{Local: true, Format: JSON})
+		for range 500 {
+			next++
+			l.Add(&Record{Operation: "op", Path: fmt.Sprint("/", next)})
 		}
-		s, err := openSpool(dir, 1<<20)
-		if err != nil {
-			t.Fatal(err)
+		waitLocal(t, l)
+		if st := l.Status(); st.State != Disabled {
+			t.Errorf("%+v", st)
 		}
-		r := s.resume()
-		n := 0
-		for {
-			rec, _, ok := r.read()
-			if !ok {
-				break
+		stop()
+	}
+	seq := uint64(0)
+	for i := LocalFiles - 1; i >= 0; i-- {
+		name := filepath.Join(dir, "audit.log")
+		if i > 0 {
+			name += fmt.Sprint(".", i)
+		}
+		b, err := os.ReadFile(name)
+		if err != nil || len(b) > 200<<10 {
+			t.Fatal(len(b), err)
+		}
+		for line := range strings.Lines(string(b)) {
+			q, ok := seqOf([]byte(line))
+			if !ok || seq != 0 && q != seq+1 {
+				t.Fatalf("%d after %d in %s", q, seq, line)
 			}
-			if n++; rec.Seq != uint64(n) {
-				t.Fatalf("record %d is %d", n, rec.Seq)
-			}
+			seq = q
 		}
-		r.close()
-		if n != 9 || s.mu.next != 11 {
-			t.Fatalf("cut %d: %d records, next %d", cut, n, s.mu.next)
-		}
+	}
+	if seq != uint64(next) {
+		t.Errorf("%d of %d", seq, next)
 	}
 }
 
-func FuzzReadRecord(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 2, 1, 2, 3, 4, '{', '}'})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r := bufio.NewReader(strings.NewReader(string(b)))
-		for {
-			rec, err := readRecord(r)
-			if err != nil {
-				return
-			}
-			_, _ = decodeRecord(rec)
+// waitLocal until the local log has everything.
+func waitLocal(t *testing.T, l *Log) {
+	t.Helper()
+	limit := time.After(30 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for l.local.Load() != l.Status().Last {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("%d of %d", l.local.Load(), l.Status().Last)
 		}
-	})
-}
-
-func TestMessage(t *testing.T) {
-	names := func(a identity.AuthID) (string, string) {
-		if a == 500 {
-			return "ad\nmin\"x", "S-1-5-21-1-2-3-500"
-		}
-		return "", ""
-	}
-	off, size := uint64(5), uint64(7)
-	r := Record{
-		Seq: 42, Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), User: 500, Client: netip.MustParseAddr("::ffff:10.1.2.3"), Protocol: "nfsv3",
-		Operation: "fs_write_data", Status: "ok", FileID: 7, Path: "/a,b\n\"c", Offset: &off, Size: &size,
-	}
-	head := `<14>1 2026-01-02T03:04:05.000006Z ho_st qumulo 1 - [manifold@32473 seq="42"] `
-	if got, want := string(message(&r, CSV, "ho st", names)), head+`10.1.2.3,"admin""x",nfsv3,fs_write_data,ok,7,"/a,b""c",""`; got != want {
-		t.Errorf("%s\nwant %s", got, want)
-	}
-	b, ok := strings.CutPrefix(string(message(&r, JSON, "ho st", names)), head)
-	var j map[string]any
-	if err := json.Unmarshal([]byte(b), &j); err != nil || !ok {
-		t.Fatalf("%v: %s", err, b)
-	}
-	if d := j["details"].(map[string]any); d["path"] != r.Path || d["file_id"] != "7" || d["offset"] != 5.0 || j["user_ip"] != "10.1.2.3" || j["user_id"].(map[string]any)["auth_id"] != "500" {
-		t.Errorf("%s", b)
-	}
-	r = Record{Time: r.Time, User: identity.UID(1000), Protocol: "api", Operation: "auth_create_user", Status: "ok", Extra: "jane"}
-	if got := string(message(&r, CSV, "", names)); !strings.HasSuffix(got, `] ,"1000",api,auth_create_user,ok,,"jane",""`) {
-		t.Error(got)
-	}
-}
-
-func TestWrap(t *testing.T) {
-	ctx := t.Context()
-	l, err := Open(Options{Dir: filepath.Join(t.TempDir(), "audit"), Dial: newServer(t).dial})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Configure(Config{Enabled: true})
-	f := Wrap(memfs.New(memfs.Options{}), l)
-	c := &fs.Caller{Cred: identity.POSIX(0, 0, nil), Protocol: fs.ProtoNFS3, Client: netip.MustParseAddrPort("10.0.0.1:800")}
-	made, err := f.Create(ctx, c, fs.Root, "d", &fs.CreateSpec{Type: fs.Directory, Want: fs.AttrType})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := f.Create(ctx, c, made.Attr.Node, "f", &fs.CreateSpec{Type: fs.File, Want: fs.AttrType})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(ctx, c, file.Attr.Node, &fs.WriteRequest{Data: []byte("hello")}); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 5)
-	for range 3 { // one record
-		if _, err := f.Read(ctx, c, file.Attr.Node, &fs.ReadRequest{}, buf); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := f.Rename(ctx, c, made.Attr.Node, "f", fs.Root, "g", fs.RenameOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(ctx, c, file.Attr.Node, &fs.WriteRequest{Data: []byte("x")}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Remove(ctx, c, fs.Root, "none", fs.RemoveAny); err == nil {
-		t.Fatal("removed")
-	}
-	if _, err := f.StartTreeDelete(ctx, c, made.Attr.Node.ID); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, r := range l.mu.queue {
-		got = append(got, fmt.Sprintf("%s %s %s %s", r.Operation, r.Status, r.Path, r.Target))
-		if r.Protocol != "nfsv3" || r.User != identity.UID(0) || r.Client != c.Client.Addr() {
-			t.Errorf("%+v", r)
-		}
-	}
-	want := []string{
-		"fs_create_directory ok /d ", "fs_create_file ok /d/f ", "fs_write_data ok /d/f ", "fs_read_data ok /d/f ", "fs_rename ok /d/f /g",
-		"fs_write_data ok /g ", "fs_delete fs_no_such_entry /none ", "fs_tree_delete ok /d/ ",
-	}
-	for i := range want {
-		if i >= len(got) || strings.TrimSuffix(strings.TrimSpace(got[i]), "/") != strings.TrimSuffix(strings.TrimSpace(want[i]), "/") {
-			t.Fatalf("%q\nwant %q", got, want)
-		}
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
 	}
 }

@@ -8,10 +8,11 @@ import (
 	"manifold/internal/identity"
 )
 
-// foldTime is how long repeated reads of one file by one user are one record.
+// foldTime is how long what one user repeats on one object is one record.
 const (
-	foldTime = time.Minute
-	maxFolds = 1 << 16
+	foldTime   = time.Minute
+	foldShards = 16
+	maxFolds   = 1 << 12 // in each shard
 )
 
 type foldKey struct {
@@ -23,20 +24,24 @@ type foldKey struct {
 
 // folder remembers what was recorded of late.
 type folder struct {
-	mu   sync.Mutex
-	seen map[foldKey]time.Time
+	shards [foldShards]struct {
+		mu   sync.Mutex
+		seen map[foldKey]int64 // nanoseconds since 1970
+	}
 }
 
 // first tells whether something is to be recorded, and remembers it.
 func (f *folder) first(k foldKey, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if at, ok := f.seen[k]; ok && now.Sub(at) < foldTime && now.Sub(at) >= 0 {
+	s := &f.shards[shardOf(k.node)%foldShards]
+	at := now.UnixNano()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.seen[k]; ok && at-last < int64(foldTime) && at >= last {
 		return false
 	}
-	if f.seen == nil || len(f.seen) >= maxFolds {
-		f.seen = map[foldKey]time.Time{} // a record too many does no harm
+	if s.seen == nil || len(s.seen) >= maxFolds {
+		s.seen = map[foldKey]int64{} // a record too many does no harm
 	}
-	f.seen[k] = now
+	s.seen[k] = at
 	return true
 }

@@ -1,29 +1,55 @@
 package audit
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
+	"manifold/internal/fs"
 	"manifold/internal/identity"
 )
 
-// appName and structured data of every message. 32473 is the enterprise number
-// that RFC 5612 sets aside.
+// What every message begins with: user-level, informational (RFC 5424 6.2.1),
+// and the structured data under the enterprise number that RFC 5612 sets aside.
 const (
-	appName  = "qumulo"
-	priority = 1*8 + 6 // user-level, informational
+	headStart = "<14>1 "
+	headApp   = " qumulo 1 - [manifold@32473 seq=\""
+	headEnd   = "\"] "
 )
 
-// message renders a record as RFC 5424 says, without framing.
-func message(r *Record, f Format, host string, names Names) []byte {
-	b := fmt.Appendf(nil, "<%d>1 %s %s %s %d - [manifold@32473 seq=\"%d\"] ",
-		priority, r.Time.UTC().Format("2006-01-02T15:04:05.000000Z"), header(host), appName, 1, r.Seq)
-	if f == JSON {
-		return appendJSON(b, r, names)
+// messages renders stored records as RFC 5424 says, without framing. It belongs
+// to one goroutine.
+type messages struct {
+	host   string // fit by header
+	second int64
+	text   []byte // second, without its end
+}
+
+func (m *messages) append(b []byte, e *entry) []byte {
+	b = append(b, headStart...)
+	b = m.appendTime(b, e.time)
+	b = append(b, ' ')
+	b = append(b, m.host...)
+	b = append(b, headApp...)
+	b = strconv.AppendUint(b, e.seq, 10)
+	b = append(b, headEnd...)
+	return append(b, e.text...)
+}
+
+// appendTime renders nanoseconds since 1970 with microseconds. Most records
+// fall into the second of the one before.
+func (m *messages) appendTime(b []byte, ns int64) []byte {
+	t := time.Unix(0, ns).UTC()
+	if sec := t.Unix(); sec != m.second || m.text == nil {
+		m.second, m.text = sec, t.AppendFormat(m.text[:0], "2006-01-02T15:04:05.")
 	}
-	return appendCSV(b, r, names)
+	b = append(b, m.text...)
+	us := t.Nanosecond() / 1000
+	for unit := 100_000; unit > 0; unit /= 10 {
+		b = append(b, '0'+byte(us/unit%10))
+	}
+	return append(b, 'Z')
 }
 
 // header keeps a name within what a header field may hold.
@@ -40,92 +66,206 @@ func header(s string) string {
 	return s[:min(len(s), 255)]
 }
 
-// userText is the best name there is.
-func userText(a identity.AuthID, names Names) string {
-	name, sid := names(a)
+// appendText renders the message part of a record.
+func appendText(b []byte, r *Record, f Format, names Names) []byte {
+	if f == JSON {
+		return appendJSON(b, r, names)
+	}
+	return appendCSV(b, r, names)
+}
+
+// appendUser appends the best name there is, fit for the quotes of a CSV field
+// or of JSON.
+func appendUser(b []byte, a identity.AuthID, name, sid string, text func([]byte, string) []byte) []byte {
 	n, posix := a.POSIX()
 	switch {
 	case name != "":
-		return name
+		return text(b, name)
 	case posix:
-		return strconv.FormatUint(uint64(n), 10)
+		return strconv.AppendUint(b, uint64(n), 10)
 	case sid != "":
-		return sid
+		return text(b, sid)
 	}
-	return strconv.FormatUint(uint64(a), 10)
+	return strconv.AppendUint(b, uint64(a), 10)
 }
 
-// line keeps a text on one line.
-func line(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\r' || r == 0 {
-			return -1
-		}
-		return r
-	}, s)
-}
-
-// quoted is a CSV field in quotes.
-func quoted(s string) string { return `"` + strings.ReplaceAll(line(s), `"`, `""`) + `"` }
-
-func clientText(r *Record) string {
+func appendClient(b []byte, r *Record) []byte {
 	if !r.Client.IsValid() {
-		return ""
+		return b
 	}
-	return r.Client.Unmap().String()
+	return r.Client.Unmap().AppendTo(b)
+}
+
+// appendPath joins a directory's path and a name.
+func appendPath(b []byte, path, name string, text func([]byte, string) []byte) []byte {
+	b = text(b, path)
+	if name == "" {
+		return b
+	}
+	if !strings.HasSuffix(path, "/") {
+		b = append(b, '/')
+	}
+	return text(b, name)
+}
+
+func (r *Record) onFile() bool { return r.FileID != 0 || r.Path != "" }
+
+// csvText doubles quotes and keeps a text on one line.
+func csvText(b []byte, s string) []byte {
+	if !strings.ContainsAny(s, "\"\n\r\x00") {
+		return append(b, s...)
+	}
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\n', '\r', 0:
+		case '"':
+			b = append(b, '"', '"')
+		default:
+			b = append(b, s[i])
+		}
+	}
+	return b
 }
 
 func appendCSV(b []byte, r *Record, names Names) []byte {
-	file := ""
+	name, sid := names(r.User)
+	b = appendClient(b, r)
+	b = append(b, ',', '"')
+	b = appendUser(b, r.User, name, sid, csvText)
+	b = append(b, '"', ',')
+	b = append(b, r.Protocol...)
+	b = append(b, ',')
+	b = append(b, r.Operation...)
+	b = append(b, ',')
+	b = append(b, r.Status...)
+	b = append(b, ',')
 	if r.FileID != 0 {
-		file = strconv.FormatUint(r.FileID, 10)
+		b = strconv.AppendUint(b, r.FileID, 10)
 	}
-	path, target := r.Path, r.Target
-	if path == "" {
-		path, target = r.Extra, r.Extra2
+	b = append(b, ',', '"')
+	if r.onFile() {
+		b = appendPath(b, r.Path, r.Name, csvText)
+		b = append(b, `","`...)
+		b = appendPath(b, r.Target, r.TargetName, csvText)
+	} else {
+		b = csvText(b, r.Extra)
+		b = append(b, `","`...)
+		b = csvText(b, r.Extra2)
 	}
-	return fmt.Appendf(b, "%s,%s,%s,%s,%s,%s,%s,%s", clientText(r), quoted(userText(r.User, names)), r.Protocol, r.Operation, r.Status, file, quoted(path), quoted(target))
+	return append(b, '"')
 }
 
-type jsonUser struct {
-	SID    string `json:"sid"`
-	AuthID string `json:"auth_id"`
-	Name   string `json:"name"`
-}
-
-type jsonDetails struct {
-	Path     *string `json:"path,omitempty"`
-	Target   *string `json:"target,omitempty"`
-	FileID   string  `json:"file_id,omitempty"`
-	Offset   *uint64 `json:"offset,omitempty"`
-	Size     *uint64 `json:"size,omitempty"`
-	FileSize *uint64 `json:"file_size,omitempty"`
-	Extra    *string `json:"extra_name,omitempty"`
-	Extra2   *string `json:"second_extra_name,omitempty"`
-}
-
-type jsonRecord struct {
-	User      jsonUser    `json:"user_id"`
-	IP        string      `json:"user_ip"`
-	Protocol  string      `json:"protocol"`
-	Operation string      `json:"operation"`
-	Status    string      `json:"status"`
-	Details   jsonDetails `json:"details"`
+// jsonText escapes what must be, and replaces what is not UTF-8.
+func jsonText(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	from := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		n := 1
+		if c >= utf8.RuneSelf {
+			var r rune
+			if r, n = utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || n > 1 {
+				i += n
+				continue
+			}
+		}
+		b = append(b, s[from:i]...)
+		switch {
+		case c >= utf8.RuneSelf:
+			b = append(b, "\uFFFD"...)
+		case c == '"', c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		i += n
+		from = i
+	}
+	return append(b, s[from:]...)
 }
 
 func appendJSON(b []byte, r *Record, names Names) []byte {
-	_, sid := names(r.User)
-	out := jsonRecord{jsonUser{sid, strconv.FormatUint(uint64(r.User), 10), userText(r.User, names)}, clientText(r), r.Protocol, r.Operation, r.Status, jsonDetails{}}
-	d := &out.Details
-	if r.FileID != 0 || r.Path != "" {
-		d.Path, d.Target, d.FileID = &r.Path, &r.Target, strconv.FormatUint(r.FileID, 10)
-		d.Offset, d.Size, d.FileSize = r.Offset, r.Size, r.FileSize
+	name, sid := names(r.User)
+	b = append(b, `{"user_id":{"sid":"`...)
+	b = jsonText(b, sid)
+	b = append(b, `","auth_id":"`...)
+	b = strconv.AppendUint(b, uint64(r.User), 10)
+	b = append(b, `","name":"`...)
+	b = appendUser(b, r.User, name, sid, jsonText)
+	b = append(b, `"},"user_ip":"`...)
+	b = appendClient(b, r)
+	b = append(b, `","protocol":"`...)
+	b = append(b, r.Protocol...)
+	b = append(b, `","operation":"`...)
+	b = append(b, r.Operation...)
+	b = append(b, `","status":"`...)
+	b = append(b, r.Status...)
+	b = append(b, `","details":{`...)
+	if r.onFile() {
+		b = append(b, `"path":"`...)
+		b = appendPath(b, r.Path, r.Name, jsonText)
+		b = append(b, `","target":"`...)
+		b = appendPath(b, r.Target, r.TargetName, jsonText)
+		b = append(b, `","file_id":"`...)
+		b = strconv.AppendUint(b, r.FileID, 10)
+		b = append(b, '"')
+		b = appendNumber(b, `,"offset":`, r.Offset)
+		b = appendNumber(b, `,"size":`, r.Size)
+		b = appendNumber(b, `,"file_size":`, r.FileSize)
+		b = appendAttributes(b, `,"before":`, &r.Before, names)
+		b = appendAttributes(b, `,"after":`, &r.After, names)
 	} else {
-		d.Extra, d.Extra2 = &r.Extra, &r.Extra2
+		b = append(b, `"extra_name":"`...)
+		b = jsonText(b, r.Extra)
+		b = append(b, `","second_extra_name":"`...)
+		b = jsonText(b, r.Extra2)
+		b = append(b, '"')
 	}
-	j, err := json.Marshal(out)
-	if err != nil {
-		return b // strings and numbers always render
+	return append(b, '}', '}')
+}
+
+func appendNumber(b []byte, name string, n Number) []byte {
+	if !n.Set {
+		return b
 	}
-	return append(b, j...)
+	return strconv.AppendUint(append(b, name...), n.N, 10)
+}
+
+func appendAttributes(b []byte, name string, a *Attributes, names Names) []byte {
+	if !a.Set {
+		return b
+	}
+	b = append(b, name...)
+	b = appendFileTime(append(b, `{"ctime":"`...), a.Ctime)
+	b = appendFileTime(append(b, `","mtime":"`...), a.Mtime)
+	b = append(b, `","owner":`...)
+	b = appendPrincipal(b, a.Owner, names)
+	b = append(b, `,"group":`...)
+	b = appendPrincipal(b, a.Group, names)
+	b = append(b, `,"mode":"`...)
+	for shift := 9; shift >= 0; shift -= 3 {
+		b = append(b, '0'+byte(a.Mode>>shift&7))
+	}
+	b = append(b, `","size":`...)
+	b = strconv.AppendUint(b, a.Size, 10)
+	return append(b, '}')
+}
+
+func appendFileTime(b []byte, t fs.Time) []byte {
+	return time.Unix(t.Sec, int64(t.Nsec)).UTC().AppendFormat(b, time.RFC3339Nano)
+}
+
+func appendPrincipal(b []byte, a identity.AuthID, names Names) []byte {
+	_, sid := names(a)
+	b = append(b, `{"sid":"`...)
+	b = jsonText(b, sid)
+	b = append(b, `","auth_id":"`...)
+	b = strconv.AppendUint(b, uint64(a), 10)
+	return append(b, '"', '}')
 }

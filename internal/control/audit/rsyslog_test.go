@@ -109,7 +109,7 @@ func TestRsyslog(t *testing.T) {
 	r.start()
 	o := Options{
 		Dir: filepath.Join(t.TempDir(), "audit"), Retry: 50 * time.Millisecond, Host: "node1",
-		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+		Dial: func(ctx context.Context, address string, _ bool) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		},
 	}
@@ -117,7 +117,7 @@ func TestRsyslog(t *testing.T) {
 	l.Configure(Config{Enabled: true, Server: r.address(), Format: JSON})
 	add := func(n int) {
 		for i := range n {
-			l.Add(Record{Protocol: "nfsv3", Operation: "fs_write_data", Status: "ok", Path: fmt.Sprint("/file ", i), FileID: 7})
+			l.Add(&Record{Protocol: "nfsv3", Operation: "fs_write_data", Status: "ok", Path: fmt.Sprint("/file ", i), FileID: 7})
 		}
 	}
 	add(3000)

@@ -1,15 +1,24 @@
 package audit
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"strconv"
 	"time"
+)
 
-	"manifold/internal/identity"
+const (
+	// gather is how long the first record that finds an idle sender waits for
+	// more: sending each by itself would cost more than what is recorded.
+	gather = 20 * time.Millisecond
+	// stuck is how long a server may take nothing.
+	stuck = 30 * time.Second
+	// farewell is how long a stop waits for what is left to go out.
+	farewell = 2 * time.Second
+	// sendBytes go out at once, or somewhat more.
+	sendBytes = 64 << 10
 )
 
 // send keeps a connection and sends what is spooled, until ctx ends.
@@ -24,7 +33,7 @@ func (l *Log) send(ctx context.Context) {
 			continue
 		}
 		err := l.session(ctx, c, changed)
-		if err == nil {
+		if err == nil || ctx.Err() != nil {
 			continue
 		}
 		l.state(Disconnected, err)
@@ -43,7 +52,7 @@ func (l *Log) send(ctx context.Context) {
 // changes or ctx ends.
 func (l *Log) session(ctx context.Context, c Config, changed <-chan struct{}) error {
 	l.state(Connecting, nil)
-	conn, err := l.o.Dial(ctx, c.Server)
+	conn, err := l.o.Dial(ctx, c.Server, c.TLS)
 	if err != nil {
 		return err
 	}
@@ -56,78 +65,133 @@ func (l *Log) session(ctx context.Context, c Config, changed <-chan struct{}) er
 	}()
 	defer func() { <-gone }()
 	defer conn.Close()
+	// A stop does not wait for a server that takes nothing.
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(farewell)) })()
 	r := l.spool.resume()
 	defer r.close()
 	l.state(Connected, nil)
-	l.Add(Record{User: identity.System, Protocol: "internal", Operation: "remote_syslog_startup", Status: "ok", Extra: c.Server})
-	w := bufio.NewWriterSize(conn, 64<<10)
+	start := internal("remote_syslog_startup")
+	start.Extra = c.Server
+	l.Add(&start)
+	w := wire{l: l, conn: conn, r: r, text: messages{host: l.o.Host}}
 	for {
-		select {
-		case <-gone:
-			return errors.New("the syslog server closed the connection")
-		default:
-		}
-		n, err := l.burst(conn, w, r, c.Format)
-		if err != nil {
+		if err := w.sendAll(ctx, gone); err != nil {
 			return err
-		}
-		if n > 0 {
-			continue
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return w.end()
 		case <-changed:
-			return l.drain(conn, w, r, c.Format)
-		case <-gone:
-		case <-l.more:
+			return w.end()
+		default:
+		}
+		if err := l.more[0].wait(ctx, changed, gone, w.r); err != nil {
+			return err
 		}
 	}
 }
 
-// drain sends what was recorded under the configuration that ends, the change
-// of it among others.
-func (l *Log) drain(conn net.Conn, w *bufio.Writer, r *reader, f Format) error {
-	l.Add(Record{User: identity.System, Protocol: "internal", Operation: "remote_syslog_shutdown", Status: "ok"})
-	if err := l.store(); err != nil {
+var errGone = errors.New("the syslog server closed the connection")
+
+// wait returns when there may be more, the configuration changes or ctx ends.
+func (b *bell) wait(ctx context.Context, changed, gone <-chan struct{}, r *reader) error {
+	b.waiting.Store(true)
+	if r.ready() {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-changed:
+		return nil
+	case <-gone:
+		return errGone
+	case <-b.c:
+	}
+	t := time.NewTimer(gather)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-t.C:
+	}
+	return nil
+}
+
+// wire frames what a reader reads and puts it on a connection.
+type wire struct {
+	l    *Log
+	conn net.Conn
+	r    *reader
+	out  []byte
+	msg  []byte
+	text messages
+}
+
+// sendAll sends until nothing is left.
+func (w *wire) sendAll(ctx context.Context, gone <-chan struct{}) error {
+	for {
+		select {
+		case <-gone:
+			return errGone
+		default:
+		}
+		n, err := w.burst(ctx)
+		if n == 0 || err != nil {
+			return err
+		}
+	}
+}
+
+// end sends what was recorded up to now and the last record of a connection.
+func (w *wire) end() error {
+	stop := internal("remote_syslog_shutdown")
+	w.l.add(&stop) // whatever the new configuration is
+	if err := w.conn.SetDeadline(time.Now().Add(farewell)); err != nil {
 		return err
 	}
-	for range 1000 {
-		if n, err := l.burst(conn, w, r, f); n == 0 || err != nil {
+	p, _ := w.l.spool.state()
+	for w.r.next < p.Next {
+		if n, err := w.burst(nil); n == 0 || err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// burst sends some records and answers how many.
-func (l *Log) burst(conn net.Conn, w *bufio.Writer, r *reader, f Format) (int, error) {
-	const most = 256
-	if err := conn.SetWriteDeadline(l.o.Now().Add(30 * time.Second)); err != nil {
-		return 0, err
-	}
-	n, last := 0, uint64(0)
-	for ; n < most; n++ {
-		rec, _, ok := r.read()
+// burst sends some records and answers how many. Without ctx the deadline is
+// that of the connection.
+func (w *wire) burst(ctx context.Context) (n int, err error) {
+	w.out = w.out[:0]
+	last := uint64(0)
+	for len(w.out) < sendBytes {
+		e, ok := w.r.read()
 		if !ok {
 			break
 		}
-		m := message(&rec, f, l.o.Host, l.o.Names)
-		// Octet counting of RFC 6587: a message may hold any byte.
-		if _, err := w.WriteString(strconv.Itoa(len(m)) + " "); err != nil {
-			return n, err
-		}
-		if _, err := w.Write(m); err != nil {
-			return n, err
-		}
-		last = rec.Seq
+		w.msg = w.text.append(w.msg[:0], &e)
+		// Octet counting of RFC 6587 3.4.1 and RFC 5425 4.3: a message may hold any byte.
+		w.out = strconv.AppendInt(w.out, int64(len(w.msg)), 10)
+		w.out = append(w.out, ' ')
+		w.out = append(w.out, w.msg...)
+		n, last = n+1, e.seq
 	}
 	if n == 0 {
 		return 0, nil
 	}
-	if err := w.Flush(); err != nil {
-		return n, err
+	if ctx != nil && ctx.Err() == nil {
+		if err := w.conn.SetWriteDeadline(time.Now().Add(stuck)); err != nil {
+			return 0, err
+		}
+		if ctx.Err() != nil { // meanwhile
+			if err := w.conn.SetDeadline(time.Now().Add(farewell)); err != nil {
+				return 0, err
+			}
+		}
 	}
-	l.spool.sent(last, l.o.Now().UTC())
+	if _, err := w.conn.Write(w.out); err != nil {
+		return 0, err
+	}
+	w.l.spool.sent(last, w.l.o.Now())
 	return n, nil
 }

@@ -1,13 +1,11 @@
 package audit
 
 import (
-	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ResendBytes and ResendTime bound what is sent again after a reconnect or
@@ -27,20 +27,30 @@ const (
 )
 
 // A spool is a directory of segments, each named by the sequence number of its
-// first record. A record is its length and CRC-32C, 4 bytes each, big-endian,
-// and JSON. A torn end is cut off. The file "position" says what was sent.
+// first record. A record is its length and CRC-32C, 4 bytes each, and then,
+// counted and summed by them, sequence number and nanoseconds since 1970, 8
+// bytes each, all big-endian, and the text. A torn end is cut off. The file
+// "position" says what was sent.
+//
+// The segment that is written to is mapped into memory, so a record that was
+// appended outlives the process however that ends, and costs no system call.
 type spool struct {
-	dir   string
-	limit int64
+	dir          string
+	limit        int64
+	segmentBytes int64
+	resendBytes  int64
 
 	mu struct {
 		sync.Mutex
-		segments []segment
-		out      *os.File // last segment, open for appending
-		next     uint64   // sequence number of the next record
+		segments []segment // the last is written to if current is set
+		current  *mapping
+		old      []*mapping // full, to be closed by sync
+		next     uint64     // sequence number of the next record
+		stored   uint64     // records since the start of the process
 		bytes    int64
 		pos      position
-		dirty    bool
+		moved    bool // pos is not on disk
+		closed   bool
 	}
 }
 
@@ -49,20 +59,39 @@ type segment struct {
 	bytes int64
 }
 
+// mapping is a file whose content is memory.
+type mapping struct {
+	f     *os.File
+	mem   []byte
+	used  int64
+	clean int64 // what of used is on disk
+}
+
 type position struct {
 	// Sent is the last sequence number that was written to a connection.
 	Sent uint64    `json:"sent"`
 	At   time.Time `json:"at"`
 	// Next is a lower bound of the next sequence number.
 	Next uint64 `json:"next"`
+	// Dropped records are not reported yet.
+	Dropped uint64 `json:"dropped,omitempty"`
+}
+
+// entry is a stored record.
+type entry struct {
+	seq  uint64
+	time int64 // nanoseconds since 1970
+	text []byte
 }
 
 var errFull = errors.New("the spool is full")
 
 const (
-	segmentBytes = 4 << 20
-	maxRecord    = 256 << 10
-	headBytes    = 8
+	maxSegment = 4 << 20
+	maxText    = 128 << 10
+	sumBytes   = 8  // length and checksum
+	headBytes  = 24 // those, sequence number, time
+	segmentExt = ".records"
 )
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
@@ -71,7 +100,7 @@ func openSpool(dir string, limit int64) (*spool, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
-	s := &spool{dir: dir, limit: limit}
+	s := &spool{dir: dir, limit: limit, segmentBytes: max(4096, min(maxSegment, limit/8)), resendBytes: min(ResendBytes, limit/4)}
 	s.mu.next = 1
 	switch b, err := os.ReadFile(s.path("position")); {
 	case err == nil:
@@ -86,7 +115,7 @@ func openSpool(dir string, limit int64) (*spool, error) {
 		return nil, err
 	}
 	for _, e := range names {
-		n, ok := strings.CutSuffix(e.Name(), ".audit")
+		n, ok := strings.CutSuffix(e.Name(), segmentExt)
 		first, err := strconv.ParseUint(n, 10, 64)
 		if !ok || err != nil {
 			continue
@@ -95,9 +124,15 @@ func openSpool(dir string, limit int64) (*spool, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.mu.next = max(s.mu.next, last+1, first)
+		if good == 0 {
+			if err := os.Remove(s.segment(first)); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		s.mu.segments = append(s.mu.segments, segment{first, good})
 		s.mu.bytes += good
-		s.mu.next = max(s.mu.next, last+1, first)
 	}
 	slices.SortFunc(s.mu.segments, func(a, b segment) int { return compare(a.first, b.first) })
 	return s, nil
@@ -113,9 +148,8 @@ func compare(a, b uint64) int {
 	return 0
 }
 
-func (s *spool) path(name string) string   { return filepath.Join(s.dir, name) }
-func (s *spool) segment(f uint64) string   { return s.path(fmt.Sprintf("%020d.audit", f)) }
-func decodeRecord(b []byte) (Record, bool) { var r Record; return r, json.Unmarshal(b, &r) == nil }
+func (s *spool) path(name string) string { return filepath.Join(s.dir, name) }
+func (s *spool) segment(f uint64) string { return s.path(fmt.Sprintf("%020d%s", f, segmentExt)) }
 
 // check reads a segment and cuts off what was not written whole.
 func (s *spool) check(first uint64) (last uint64, good int64, err error) {
@@ -124,146 +158,217 @@ func (s *spool) check(first uint64) (last uint64, good int64, err error) {
 		return 0, 0, err
 	}
 	defer f.Close()
-	r := bufio.NewReader(f)
-	for {
-		b, err := readRecord(r)
-		if err != nil {
-			break
+	st, err := f.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	b := make([]byte, 1<<20)
+	for have, off := 0, int64(0); off < st.Size(); {
+		n, err := f.ReadAt(b[have:min(int64(len(b)), int64(have)+st.Size()-off)], off)
+		if n == 0 {
+			return 0, 0, err
 		}
-		rec, ok := decodeRecord(b)
-		if !ok {
-			break
+		off += int64(n)
+		have += n
+		at := 0
+		for {
+			e, size, err := decode(b[at:have])
+			if err != nil {
+				return last, good, f.Truncate(good) // damaged, or the zeros behind the last
+			}
+			if size == 0 {
+				break // more is to be read
+			}
+			at += size
+			last, good = e.seq, good+int64(size)
 		}
-		last = rec.Seq
-		good += headBytes + int64(len(b))
+		have = copy(b, b[at:have])
 	}
 	return last, good, f.Truncate(good)
 }
 
-// readRecord answers one record; any error means that there are no more.
-func readRecord(r io.Reader) ([]byte, error) {
-	var h [headBytes]byte
-	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return nil, err
+var errDamaged = errors.New("audit: record damaged")
+
+// decode answers the first record in b and its size, 0 if b does not hold all
+// of it. The text lies in b.
+func decode(b []byte) (e entry, size int, err error) {
+	if len(b) < sumBytes {
+		return e, 0, nil
 	}
-	n := binary.BigEndian.Uint32(h[:])
-	if n > maxRecord {
-		return nil, errors.New("audit: record too long")
+	n := int(binary.BigEndian.Uint32(b))
+	if n < headBytes-sumBytes || n > headBytes-sumBytes+maxText {
+		return e, 0, errDamaged
 	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, err
+	if len(b) < sumBytes+n {
+		return e, 0, nil
 	}
-	if crc32.Checksum(b, crcTable) != binary.BigEndian.Uint32(h[4:]) {
-		return nil, errors.New("audit: record damaged")
+	body := b[sumBytes : sumBytes+n]
+	if crc32.Checksum(body, crcTable) != binary.BigEndian.Uint32(b[4:]) {
+		return e, 0, errDamaged
 	}
-	return b, nil
+	return entry{binary.BigEndian.Uint64(body), int64(binary.BigEndian.Uint64(body[8:])), body[16:]}, sumBytes + n, nil
 }
 
-// append numbers and stores records, as many as fit, and answers how many.
-func (s *spool) append(rs []Record) (stored int, err error) {
-	if len(rs) == 0 {
-		return 0, nil
-	}
+// encode puts a record into b, which has just the room.
+func encode(b []byte, seq uint64, at int64, text []byte) {
+	binary.BigEndian.PutUint32(b, uint32(len(b)-sumBytes))
+	binary.BigEndian.PutUint64(b[sumBytes:], seq)
+	binary.BigEndian.PutUint64(b[sumBytes+8:], uint64(at))
+	copy(b[headBytes:], text)
+	binary.BigEndian.PutUint32(b[4:], crc32.Checksum(b[sumBytes:], crcTable))
+}
+
+// append numbers and stores a record; errFull if there is no room. What was
+// dropped before is reported first: report renders that.
+func (s *spool) append(at int64, text []byte, report func(dropped uint64) []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trim()
-	var buf []byte
-	flush := func(n int) error {
-		if len(buf) == 0 {
-			return nil
-		}
-		if _, err := s.mu.out.Write(buf); err != nil {
-			// What part got through is not known: the next start cuts it off.
-			_ = s.mu.out.Close()
-			s.mu.out = nil
-			return err
-		}
-		last := len(s.mu.segments) - 1
-		s.mu.segments[last].bytes += int64(len(buf))
-		s.mu.bytes += int64(len(buf))
-		s.mu.dirty = true
-		stored, buf = n, nil
+	if s.mu.closed {
+		return os.ErrClosed
+	}
+	err := s.reportDropped(at, report)
+	if err == nil {
+		err = s.put(at, text)
+	}
+	if err != nil {
+		s.mu.pos.Dropped++
+		s.mu.moved = true
+	}
+	return err
+}
+
+// reportDropped stores how many records were dropped, if any were. mu is held.
+func (s *spool) reportDropped(at int64, report func(dropped uint64) []byte) error {
+	if s.mu.pos.Dropped == 0 {
 		return nil
 	}
-	for i := range rs {
-		if s.mu.bytes+int64(len(buf)) >= s.limit {
-			return stored, errors.Join(flush(i), errFull)
-		}
-		if s.mu.out == nil || s.mu.segments[len(s.mu.segments)-1].bytes+int64(len(buf)) >= segmentBytes {
-			if err := errors.Join(flush(i), s.rotate()); err != nil {
-				return stored, err
-			}
-		}
-		rs[i].Seq = s.mu.next
-		b, err := json.Marshal(&rs[i])
-		if err != nil || len(b) > maxRecord {
-			return stored, errors.Join(flush(i), err, errors.New("audit: record cannot be stored"))
-		}
-		s.mu.next++
-		buf = binary.BigEndian.AppendUint32(buf, uint32(len(b)))
-		buf = binary.BigEndian.AppendUint32(buf, crc32.Checksum(b, crcTable))
-		buf = append(buf, b...)
+	if s.mu.bytes+2*headBytes > s.limit {
+		return errFull // before it is rendered in vain, time and again
 	}
-	err = flush(len(rs))
-	return stored, err
+	err := s.put(at, report(s.mu.pos.Dropped))
+	if err == nil {
+		s.mu.pos.Dropped, s.mu.moved = 0, true
+	}
+	return err
+}
+
+// put stores a record. mu is held.
+func (s *spool) put(at int64, text []byte) error {
+	size := int64(headBytes + len(text))
+	if len(text) > maxText || size > s.segmentBytes {
+		return errors.New("audit: a record is too long")
+	}
+	if s.mu.bytes+size > s.limit {
+		return errFull
+	}
+	if m := s.mu.current; m == nil || m.used+size > int64(len(m.mem)) {
+		if err := s.rotate(); err != nil {
+			return err
+		}
+	}
+	m := s.mu.current
+	encode(m.mem[m.used:m.used+size], s.mu.next, at, text)
+	m.used += size
+	s.mu.segments[len(s.mu.segments)-1].bytes += size
+	s.mu.bytes += size
+	s.mu.next++
+	s.mu.stored++
+	return nil
 }
 
 // rotate begins a segment. mu is held.
 func (s *spool) rotate() error {
-	if s.mu.out != nil {
-		if err := errors.Join(s.mu.out.Sync(), s.mu.out.Close()); err != nil {
-			return err
-		}
-		s.mu.out = nil
-	}
-	f, err := os.OpenFile(s.segment(s.mu.next), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(s.segment(s.mu.next), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	s.mu.out = f
-	if n := len(s.mu.segments); n == 0 || s.mu.segments[n-1].first != s.mu.next {
-		s.mu.segments = append(s.mu.segments, segment{first: s.mu.next})
+	// Blocks first: memory behind which there is no room on disk is a trap.
+	err = unix.Fallocate(int(f.Fd()), 0, 0, s.segmentBytes)
+	if err == nil {
+		var mem []byte
+		mem, err = unix.Mmap(int(f.Fd()), 0, int(s.segmentBytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err == nil {
+			if s.mu.current != nil {
+				s.mu.old = append(s.mu.old, s.mu.current)
+			}
+			s.mu.current = &mapping{f: f, mem: mem}
+			s.mu.segments = append(s.mu.segments, segment{first: s.mu.next})
+			return nil
+		}
 	}
-	return nil
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
-// trim removes segments whose records were sent and will not be again. mu is held.
-func (s *spool) trim() {
+// close cuts the file to what is used, makes it durable and lets go of it.
+func (m *mapping) close() error {
+	return errors.Join(unix.Munmap(m.mem), m.f.Truncate(m.used), m.f.Sync(), m.f.Close())
+}
+
+// trim removes segments whose records everybody has up to the sequence number
+// done and that will not be sent again.
+func (s *spool) trim(done uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	total := int64(0)
 	keep := len(s.mu.segments) - 1 // the last is written to
 	for ; keep > 0; keep-- {
-		if s.mu.segments[keep].first > s.mu.pos.Sent {
+		// All of the one before is done if this begins no later than what is next.
+		if s.mu.segments[keep].first > done+1 {
 			continue
 		}
-		if total += s.mu.segments[keep].bytes; total >= ResendBytes {
+		if total += s.mu.segments[keep].bytes; total >= s.resendBytes {
 			break
 		}
 	}
-	for i := 0; i < keep; i++ {
+	for ; keep > 0; keep-- {
 		if err := os.Remove(s.segment(s.mu.segments[0].first)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return
+			return err
 		}
 		s.mu.bytes -= s.mu.segments[0].bytes
 		s.mu.segments = s.mu.segments[1:]
 	}
+	return nil
 }
 
 // sync makes durable what was stored and where the sender is.
 func (s *spool) sync() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.out == nil || !s.mu.dirty {
-		return nil
+	old := s.mu.old
+	s.mu.old = nil
+	m := s.mu.current
+	used := int64(0)
+	if m != nil {
+		used = m.used
 	}
-	s.mu.dirty = false
-	return errors.Join(s.mu.out.Sync(), s.writePosition())
+	moved := s.mu.moved
+	s.mu.moved = false
+	pos := s.position()
+	s.mu.Unlock()
+	var err error
+	for _, m := range old {
+		err = errors.Join(err, m.close())
+	}
+	// Only sync and close close mappings, and their caller is one.
+	if m != nil && used > m.clean {
+		err = errors.Join(err, unix.Fdatasync(int(m.f.Fd())))
+		m.clean = used
+		moved = true
+	}
+	if moved || len(old) > 0 {
+		err = errors.Join(err, s.writePosition(pos))
+	}
+	return err
 }
 
-// writePosition replaces the file whole. mu is held.
-func (s *spool) writePosition() error {
+// position as it is to be written. mu is held.
+func (s *spool) position() position {
 	p := s.mu.pos
 	p.Next = s.mu.next
+	return p
+}
+
+// writePosition replaces the file whole.
+func (s *spool) writePosition(p position) error {
 	b, err := json.Marshal(p)
 	if err == nil {
 		err = os.WriteFile(s.path("position.new"), b, 0o600)
@@ -278,133 +383,38 @@ func (s *spool) writePosition() error {
 func (s *spool) sent(seq uint64, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.pos.Sent, s.mu.pos.At, s.mu.dirty = max(seq, s.mu.pos.Sent), at, true
+	s.mu.pos.Sent, s.mu.pos.At, s.mu.moved = max(seq, s.mu.pos.Sent), at, true
+}
+
+// state answers what was sent last, what was dropped and not reported, and how
+// many bytes there are.
+func (s *spool) state() (p position, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.position(), s.mu.bytes
+}
+
+func (s *spool) count() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.stored
 }
 
 func (s *spool) close() error {
+	err := s.sync()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.writePosition()
-	if s.mu.out != nil {
-		err = errors.Join(err, s.mu.out.Sync(), s.mu.out.Close())
-		s.mu.out = nil
+	if m := s.mu.current; m != nil {
+		err = errors.Join(err, m.close())
+		s.mu.current = nil
 	}
-	return err
+	s.mu.closed = true
+	return errors.Join(err, s.writePosition(s.position()))
 }
 
-// reader goes through a spool from some record on.
-type reader struct {
-	s    *spool
-	next uint64
-	seg  uint64 // segment that f reads
-	f    *os.File
-	r    *bufio.Reader
-	off  int64 // bytes of the segment that were read
-}
-
-// resume begins where records must be sent again, see [ResendBytes].
-func (s *spool) resume() *reader {
+// flushDropped reports what was dropped, if there is room.
+func (s *spool) flushDropped(at int64, report func(dropped uint64) []byte) error {
 	s.mu.Lock()
-	pos, segs := s.mu.pos, slices.Clone(s.mu.segments)
-	s.mu.Unlock()
-	r := &reader{s: s, next: pos.Sent + 1}
-	if len(segs) == 0 {
-		return r
-	}
-	type item struct {
-		seq   uint64
-		bytes int64
-	}
-	var window []item
-	total := int64(0)
-	scan := &reader{s: s, next: segs[0].first}
-	defer scan.close()
-	for {
-		rec, n, ok := scan.read()
-		if !ok || rec.Seq > pos.Sent {
-			break
-		}
-		if pos.At.Sub(rec.Time) > ResendTime {
-			continue
-		}
-		window = append(window, item{rec.Seq, n})
-		for total += n; total > ResendBytes; window = window[1:] {
-			total -= window[0].bytes
-		}
-	}
-	if len(window) > 0 {
-		r.next = window[0].seq
-	}
-	return r
-}
-
-// read answers the next record, false if there is none yet.
-func (r *reader) read() (Record, int64, bool) {
-	for {
-		if r.f == nil && !r.open() {
-			return Record{}, 0, false
-		}
-		r.s.mu.Lock()
-		end, last := int64(0), true
-		for i, g := range r.s.mu.segments {
-			if g.first == r.seg {
-				end, last = g.bytes, i == len(r.s.mu.segments)-1
-			}
-		}
-		r.s.mu.Unlock()
-		if r.off >= end {
-			if last {
-				return Record{}, 0, false
-			}
-			r.close()
-			continue
-		}
-		b, err := readRecord(r.r)
-		rec, ok := Record{}, false
-		if err == nil {
-			rec, ok = decodeRecord(b)
-		}
-		if !ok { // damaged: the rest of the segment is lost
-			r.off = end
-			r.next = max(r.next, r.seg+1)
-			continue
-		}
-		n := headBytes + int64(len(b))
-		r.off += n
-		if rec.Seq < r.next {
-			continue
-		}
-		r.next = rec.Seq + 1
-		return rec, n, true
-	}
-}
-
-// open finds the segment of the next record: the last that begins at or before
-// it, else the first one after.
-func (r *reader) open() bool {
-	r.s.mu.Lock()
-	var seg uint64
-	found := false
-	for _, g := range r.s.mu.segments {
-		if g.first <= r.next && (g.first > r.seg || r.seg == 0) || !found && g.first > r.seg {
-			seg, found = g.first, true
-		}
-	}
-	r.s.mu.Unlock()
-	if !found {
-		return false
-	}
-	f, err := os.Open(r.s.segment(seg))
-	if err != nil {
-		return false
-	}
-	r.f, r.r, r.seg, r.off = f, bufio.NewReaderSize(f, 64<<10), seg, 0
-	return true
-}
-
-func (r *reader) close() {
-	if r.f != nil {
-		_ = r.f.Close() // it was only read
-		r.f = nil
-	}
+	defer s.mu.Unlock()
+	return s.reportDropped(at, report)
 }

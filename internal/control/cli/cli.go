@@ -37,6 +37,12 @@ type Options struct {
 	Home string
 	// ReadPassword asks on the terminal without echo.
 	ReadPassword func(prompt string) (string, error)
+	// Client, if set, is the one server that the commands work on, signed in
+	// already: they know no other, keep no credentials and see no local files.
+	Client *client.Client
+	// Screen is the size of a terminal that Out is, asked again and again; nil:
+	// it is found out if Out is the process's own.
+	Screen func() (width, height int)
 }
 
 // app is what all commands share.
@@ -62,32 +68,50 @@ func New(o Options) []*cobra.Command {
 	if o.In == nil {
 		o.In = os.Stdin
 	}
+	if o.Client != nil {
+		o.Env = func(string) string { return "" }
+	}
 	if o.Env == nil {
 		o.Env = os.Getenv
 	}
-	if o.Home == "" {
+	if o.Home == "" && o.Client == nil {
 		o.Home, _ = os.UserHomeDir()
 	}
 	a := &app{o: o}
 	if o.ReadPassword == nil {
 		a.o.ReadPassword = a.readPassword
 	}
-	cmds := []*cobra.Command{
-		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.changePasswordCommand(),
-		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.nodeCommand(), a.topCommand(), a.scrubCommand(),
-		a.userCommand(), a.groupCommand(), a.roleCommand(), a.accessTokenCommand(), a.identityCommand(), a.auditCommand(), a.rawCommand(),
+	var cmds []*cobra.Command
+	if o.Client == nil {
+		cmds = append(cmds, a.loginCommand(), a.logoutCommand())
 	}
+	cmds = append(cmds,
+		a.whoamiCommand(), a.changePasswordCommand(),
+		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.smbCommand(), a.ftpCommand(), a.s3Command(), a.sshCommand(), a.nodeCommand(), a.topCommand(), a.scrubCommand(),
+		a.userCommand(), a.groupCommand(), a.roleCommand(), a.accessTokenCommand(), a.identityCommand(), a.auditCommand(), a.rawCommand(),
+	)
 	for _, c := range cmds {
 		f := c.PersistentFlags()
-		f.StringVar(&a.host, "host", "", "server (MANIFOLD_HOST, else the one of the last login, else localhost)")
-		f.IntVar(&a.port, "port", 0, "port of the REST API (MANIFOLD_PORT, else 8000)")
 		f.BoolVar(&a.asJSON, "json", false, "print JSON")
-		f.BoolVar(&a.insecure, "insecure", false, "trust any certificate")
-		f.BoolVar(&a.trustNew, "trust-new-certificate", false, "forget the certificate seen before and trust the present one from now on")
 		c.SetOut(o.Out)
 		c.SetErr(o.Err)
+		if o.Client != nil {
+			continue
+		}
+		f.StringVar(&a.host, "host", "", "server (MANIFOLD_HOST, else the one of the last login, else localhost)")
+		f.IntVar(&a.port, "port", 0, "port of the REST API (MANIFOLD_PORT, else 8000)")
+		f.BoolVar(&a.insecure, "insecure", false, "trust any certificate")
+		f.BoolVar(&a.trustNew, "trust-new-certificate", false, "forget the certificate seen before and trust the present one from now on")
 	}
 	return cmds
+}
+
+// open opens a local file for reading.
+func (a *app) open(name string) (io.ReadCloser, error) {
+	if a.o.Client != nil {
+		return nil, fmt.Errorf("%s: there are no local files here; send it on standard input", name)
+	}
+	return os.Open(name)
 }
 
 // readPassword asks on the terminal.
@@ -105,6 +129,9 @@ func (a *app) readPassword(prompt string) (string, error) {
 // run wraps the body of a command that needs a session.
 func (a *app) run(fn func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
+		if a.o.Client != nil {
+			return fn(cmd.Context(), a.o.Client, args)
+		}
 		s, err := a.connect()
 		if err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -336,7 +335,7 @@ func (a *app) fsWrite() *cobra.Command {
 		RunE: a.file(func(ctx context.Context, c *client.Client, r client.Ref, args []string) error {
 			in := a.o.In
 			if len(args) == 1 && args[0] != "-" {
-				f, err := os.Open(args[0])
+				f, err := a.open(args[0])
 				if err != nil {
 					return err
 				}

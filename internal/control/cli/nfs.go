@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -171,7 +170,11 @@ func (a *app) readRestrictions(name string) (out []client.Restriction, err error
 	if name == "-" {
 		b, err = io.ReadAll(io.LimitReader(a.o.In, 4<<20))
 	} else {
-		b, err = os.ReadFile(name)
+		var f io.ReadCloser
+		if f, err = a.open(name); err == nil {
+			b, err = io.ReadAll(io.LimitReader(f, 4<<20))
+			_ = f.Close()
+		}
 	}
 	if err == nil {
 		err = json.Unmarshal(b, &out)

@@ -41,8 +41,18 @@ the view fills the screen until ctrl-C; elsewhere one table follows another. Wit
 
 // top shows what happened between each two readings of the metrics.
 func (a *app) top(ctx context.Context, c *client.Client, interval time.Duration, count int) error {
-	screen, _ := a.o.Out.(*os.File)
-	if screen != nil && (a.asJSON || !term.IsTerminal(int(screen.Fd()))) {
+	size := a.o.Screen
+	if f, ok := a.o.Out.(*os.File); ok && size == nil && term.IsTerminal(int(f.Fd())) {
+		size = func() (int, int) {
+			width, height, err := term.GetSize(int(f.Fd()))
+			if err != nil {
+				return 80, 24
+			}
+			return width, height
+		}
+	}
+	screen := a.o.Out
+	if a.asJSON || size == nil {
 		screen = nil
 	}
 	read := func() (*reading, error) {
@@ -79,10 +89,7 @@ func (a *app) top(ctx context.Context, c *client.Client, interval time.Duration,
 		case a.asJSON:
 			err = a.jsonLine(v)
 		case screen != nil:
-			width, height, serr := term.GetSize(int(screen.Fd()))
-			if serr != nil {
-				width, height = 80, 24
-			}
+			width, height := size()
 			_, err = fmt.Fprint(screen, "\x1b[H"+fit(v.render(c.Server()), width, height)+"\x1b[J")
 		default:
 			_, err = fmt.Fprintln(a.o.Out, v.render(c.Server()))

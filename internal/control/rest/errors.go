@@ -12,6 +12,7 @@ import (
 	"manifold/internal/control"
 	"manifold/internal/control/service"
 	"manifold/internal/fs"
+	"manifold/internal/ports"
 )
 
 // apiError is an error as it goes out. Class is the contract; Text is for people.
@@ -91,6 +92,7 @@ func errorOf(err error) *apiError {
 	var bad *config.InvalidError
 	var fe *fs.Error
 	var kind fs.Kind
+	var taken *ports.ConflictError
 	switch {
 	case errors.As(err, &e):
 		return e
@@ -106,6 +108,8 @@ func errorOf(err error) *apiError {
 		return &apiError{Status: http.StatusBadRequest, Class: "http_bad_request_error", Text: bad.Error()}
 	case errors.Is(err, config.ErrStale):
 		return stale().(*apiError)
+	case errors.As(err, &taken), errors.Is(err, ports.ErrDisabled):
+		return &apiError{Status: http.StatusConflict, Class: "net_port_unavailable_error", Text: err.Error(), cause: err}
 	case errors.As(err, &fe), errors.As(err, &kind):
 		return ofKind(fs.KindOf(err), err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/fs"
 )
@@ -86,6 +87,22 @@ func parseFilter(s string) (map[string]bool, fs.EventType, error) {
 	return want, types | fs.EventResync, nil
 }
 
+// watchesTrees tells whether changes of whole trees are told; where they are
+// not, the setting says whether to ask is an error.
+func (q *request) watchesTrees() (bool, error) {
+	if q.s.o.FSSettings == nil {
+		return true, nil
+	}
+	rec, err := q.s.o.FSSettings.Notify(q.Context())
+	switch {
+	case err != nil:
+		return false, err
+	case rec.Value.RecursiveMode == config.NotifyError:
+		return false, badRequest("http_bad_request_error", "changes of whole trees are switched off")
+	}
+	return rec.Value.RecursiveMode == config.NotifyEnabled, nil
+}
+
 const (
 	keepAlive = 20 * time.Second
 	// maxBatch events go out as one message.
@@ -103,6 +120,11 @@ func notify(q *request) (reply, error) {
 	}
 	if recursive && !q.ses.Has(control.FileFullAccess) {
 		return reply{}, forbidden(control.FileFullAccess)
+	}
+	if recursive {
+		if recursive, err = q.watchesTrees(); err != nil {
+			return reply{}, err
+		}
 	}
 	f, err := q.fileAt(0, fs.AttrType)
 	if err != nil {

@@ -32,6 +32,9 @@ import (
 // Options say what the API works on. FS, Auth, Sessions, Principals, Roles and
 // Members are required; what belongs to an absent part answers 404.
 type Options struct {
+	// Service carries the verbs out; nil makes one of the parts below. Whoever
+	// counts failed sign-ins together with the API passes its own.
+	Service    *service.Service
 	FS         fs.FS
 	Auth       control.Authenticator
 	Sessions   control.Sessions
@@ -47,12 +50,28 @@ type Options struct {
 	Audit      control.AuditLog
 	Exports    control.Exports
 	NFS        control.NFSSettings
-	Metrics    control.Metrics
+	Shares     control.Shares
+	SMB        control.SMBSettings
+	SMBServer  control.SMBServer
+	FTP        control.FTP
+	SSH        control.SSH
+	SSHKeys    control.SSHKeys
+	S3Settings control.S3Settings
+	S3Keys     control.S3Keys
+	// S3Buckets and S3 go together.
+	S3Buckets control.S3Buckets
+	S3        control.S3Protocol
+	Metrics   control.Metrics
 	// MetricsReaders accepts the token that reads metrics and nothing else.
 	MetricsReaders control.MetricsReaders
 	Ports          *ports.Ledger
-	Scrubber       control.Scrubber
-	Release        control.Release
+	// General needs Clock and Resolver beside it.
+	General    control.General
+	Clock      control.Clock
+	Resolver   control.Resolver
+	FSSettings control.FSSettings
+	Scrubber   control.Scrubber
+	Release    control.Release
 	// NodeID of the node that answers; 0 is 1.
 	NodeID control.NodeID
 	// Stopping is closed when the node begins to stop: it ends requests that
@@ -86,9 +105,9 @@ func New(o Options) http.Handler {
 	if o.NodeID == 0 {
 		o.NodeID = 1
 	}
-	s := &server{
-		o: o, log: o.Logger, now: o.Now,
-		svc: service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now}),
+	s := &server{o: o, log: o.Logger, now: o.Now, svc: o.Service}
+	if s.svc == nil {
+		s.svc = service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now})
 	}
 	routes := s.routes()
 	for i := range routes {
@@ -128,11 +147,46 @@ func (s *server) routes() []route {
 	if s.o.NFS != nil {
 		rs = append(rs, nfsSettingsRoutes()...)
 	}
+	if s.o.Shares != nil {
+		rs = append(rs, shareRoutes()...)
+	}
+	if s.o.SMB != nil {
+		rs = append(rs, smbSettingsRoutes()...)
+	}
+	if s.o.SMBServer != nil {
+		rs = append(rs, smbServerRoutes()...)
+	}
+	if s.o.FTP != nil {
+		rs = append(rs, ftpRoutes()...)
+	}
+	if s.o.SSH != nil {
+		rs = append(rs, sshRoutes()...)
+	}
+	if s.o.SSHKeys != nil {
+		rs = append(rs, sshKeyRoutes()...)
+	}
+	if s.o.S3Settings != nil {
+		rs = append(rs, s3SettingsRoutes()...)
+	}
+	if s.o.S3Buckets != nil && s.o.S3 != nil {
+		rs = append(rs, s3BucketRoutes()...)
+	}
+	if s.o.S3Keys != nil {
+		rs = append(rs, s3KeyRoutes()...)
+	}
 	if s.o.Metrics != nil {
 		rs = append(rs, metricsRoutes()...)
 	}
 	if s.o.Ports != nil {
 		rs = append(rs, portRoutes()...)
+	}
+	if s.o.General != nil {
+		rs = append(rs, webUIRoutes()...)
+		rs = append(rs, timeRoutes()...)
+		rs = append(rs, dnsRoutes()...)
+	}
+	if s.o.FSSettings != nil {
+		rs = append(rs, fsSettingsRoutes()...)
 	}
 	if s.o.Scrubber != nil {
 		rs = append(rs, scrubRoutes()...)
@@ -142,7 +196,7 @@ func (s *server) routes() []route {
 
 // allRoutes is the table with every part present.
 func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), metricsRoutes(), portRoutes(), scrubRoutes())
+	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes(), webUIRoutes(), timeRoutes(), dnsRoutes(), fsSettingsRoutes())
 }
 
 func coreRoutes() []route {

@@ -44,7 +44,7 @@ func newAPI(t *testing.T) *api {
 	t.Helper()
 	kv := memkv.New()
 	t.Cleanup(func() { _ = kv.Close() })
-	store, err := config.Open(t.Context(), config.Options{KV: kv})
+	store, err := config.Open(t.Context(), config.Options{KV: kv, SealKey: bytes.Repeat([]byte{1}, config.SealKeyBytes)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +64,10 @@ func newAPI(t *testing.T) *api {
 	auditor := &auditTrail{}
 	options := Options{
 		Scrubber: scrubber, Stopping: stopping,
-		Now: func() time.Time { return clock },
-		FS:  f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
+		Now:     func() time.Time { return clock },
+		General: store, FSSettings: store, Clock: clockOff{}, Resolver: &lookupTable{},
+		FTP: doors{store}, SSH: doors{store}, SSHKeys: doors{store},
+		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Shares: store, SMB: store, SMBServer: &clients{}, S3Settings: store, S3Keys: store, S3Buckets: store, S3: protocolS3{store}, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	}
 	handler := New(options)
@@ -299,7 +301,7 @@ func TestPrivileges(t *testing.T) {
 	}
 	admin := a.token
 	jane := a.login("jane", "Jane-has-1-too")
-	public := []string{"GET /v1/version", "POST /v1/session/login", "GET /openapi.json"}
+	public := []string{"GET /v1/version", "POST /v1/session/login", "GET /openapi.json", "GET /v1/web-ui/settings"}
 	anyone := []string{"POST /v1/session/change-password", "GET /v1/session/who-am-i", "GET /v1/session/roles", "GET /v1/node/state"}
 	for _, r := range allRoutes() {
 		op := r.Method + " " + r.Path

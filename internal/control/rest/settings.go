@@ -29,6 +29,7 @@ type syslogConfig struct {
 	Port         uint16 `json:"server_port"`
 	LocalEnabled bool   `json:"local_enabled"`
 	Format       string `json:"format"`
+	TLSEnabled   bool   `json:"tls_enabled"` // ours
 }
 
 type syslogPatch struct {
@@ -37,6 +38,7 @@ type syslogPatch struct {
 	Port         *uint16 `json:"server_port,omitempty"`
 	LocalEnabled *bool   `json:"local_enabled,omitempty"`
 	Format       *string `json:"format,omitempty"`
+	TLSEnabled   *bool   `json:"tls_enabled,omitempty"`
 }
 
 type syslogStatus struct {
@@ -163,7 +165,7 @@ func putCertificate(q *request) (reply, error) {
 
 func renderSyslog(r config.Record[config.Syslog]) reply {
 	v := r.Value
-	return reply{body: syslogConfig{v.Enabled, v.Server, v.Port, false, v.Format}, tag: tag(r.ID, r.Revision)}
+	return reply{body: syslogConfig{v.Enabled, v.Server, v.Port, v.Local, v.Format, v.TLS}, tag: tag(r.ID, r.Revision)}
 }
 
 func getSyslog(q *request) (reply, error) {
@@ -173,7 +175,7 @@ func getSyslog(q *request) (reply, error) {
 
 // AuditTargetOf is where records go by a setting.
 func AuditTargetOf(v config.Syslog) control.AuditTarget {
-	return control.AuditTarget{Enabled: v.Enabled, Server: net.JoinHostPort(v.Server, strconv.Itoa(int(v.Port))), Format: v.Format}
+	return control.AuditTarget{Enabled: v.Enabled, Server: net.JoinHostPort(v.Server, strconv.Itoa(int(v.Port))), TLS: v.TLS, Local: v.Local, Format: v.Format}
 }
 
 func setSyslog(q *request, whole bool) (reply, error) {
@@ -189,9 +191,6 @@ func setSyslog(q *request, whole bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if in.LocalEnabled != nil && *in.LocalEnabled {
-		return reply{}, badRequest("http_bad_request_error", "this server keeps no local audit log")
-	}
 	v := old.Value
 	if whole {
 		v = config.Syslog{Port: 514, Format: "csv"}
@@ -206,6 +205,12 @@ func setSyslog(q *request, whole bool) (reply, error) {
 	}
 	if in.Port != nil {
 		v.Port = *in.Port
+	}
+	if in.LocalEnabled != nil {
+		v.Local = *in.LocalEnabled
+	}
+	if in.TLSEnabled != nil {
+		v.TLS = *in.TLSEnabled
 	}
 	if in.Format != nil && *in.Format != "" {
 		v.Format = *in.Format

@@ -103,7 +103,8 @@ func (a *attempts) allowed(k attemptKey) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b, ok := a.mu.failed[k]
-	return !ok || b.levelAt(a.now()) < maxFailures
+	// There must be room for one more: a full bucket drains at once, but slowly.
+	return !ok || b.levelAt(a.now()) <= maxFailures-1
 }
 
 func (a *attempts) fail(k attemptKey) {

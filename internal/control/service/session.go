@@ -61,21 +61,66 @@ const all = "ALL"
 
 // Login proves a user by its password and answers a token for it.
 func (s *Service) Login(ctx context.Context, client netip.Addr, name, password string) (string, error) {
+	u, err := s.prove(ctx, client, name, password)
+	if err != nil {
+		return "", err
+	}
+	return s.Token(ctx, u.ID)
+}
+
+// SignIn proves a user by its password, for a protocol that needs no token.
+func (s *Service) SignIn(ctx context.Context, client netip.AddrPort, name, password string) (*Session, error) {
+	u, err := s.prove(ctx, client.Addr(), name, password)
+	if err != nil {
+		return nil, err
+	}
+	return s.SessionOf(ctx, u, client)
+}
+
+// prove counts failed attempts, of all protocols together.
+func (s *Service) prove(ctx context.Context, client netip.Addr, name, password string) (config.Record[config.User], error) {
 	k := keyOf(name, client)
 	done, err := s.attempts.begin(ctx, k)
 	if err != nil {
-		return "", err
+		return config.Record[config.User]{}, err
 	}
 	defer done()
 	u, err := s.auth.Authenticate(ctx, name, password)
 	if errors.Is(err, config.ErrCredentials) {
 		s.attempts.fail(k)
+		return u, ErrSignIn
+	}
+	if err == nil {
+		s.attempts.succeed(k)
+	}
+	return u, err
+}
+
+// SessionOf is the session of a user who has been proved in another way, with
+// the privileges that its roles give it now.
+func (s *Service) SessionOf(ctx context.Context, u config.Record[config.User], client netip.AddrPort) (*Session, error) {
+	ses := &Session{User: u}
+	var err error
+	if ses.Groups, err = s.who.GroupsOf(ctx, u.ID); err != nil {
+		return nil, err
+	}
+	names, err := s.privilegesOf(ctx, u, ses.Groups)
+	if err != nil {
+		return nil, err
+	}
+	ses.act(names, client)
+	return ses, nil
+}
+
+// Token opens a session that lasts for a user who has been proved.
+func (s *Service) Token(ctx context.Context, user uint64) (string, error) {
+	u, err := s.who.User(ctx, user)
+	if errors.Is(err, config.ErrNotFound) { // deleted meanwhile
 		return "", ErrSignIn
 	}
 	if err != nil {
 		return "", err
 	}
-	s.attempts.succeed(k)
 	groups, err := s.who.GroupsOf(ctx, u.ID)
 	if err != nil {
 		return "", err
@@ -85,10 +130,15 @@ func (s *Service) Login(ctx context.Context, client netip.Addr, name, password s
 		return "", err
 	}
 	token, _, err := s.sessions.NewSession(ctx, u.ID, privileges)
-	if errors.Is(err, config.ErrNotFound) { // the user was deleted meanwhile
+	if errors.Is(err, config.ErrNotFound) {
 		return "", ErrSignIn
 	}
 	return token, err
+}
+
+// EndToken ends the session of a token.
+func (s *Service) EndToken(ctx context.Context, token string) error {
+	return s.sessions.EndSession(ctx, token)
 }
 
 // privilegesOf are those that roles give a user now.
@@ -126,9 +176,14 @@ func (s *Service) Session(ctx context.Context, token string, client netip.AddrPo
 			return nil, err
 		}
 	}
-	ses.privileges = privilegeSet(names)
-	ses.Caller = &fs.Caller{Cred: ses.credential(), Protocol: fs.ProtoREST, Client: client}
+	ses.act(names, client)
 	return ses, nil
+}
+
+// act gives the session its privileges and a caller to use them.
+func (s *Session) act(privileges []string, client netip.AddrPort) {
+	s.privileges = privilegeSet(privileges)
+	s.Caller = &fs.Caller{Cred: s.credential(), Protocol: fs.ProtoREST, Client: client}
 }
 
 // credential expands the session once for the file system.
@@ -195,6 +250,16 @@ func (s *Service) FilePrivileges(ctx context.Context, u config.Record[config.Use
 	}
 	ses := &Session{User: u, Groups: groups, privileges: privilegeSet(names)}
 	return ses.credential().Privileges, nil
+}
+
+// PrivilegesOf are those that roles give a local user now.
+func (s *Service) PrivilegesOf(ctx context.Context, u config.Record[config.User]) (map[control.Privilege]bool, error) {
+	groups, err := s.who.GroupsOf(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.privilegesOf(ctx, u, groups)
+	return privilegeSet(names), err
 }
 
 // privilegeSet reads the names in a stored session.

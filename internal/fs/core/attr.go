@@ -38,7 +38,7 @@ func snapshotDirAttr(i *meta.Inode) fs.Attr {
 
 func before(i *meta.Inode) fs.Before {
 	a := attrOf(fs.Node{}, i)
-	return fs.Before{Set: true, Size: a.Size, Mtime: i.Mtime, Ctime: i.Ctime, Change: i.Change}
+	return fs.Before{Set: true, Size: a.Size, Mtime: i.Mtime, Ctime: i.Ctime, Change: i.Change, Mode: a.Mode, Owner: a.Owner, Group: a.Group}
 }
 
 // changed renders what a transaction did to an object.

@@ -24,6 +24,7 @@ import (
 
 	"manifold/internal/data"
 	"manifold/internal/fs"
+	"manifold/internal/fs/acl"
 	"manifold/internal/fs/core/streamio"
 	"manifold/internal/fs/lock"
 	"manifold/internal/kv"
@@ -46,6 +47,11 @@ type Options struct {
 	ReserveBytes uint64
 	// RollEvery is how often totals are rolled up; 0: 150 ms.
 	RollEvery time.Duration
+	// Atime is how old an access time grows before a read changes it, 0 for
+	// never; asked at every read. nil: never.
+	Atime func() time.Duration
+	// Permissions is what a chmod does to an ACL; nil: acl.CrossProtocol.
+	Permissions func() acl.Policy
 }
 
 // FS implements fs.FS. Safe for concurrent use.
@@ -62,13 +68,17 @@ type FS struct {
 	quotas quotaTable
 	hub    watchHub
 
+	breaker atomic.Pointer[fs.Breaker]
+
 	space struct {
 		total, free atomic.Uint64
 	}
 	kickSnapshots chan struct{}
 	kickMasks     chan maskWork
 	kickTrees     chan struct{}
+	readFiles     chan fs.FileID // whose access times are to change
 
+	boot    uint64          // tells this process from earlier ones
 	work    context.Context // of workers; ends with Close
 	stop    context.CancelFunc
 	workers sync.WaitGroup
@@ -90,13 +100,17 @@ func New(ctx context.Context, o Options) (*FS, error) {
 	if o.RollEvery == 0 {
 		o.RollEvery = 150 * time.Millisecond
 	}
+	if o.Permissions == nil {
+		o.Permissions = func() acl.Policy { return acl.CrossProtocol }
+	}
 	if o.Release == nil {
 		o.Release = dropRefs
 	}
 	f := &FS{o: o, log: o.Logger, Table: lock.New(lock.Options{}),
-		kickSnapshots: make(chan struct{}, 1), kickMasks: make(chan maskWork, 1024), kickTrees: make(chan struct{}, 1)}
+		kickSnapshots: make(chan struct{}, 1), kickMasks: make(chan maskWork, 1024), kickTrees: make(chan struct{}, 1), readFiles: make(chan fs.FileID, 1024)}
 	f.opens.files = map[fs.Node]*openFile{}
 	f.quotas.dirs = map[fs.FileID]*quotaState{}
+	f.boot = newBoot()
 	f.work, f.stop = context.WithCancel(context.WithoutCancel(ctx))
 	db, err := meta.Open(ctx, o.KV, meta.Options{Release: o.Release, Logger: o.Logger, Committed: f.committed})
 	if err != nil {

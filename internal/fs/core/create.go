@@ -14,9 +14,6 @@ import (
 func (f *FS) Create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec) (fs.CreateResult, error) {
 	var res fs.CreateResult
 	err := f.create(ctx, c, dir, name, spec, &res)
-	if err == nil && res.Created {
-		f.hub.name(fs.EventAdded, dir.ID, name, res.Attr.Node.ID, res.Attr.Type, 0)
-	}
 	return res, wrap("create", dir, name, err)
 }
 
@@ -49,6 +46,7 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	defer release()
 	resize := false
 	var reACL error
+	inOrder := f.hub.order(dir.ID, name)
 	err = f.db.Update(ctx, func(tx *meta.Txn) error {
 		*res, resize, reACL = fs.CreateResult{}, false, nil
 		d, err := f.directory(ctx, tx, dir.ID)
@@ -91,6 +89,10 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		res.Dir = changed(b, d)
 		return nil
 	})
+	if err == nil && res.Created {
+		f.hub.name(fs.EventAdded, dir.ID, name, res.Attr.Node.ID, res.Attr.Type, 0)
+	}
+	inOrder()
 	if err == nil && resize {
 		ch, serr := f.SetAttr(ctx, c, res.Attr.Node, &fs.SetAttr{Size: spec.Set.Size})
 		if serr != nil {
@@ -244,9 +246,6 @@ func (f *FS) newInode(ctx context.Context, tx *meta.Txn, c *fs.Caller, d *meta.I
 func (f *FS) Link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name fs.Name) (fs.LinkResult, error) {
 	var res fs.LinkResult
 	err := f.link(ctx, c, target, dir, name, &res)
-	if err == nil {
-		f.hub.name(fs.EventAdded, dir.ID, name, target.ID, res.Target.Type, 0)
-	}
 	return res, wrap("link", dir, name, err)
 }
 
@@ -260,7 +259,8 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 	if err := fs.CheckName(name); err != nil {
 		return err
 	}
-	return f.db.Update(ctx, func(tx *meta.Txn) error {
+	defer f.hub.order(dir.ID, name)()
+	err := f.db.Update(ctx, func(tx *meta.Txn) error {
 		d, err := f.directory(ctx, tx, dir.ID)
 		if err != nil {
 			return err
@@ -312,4 +312,8 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 		res.Dir = changed(b, d)
 		return nil
 	})
+	if err == nil {
+		f.hub.name(fs.EventAdded, dir.ID, name, target.ID, res.Target.Type, 0)
+	}
+	return err
 }

@@ -77,7 +77,7 @@ func (f *FS) inode(ctx context.Context, r inodeReader, id fs.FileID) (*meta.Inod
 // alive refuses an object that only waits to be freed: it has neither a name
 // nor an open.
 func (f *FS) alive(n *meta.Inode) error {
-	if n.Links == 0 && n.ID != fs.RootID && f.opens.peek(n.ID) == nil {
+	if n.Links == 0 && n.ID != fs.RootID && n.Staged == nil && f.opens.peek(n.ID) == nil {
 		return fs.Stale
 	}
 	return nil

@@ -21,6 +21,10 @@ func TestSuite(t *testing.T) {
 	fstest.Run(t, func(t *testing.T) fs.FS { return newFS(t, memkv.New()) })
 }
 
+func TestSuite_crash(t *testing.T) {
+	fstest.Run(t, func(t *testing.T) fs.FS { return newCrashing(t, 1) })
+}
+
 // modelSeeds may be widened from outside: MODEL_SEEDS=100-200.
 func modelSeeds() (from, to uint64) {
 	from, to = 0, 4

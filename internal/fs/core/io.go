@@ -16,6 +16,9 @@ func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadReques
 	if err == nil {
 		err = f.unlocked(n, q.Stream, 0, q.Offset, uint64(len(dst)), false)
 	}
+	if err == nil {
+		_, err = f.breach(ctx, c, n, q.Stream, fs.BreachRead)
+	}
 	if err != nil {
 		return fs.ReadResult{}, wrap("read", n, "", err)
 	}
@@ -65,6 +68,7 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 	if err != nil {
 		return fs.ReadResult{}, f.streamErr(ctx, n, sid, err)
 	}
+	f.accessed(n, &i)
 	return fs.ReadResult{N: got, EOF: eof, Attr: attrOf(n, &i)}, nil
 }
 
@@ -93,6 +97,11 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	if err := f.roomFor(len(w.Data)); err != nil {
 		return res, err
 	}
+	end, err := f.breach(ctx, c, n, w.Stream, fs.BreachWrite)
+	if err != nil {
+		return res, err
+	}
+	defer end()
 	limits := f.quotas.any()
 	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
 		var e streamio.Effect
@@ -121,9 +130,9 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 			return e, err
 		}
 		e.KillPrivilege = i.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 && !acl.IsSuper(c) && acl.DropSetID(i.Mode, i.Type == fs.Directory) != i.Mode
-		if limits && i.Parent != 0 {
+		if limits && (i.Parent != 0 || i.Staged != nil) {
 			if need := growth(i, w.Stream, off, uint64(len(w.Data))); need > 0 {
-				if e.Release, err = f.reserve(ctx, i.Parent, need); err != nil {
+				if e.Release, err = f.reserveGrowth(ctx, i, need); err != nil {
 					return e, err
 				}
 			}
@@ -206,6 +215,12 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 	}
 	if err == nil {
 		err = f.unlocked(n, stream, 0, off, length, true)
+	}
+	if err == nil {
+		var end func()
+		if end, err = f.breach(ctx, c, n, stream, fs.BreachWrite); err == nil {
+			defer end()
+		}
 	}
 	masked := false
 	if err == nil {
@@ -294,46 +309,4 @@ func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Str
 		return f.need(ctx, r, c, i, fs.RightRead)
 	}, yield)
 	return wrap("regions", n, "", f.streamErr(ctx, n, stream, err))
-}
-
-// copyPiece is how much one step of CopyRange moves.
-const copyPiece = 1 << 20
-
-// CopyRange implements fs.Files. It copies at most 64 MiB a call.
-func (f *FS) CopyRange(ctx context.Context, c *fs.Caller, src fs.Node, srcStream fs.StreamID, srcOff uint64, dst fs.Node, dstStream fs.StreamID, dstOff, length uint64) (uint64, error) {
-	if err := writable(c, dst); err != nil {
-		return 0, wrap("copy", dst, "", err)
-	}
-	if src.ID == dst.ID && src.Live() && srcStream == dstStream && srcOff < dstOff+length && dstOff < srcOff+length {
-		return 0, wrap("copy", dst, "", fs.Invalid) // overlapping
-	}
-	length = min(length, 64<<20)
-	buf := make([]byte, min(length, copyPiece))
-	done := uint64(0)
-	for done < length {
-		b := buf[:min(uint64(len(buf)), length-done)]
-		r, err := f.Read(ctx, c, src, &fs.ReadRequest{Stream: srcStream, Offset: srcOff + done}, b)
-		if err == nil && r.N > 0 {
-			_, err = f.Write(ctx, c, dst, &fs.WriteRequest{Stream: dstStream, Offset: dstOff + done, Data: b[:r.N]})
-		}
-		if err != nil {
-			if done > 0 {
-				break
-			}
-			return 0, err
-		}
-		done += uint64(r.N)
-		if r.EOF {
-			break
-		}
-	}
-	if done == 0 {
-		// Nothing to copy: still the answer is an error where one may not write.
-		_, err := f.Write(ctx, c, dst, &fs.WriteRequest{Stream: dstStream, Offset: dstOff})
-		return 0, err
-	}
-	if _, err := f.io.Commit(ctx, dst.ID, dstStream, dstOff, done); err != nil {
-		return 0, wrap("copy", dst, "", err)
-	}
-	return done, nil
 }

@@ -282,6 +282,7 @@ func (f *FS) snapshotPath(ctx context.Context, n fs.Node) (string, error) {
 	}
 	var parts []string
 	err = f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		parts = nil
 		if i.ID == s.Root {
 			return nil
 		}

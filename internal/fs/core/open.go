@@ -391,6 +391,9 @@ func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResul
 	if err := h.f.unlocked(h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
+	if _, err := h.f.breach(ctx, h.caller, h.node, h.sid, fs.BreachRead); err != nil {
+		return fs.ReadResult{}, wrap("read", h.node, "", err)
+	}
 	r, err := h.f.read(ctx, h.node, h.sid, off, dst, func(*meta.Reader, *meta.Inode) error { return nil })
 	return r, wrap("read", h.node, "", err)
 }
@@ -442,6 +445,9 @@ func (h *handle) SetAttr(ctx context.Context, s *fs.SetAttr) (fs.Changed, error)
 	q.OwnerOverride = false
 	// A right granted at open holds whatever has happened to the mode since.
 	err := h.f.setattr(ctx, h.caller, h.node, &q, true, &ch)
+	if err == nil {
+		h.f.hub.object(eventsOf(&q), h.node.ID)
+	}
 	return ch, wrap("setattr", h.node, "", err)
 }
 
@@ -502,7 +508,7 @@ func (h *handle) Close(ctx context.Context) error {
 // or was renamed meanwhile, its primary one.
 func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 	var res fs.RemoveResult
-	_, err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+	err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
 	if err != nil && kindIs(err, fs.NotExist, fs.NameInvalid, fs.Stale) {
 		err = f.db.View(ctx, func(r *meta.Reader) error {
 			i, err := f.inode(ctx, r, id)
@@ -512,7 +518,7 @@ func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 			return err
 		})
 		if err == nil && d.dir != 0 {
-			_, err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+			err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
 		}
 	}
 	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty, fs.WORM) {
@@ -528,7 +534,7 @@ func (f *FS) closedLast(ctx context.Context, id fs.FileID) {
 	orphan := false
 	err := f.db.View(ctx, func(r *meta.Reader) error {
 		i, err := r.Inode(ctx, id)
-		orphan = err == nil && i.Parent == 0 && i.Links == 0
+		orphan = err == nil && i.Parent == 0 && i.Links == 0 && i.Staged == nil
 		return nil
 	})
 	if err == nil && orphan {

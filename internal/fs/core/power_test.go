@@ -125,7 +125,7 @@ func (w *acked) node(ctx context.Context, name string) (fs.Node, error) {
 
 func (w *acked) step(ctx context.Context, n int) error {
 	name := w.pick()
-	switch k := w.rnd.IntN(10); {
+	switch k := w.rnd.IntN(12); {
 	case k < 3 || name == "":
 		name = fmt.Sprintf("f%d", n)
 		r, err := w.f.Create(ctx, root, fs.Root, name, &fs.CreateSpec{Type: fs.File})
@@ -164,6 +164,8 @@ func (w *acked) step(ctx context.Context, n int) error {
 		b := make([]byte, size)
 		copy(b, w.files[name])
 		w.files[name] = b
+	case k < 11:
+		return w.copy(ctx, name, n)
 	default:
 		s, err := w.f.TakeSnapshot(ctx, fs.SnapshotSpec{Root: fs.RootID})
 		if err != nil {
@@ -184,6 +186,62 @@ func (w *acked) step(ctx context.Context, n int) error {
 			return w.f.DeleteSnapshot(ctx, id)
 		}
 	}
+	return nil
+}
+
+// copy copies a part of a file, or of one as of a snapshot, into another one, or
+// the whole into a staged file that takes its name.
+func (w *acked) copy(ctx context.Context, name string, n int) error {
+	to := w.pick()
+	dir, have := "/", w.files
+	if len(w.snaps) > 0 && w.rnd.IntN(2) == 0 {
+		s := w.snaps[w.rnd.IntN(len(w.snaps))]
+		dir, have = "/.snapshot/"+s.name, s.files
+		for name = range have {
+			break
+		}
+	}
+	d, err := w.f.Resolve(ctx, root, dir, fs.AttrBasic)
+	if err != nil {
+		return err
+	}
+	src, err := w.f.Lookup(ctx, root, d.Node, name, fs.AttrBasic)
+	if fs.KindOf(err) == fs.NotExist && err != nil {
+		return nil // an empty snapshot
+	}
+	if err != nil {
+		return err
+	}
+	dst, err := w.node(ctx, to)
+	if err != nil || src.Node == dst {
+		return err
+	}
+	if w.rnd.IntN(3) == 0 {
+		st, err := w.f.Stage(ctx, root, &fs.StageSpec{Dir: fs.Root})
+		if err != nil {
+			return err
+		}
+		if _, err := w.f.Splice(ctx, root, st, []fs.Node{src.Node, dst}); err != nil {
+			return err
+		}
+		if _, err := w.f.Publish(ctx, root, st, fs.Root, to, &fs.PublishSpec{}); err != nil {
+			return err
+		}
+		w.files[to] = append(bytes.Clone(have[name]), w.files[to]...)
+		return nil
+	}
+	off, at := w.rnd.IntN(30_000), w.rnd.IntN(30_000)
+	got, err := w.f.CopyRange(ctx, root, src.Node, 0, uint64(off), dst, 0, uint64(at), uint64(w.rnd.IntN(60_000)))
+	if err != nil || got == 0 {
+		return err
+	}
+	b := have[name][off : off+int(got)]
+	out := bytes.Clone(w.files[to])
+	if len(out) < at+len(b) {
+		out = append(out, make([]byte, at+len(b)-len(out))...)
+	}
+	copy(out[at:], b)
+	w.files[to] = out
 	return nil
 }
 

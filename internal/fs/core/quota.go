@@ -268,6 +268,7 @@ func (f *FS) RemoveQuota(ctx context.Context, dir fs.FileID, revision uint64) er
 func (f *FS) ListQuotas(ctx context.Context, after fs.FileID, yield func(*fs.Quota) bool) error {
 	var all []fs.Quota
 	err := f.db.View(ctx, func(r *meta.Reader) error {
+		all = all[:0]
 		qs, err := r.Quotas(ctx)
 		for dir, q := range qs {
 			if dir > after {
@@ -338,12 +339,14 @@ func (f *FS) ChildTotalsOf(ctx context.Context, n fs.Node, yield func(*fs.ChildT
 	after := uint64(0)
 	for {
 		var page []fs.ChildTotals
+		last := after
 		err := f.viewAt(ctx, n, func(r *meta.Reader, _ *meta.Inode) error {
+			page, last = page[:0], after
 			for e, err := range r.Dentries(ctx, n.ID, after, readdirPage) {
 				if err != nil {
 					return err
 				}
-				after = e.Cookie
+				last = e.Cookie
 				i, err := f.inode(ctx, r, e.ID)
 				if err != nil {
 					return err
@@ -364,6 +367,7 @@ func (f *FS) ChildTotalsOf(ctx context.Context, n fs.Node, yield func(*fs.ChildT
 		if err != nil {
 			return wrap("child totals", n, "", err)
 		}
+		after = last
 		for k := range page {
 			if !yield(&page[k]) {
 				return nil

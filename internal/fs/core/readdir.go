@@ -31,10 +31,9 @@ func (f *FS) ReadDir(ctx context.Context, c *fs.Caller, dir fs.Node, after uint6
 				return nil, err
 			}
 			page = append(page, d)
-			after = d.Cookie
 		}
 		return page, nil
-	})
+	}, func(last *meta.Dentry) { after = last.Cookie })
 	return eof, wrap("readdir", dir, "", err)
 }
 
@@ -66,16 +65,15 @@ func (f *FS) ReadDirByName(ctx context.Context, c *fs.Caller, dir fs.Node, after
 				return nil, err
 			}
 			page = append(page, d)
-			after = d.Name
 		}
 		return page, nil
-	})
+	}, func(last *meta.Dentry) { after = last.Name })
 	return eof, wrap("readdir", dir, "", err)
 }
 
 // readPages yields entries page by page; the View of a page has ended when its
 // entries are yielded, so a slow reader holds nothing.
-func (f *FS) readPages(ctx context.Context, c *fs.Caller, dir fs.Node, want fs.AttrMask, yield func(*fs.Dirent) bool, next func(r *meta.Reader, limit int, page []meta.Dentry) ([]meta.Dentry, error)) (bool, error) {
+func (f *FS) readPages(ctx context.Context, c *fs.Caller, dir fs.Node, want fs.AttrMask, yield func(*fs.Dirent) bool, next func(r *meta.Reader, limit int, page []meta.Dentry) ([]meta.Dentry, error), passed func(last *meta.Dentry)) (bool, error) {
 	first := true
 	limit := 32 // small replies are common; grow for long listings
 	var page []meta.Dentry
@@ -99,12 +97,13 @@ func (f *FS) readPages(ctx context.Context, c *fs.Caller, dir fs.Node, want fs.A
 				first = false
 			}
 			var err error
-			if page, err = next(r, limit, page); err != nil {
+			if page, err = next(r, limit, page[:0]); err != nil {
 				return err
 			}
 			if !attrs {
 				return nil
 			}
+			ids = ids[:0]
 			for _, e := range page {
 				ids = append(ids, e.ID)
 			}
@@ -115,6 +114,9 @@ func (f *FS) readPages(ctx context.Context, c *fs.Caller, dir fs.Node, want fs.A
 			return false, err
 		}
 		n := len(page)
+		if n > 0 {
+			passed(&page[n-1])
+		}
 		var out fs.Dirent
 		for k := range page {
 			e := &page[k]

@@ -10,23 +10,26 @@ import (
 // Remove implements fs.Namespace.
 func (f *FS) Remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode) (fs.RemoveResult, error) {
 	var res fs.RemoveResult
-	typ, err := f.remove(ctx, c, dir, name, mode, &res, nil)
-	if err == nil {
-		f.hub.name(fs.EventRemoved, dir.ID, name, res.Node.ID, typ, 0)
+	end, err := f.breachName(ctx, c, dir, name)
+	if err != nil {
+		return res, wrap("remove", dir, name, err)
 	}
+	defer end()
+	err = f.remove(ctx, c, dir, name, mode, &res, nil)
 	return res, wrap("remove", dir, name, err)
 }
 
 // remove takes a name away; if only is set, the name must stand for that object.
-func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode, res *fs.RemoveResult, only *fs.FileID) (fs.Type, error) {
+func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode, res *fs.RemoveResult, only *fs.FileID) error {
 	if err := fs.CheckName(name); err != nil {
-		return 0, err
+		return err
 	}
 	if err := writable(c, dir); err != nil {
-		return 0, err
+		return err
 	}
 	var typ fs.Type
 	var held *openFile
+	inOrder := f.hub.order(dir.ID, name)
 	err := f.db.Update(ctx, func(tx *meta.Txn) error {
 		d, err := f.directory(ctx, tx, dir.ID)
 		if err != nil {
@@ -73,13 +76,14 @@ func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		*res = fs.RemoveResult{Dir: changed(b, d), Node: fs.Node{ID: i.ID}, Gone: gone}
 		return nil
 	})
-	if err != nil {
-		return 0, err
+	if err == nil {
+		f.hub.name(fs.EventRemoved, dir.ID, name, res.Node.ID, typ, 0)
 	}
-	if res.Gone {
+	inOrder()
+	if err == nil && res.Gone {
 		f.wentAway(res.Node.ID, held)
 	}
-	return typ, nil
+	return err
 }
 
 // unlink takes the name e of i out of d, stores i or frees it, and says whether

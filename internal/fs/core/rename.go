@@ -15,30 +15,35 @@ var errWholeTree = errors.New("core: rename moves a tree")
 // Rename implements fs.Namespace.
 func (f *FS) Rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions) (fs.RenameResult, error) {
 	var res fs.RenameResult
-	typ, err := f.rename(ctx, c, from, fromName, to, toName, o, &res)
-	if err == nil && res.Node != (fs.Node{}) && typ != fs.TypeNone {
-		cookie := f.hub.cookie()
-		f.hub.name(fs.EventMovedFrom, from.ID, fromName, res.Node.ID, typ, cookie)
-		f.hub.name(fs.EventMovedTo, to.ID, toName, res.Node.ID, typ, cookie)
+	for _, x := range []struct {
+		dir  fs.Node
+		name string
+	}{{from, fromName}, {to, toName}} {
+		end, err := f.breachName(ctx, c, x.dir, x.name)
+		if err != nil {
+			return res, wrap("rename", from, fromName, err)
+		}
+		defer end()
 	}
+	err := f.rename(ctx, c, from, fromName, to, toName, o, &res)
 	return res, wrap("rename", from, fromName, err)
 }
 
-func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions, res *fs.RenameResult) (fs.Type, error) {
+func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions, res *fs.RenameResult) error {
 	if from.Live() != to.Live() {
-		return 0, fs.CrossDevice
+		return fs.CrossDevice
 	}
 	if err := writable(c, from, to); err != nil {
-		return 0, err
+		return err
 	}
 	for _, n := range []string{fromName, toName} {
 		if err := fs.CheckName(n); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	release, err := f.reserveMove(ctx, from.ID, fromName, to.ID)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer release()
 	var typ fs.Type
@@ -55,14 +60,21 @@ func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs
 			return nil
 		}
 	}
+	inOrder := f.hub.order2(from.ID, fromName, to.ID, toName)
 	err = f.db.Update(ctx, run(false))
 	if errors.Is(err, errWholeTree) {
 		err = f.db.Exclusive(ctx, run(true))
 	}
+	if err == nil && res.Node != (fs.Node{}) && typ != fs.TypeNone {
+		cookie := f.hub.cookie()
+		f.hub.name(fs.EventMovedFrom, from.ID, fromName, res.Node.ID, typ, cookie)
+		f.hub.name(fs.EventMovedTo, to.ID, toName, res.Node.ID, typ, cookie)
+	}
+	inOrder()
 	if err == nil && gone != 0 {
 		f.wentAway(gone, held)
 	}
-	return typ, err
+	return err
 }
 
 // move is one rename in a transaction.

@@ -51,6 +51,13 @@ func (f *FS) setattr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr
 	if s.Size != nil && *s.Size > fs.MaxFileSize {
 		return fs.TooBig
 	}
+	if s.Size != nil {
+		end, err := f.breach(ctx, c, n, 0, fs.BreachWrite)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	masked := false
 	update := func() error {
 		return f.db.Update(ctx, func(tx *meta.Txn) error {
@@ -126,7 +133,7 @@ func (f *FS) apply(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inod
 		if !ok {
 			return false, fs.Perm
 		}
-		na := acl.Chmod(&a, mode, isDir, acl.CrossProtocol)
+		na := acl.Chmod(&a, mode, isDir, f.o.Permissions())
 		na.Owner, na.Group = i.Owner, i.Group
 		na.Mode = mode
 		if err := f.putACL(ctx, tx, i, &na); err != nil {

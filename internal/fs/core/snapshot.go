@@ -125,6 +125,7 @@ func (f *FS) diff(ctx context.Context, older, newer fs.SnapshotID) ([]fs.DiffEnt
 	}
 	var log []meta.Change
 	err = f.db.View(ctx, func(r *meta.Reader) error {
+		log = log[:0]
 		for c, err := range r.Changes(ctx, older, newer) {
 			if err != nil {
 				return err
@@ -178,6 +179,7 @@ func (d *differ) add(op fs.DiffOp, path string, id fs.FileID) {
 func (d *differ) path(ctx context.Context, s fs.SnapshotID, id fs.FileID) (path string, ok bool, err error) {
 	err = d.f.db.ViewAt(ctx, s, func(r *meta.Reader) error {
 		var parts []string
+		id := id
 		for id != d.root {
 			i, err := r.Inode(ctx, id)
 			if err != nil || i.Parent == 0 {
@@ -267,6 +269,7 @@ func (d *differ) tree(ctx context.Context, op fs.DiffOp, s fs.SnapshotID, e meta
 	for {
 		var page []meta.Dentry
 		err := d.f.db.ViewAt(ctx, s, func(r *meta.Reader) error {
+			page = page[:0]
 			for c, err := range r.DentriesByName(ctx, e.ID, after, readdirPage) {
 				if err != nil {
 					return err
@@ -368,6 +371,7 @@ func (f *FS) DiffFile(ctx context.Context, older, newer fs.SnapshotID, id fs.Fil
 	}
 	load := func(s fs.SnapshotID) (pieces []piece, size uint64, err error) {
 		err = f.db.ViewAt(ctx, s, func(r *meta.Reader) error {
+			pieces = pieces[:0]
 			i, err := f.inode(ctx, r, id)
 			if err != nil {
 				return err

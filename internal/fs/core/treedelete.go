@@ -149,6 +149,7 @@ func (f *FS) ListTreeDeletes(ctx context.Context, yield func(*fs.TreeDelete) boo
 func (f *FS) treeIntents(ctx context.Context) ([]fs.FileID, error) {
 	var ids []fs.FileID
 	err := f.db.View(ctx, func(r *meta.Reader) error {
+		ids = ids[:0]
 		return r.Intents(ctx, func(id uint64, decode func(any) error) error {
 			var in treeIntent
 			if err := decode(&in); err != nil {

@@ -14,12 +14,21 @@ import (
 // watchQueue is how many events a watcher may fall behind.
 const watchQueue = 4096
 
+// nameStripes are so many that changes of different names rarely wait for each
+// other.
+const nameStripes = 1 << 13
+
 // watchHub delivers events to watchers on this node. With no watcher an event
 // costs one atomic load.
 type watchHub struct {
 	f       *FS
 	count   atomic.Int32
 	cookies atomic.Uint64
+
+	// names is held from before the change of a name until its event was sent,
+	// so that events of a name come in the order of its changes; striped by name.
+	// Nothing else is waited for meanwhile, leases least of all.
+	names [nameStripes]sync.Mutex
 
 	mu       sync.Mutex
 	watchers map[*watcher]struct{}
@@ -73,6 +82,37 @@ func (h *watchHub) close() {
 	defer h.mu.Unlock()
 	for w := range h.watchers {
 		h.drop(w)
+	}
+}
+
+func (h *watchHub) stripe(dir fs.FileID, name string) uint32 {
+	x := uint32(2166136261) ^ uint32(dir) // FNV-1a
+	for i := range len(name) {
+		x = (x ^ uint32(name[i])) * 16777619
+	}
+	return (x ^ x>>13) % nameStripes
+}
+
+// order begins a change of a name; end is called once its event was sent.
+func (h *watchHub) order(dir fs.FileID, name string) (end func()) {
+	m := &h.names[h.stripe(dir, name)]
+	m.Lock()
+	return m.Unlock
+}
+
+// order2 is order for a change of two names.
+func (h *watchHub) order2(dir1 fs.FileID, name1 string, dir2 fs.FileID, name2 string) (end func()) {
+	a, b := h.stripe(dir1, name1), h.stripe(dir2, name2)
+	if a == b {
+		h.names[a].Lock()
+		return h.names[a].Unlock
+	}
+	first, second := &h.names[min(a, b)], &h.names[max(a, b)]
+	first.Lock()
+	second.Lock()
+	return func() {
+		second.Unlock()
+		first.Unlock()
 	}
 }
 
@@ -153,10 +193,11 @@ func (h *watchHub) send(e fs.Event) {
 
 // relative is the path of the event below dir.
 func (h *watchHub) relative(dir fs.FileID, e fs.Event) (string, bool) {
-	parts := []string{e.Name}
-	at := e.Dir
+	var parts []string
 	found := false
 	err := h.f.db.View(h.f.work, func(r *meta.Reader) error {
+		parts = append(parts[:0], e.Name)
+		at := e.Dir
 		for at != 0 {
 			if at == dir {
 				found = true

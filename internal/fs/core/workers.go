@@ -12,7 +12,7 @@ import (
 
 // startWorkers starts the background jobs; each ends with ctx.
 func (f *FS) startWorkers(ctx context.Context) {
-	for _, w := range []func(context.Context){f.roller, f.releaser, f.reclaimer, f.snapshotWorker, f.maskWorker, f.treeWorker, f.spaceWorker} {
+	for _, w := range []func(context.Context){f.roller, f.releaser, f.reclaimer, f.snapshotWorker, f.maskWorker, f.treeWorker, f.spaceWorker, f.stageWorker, f.atimeWorker} {
 		f.workers.Add(1)
 		go func() {
 			defer f.workers.Done()
@@ -190,6 +190,7 @@ func (f *FS) maskWorker(ctx context.Context) {
 	f.steps(ctx, "truncation", func(ctx context.Context) (bool, error) {
 		var found []maskWork
 		err := f.db.View(ctx, func(r *meta.Reader) error {
+			found = found[:0]
 			return r.Intents(ctx, func(_ uint64, decode func(any) error) error {
 				var in struct {
 					Kind   string

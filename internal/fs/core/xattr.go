@@ -126,6 +126,7 @@ func (f *FS) ListMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpa
 	}
 	var items []item
 	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		items = items[:0]
 		if err := f.need(ctx, r, c, i, fs.RightReadEA); err != nil {
 			return err
 		}
@@ -156,6 +157,7 @@ func infoOf(sid fs.StreamID, s *meta.NamedStream) fs.StreamInfo {
 func (f *FS) Streams(ctx context.Context, c *fs.Caller, n fs.Node) ([]fs.StreamInfo, error) {
 	var out []fs.StreamInfo
 	err := f.viewAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		out = out[:0]
 		if err := f.need(ctx, r, c, i, fs.RightReadAttr); err != nil {
 			return err
 		}
@@ -259,6 +261,12 @@ func (f *FS) resize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID
 	if err == nil && size > fs.MaxFileSize {
 		err = fs.TooBig
 	}
+	if err == nil {
+		var end func()
+		if end, err = f.breach(ctx, c, n, id, fs.BreachWrite); err == nil {
+			defer end()
+		}
+	}
 	masked := false
 	if err == nil {
 		err = f.io.Exclusive(ctx, n.ID, func() error {
@@ -283,8 +291,11 @@ func (f *FS) resize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID
 			})
 		})
 	}
-	if err == nil && masked {
-		f.kickMask(n.ID, id)
+	if err == nil {
+		f.hub.object(fs.EventStream, n.ID)
+		if masked {
+			f.kickMask(n.ID, id)
+		}
 	}
 	return ch, wrap("resize stream", n, "", err)
 }
@@ -336,7 +347,12 @@ func (f *FS) RenameStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 // RemoveStream implements fs.Metadata. A large stream is emptied first, so it
 // may be seen empty.
 func (f *FS) RemoveStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID) error {
-	err := f.removeStream(ctx, c, n, id)
+	end, err := f.breach(ctx, c, n, id, fs.BreachWrite)
+	if err != nil {
+		return wrap("remove stream", n, "", err)
+	}
+	defer end()
+	err = f.removeStream(ctx, c, n, id)
 	if errors.Is(err, meta.ErrTooBig) {
 		if _, err = f.resize(ctx, c, n, id, 0); err == nil {
 			if err = f.io.ApplyMasks(ctx, n.ID, id); err == nil {

@@ -163,3 +163,28 @@ func (h *handle) Close(ctx context.Context) error {
 	}
 	return err
 }
+
+// Stage implements fs.Staging.
+func (f *FS) Stage(ctx context.Context, c *fs.Caller, s *fs.StageSpec) (fs.Node, error) {
+	return run(ctx, f, "Stage", s.Dir, "", func() (fs.Node, error) { return f.FS.Stage(ctx, c, s) })
+}
+
+// Publish implements fs.Staging.
+func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, name fs.Name, p *fs.PublishSpec) (fs.PublishResult, error) {
+	return run(ctx, f, "Publish", dir, name, func() (fs.PublishResult, error) { return f.FS.Publish(ctx, c, staged, dir, name, p) })
+}
+
+// Splice implements fs.Staging.
+func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.Node) (uint64, error) {
+	return run(ctx, f, "Splice", dst, "", func() (uint64, error) { return f.FS.Splice(ctx, c, dst, parts) })
+}
+
+// Unstage implements fs.Staging.
+func (f *FS) Unstage(ctx context.Context, c *fs.Caller, staged fs.Node) error {
+	return act(ctx, f, "Unstage", staged, "", func() error { return f.FS.Unstage(ctx, c, staged) })
+}
+
+// ListStaged implements fs.Staging.
+func (f *FS) ListStaged(ctx context.Context, prefix string, after *fs.Staged, yield func(*fs.Staged) bool) error {
+	return act(ctx, f, "ListStaged", fs.Node{}, prefix, func() error { return f.FS.ListStaged(ctx, prefix, after, yield) })
+}

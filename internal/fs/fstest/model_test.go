@@ -23,7 +23,7 @@ func TestModel_notices(t *testing.T) {
 	for _, bug := range errfs.Bugs() {
 		t.Run(bug.Name, func(t *testing.T) {
 			t.Parallel()
-			const seeds = 12
+			const seeds = 24
 			for seed := range uint64(seeds) {
 				if err := Compare(t.Context(), bug.Plant(memfs.New(memfs.Options{})), seed, 400); err != nil {
 					t.Logf("seed %d: %.300v", seed, err)

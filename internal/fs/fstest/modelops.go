@@ -18,7 +18,7 @@ var operations = []operation{
 	{30, (*model).create}, {18, (*model).write}, {8, (*model).read}, {14, (*model).setattr}, {5, (*model).zero}, {5, (*model).copy},
 	{8, (*model).link}, {12, (*model).remove}, {16, (*model).rename}, {6, (*model).setMeta}, {8, (*model).streamOp}, {4, (*model).setACL},
 	{6, (*model).open}, {10, (*model).handleOp}, {3, (*model).commit}, {4, (*model).lookup}, {4, (*model).access}, {4, (*model).snapshot},
-	{2, (*model).dropSnapshot}, {1, (*model).treeDelete}, {1, (*model).crash}, {2, (*model).hold}, {2, (*model).quota},
+	{8, (*model).publish}, {2, (*model).dropSnapshot}, {1, (*model).treeDelete}, {1, (*model).crash}, {2, (*model).hold}, {2, (*model).quota},
 }
 
 func (m *model) create() error {
@@ -502,4 +502,68 @@ func (m *model) crash() error {
 	c.Crash()
 	m.handles = nil
 	return m.compare()
+}
+
+// publish stages a file, fills it from bytes and from other files, and gives it
+// a name, or frees it when that is refused.
+func (m *model) publish() error {
+	c, dir, name := m.caller(), m.dir(), m.name()
+	data, from, off, length := m.bytes(), m.object(), m.offset(), uint64(m.rnd.IntN(30000))
+	p := fs.PublishSpec{NoReplace: m.rnd.IntN(4) == 0, Want: fs.AttrEverything}
+	if m.rnd.IntN(2) == 0 {
+		p.Set.Mode = ptr([]fs.Mode{0o777, 0o755, 0o600, 0o644}[m.rnd.IntN(4)])
+	}
+	if m.rnd.IntN(3) == 0 {
+		p.Meta = []fs.MetaItem{{Space: fs.MetaS3, Key: "k", Value: m.bytes()}}
+	}
+	splice, crossed := m.rnd.IntN(2) == 0, m.rnd.IntN(4) == 0
+	links := m.rnd.IntN(4) == 0
+	linkDir, linkName := m.dir(), m.name()
+	what := fmt.Sprintf("%s publishes %d bytes and %d from %d of %v as %q in %v, no replace %v, splice %v", user(c), len(data), length, off, from, name, dir, p.NoReplace, splice)
+	if !dir.Live() || links && !linkDir.Live() {
+		return nil // stages where the contract leaves the order of errors open
+	}
+	want, got, err := m.do(what, func(s side) (any, error) {
+		n, err := s.Stage(m.ctx, c, &fs.StageSpec{Dir: fs.Root})
+		if err != nil {
+			return nil, err
+		}
+		r, err := func() (fs.PublishResult, error) {
+			if _, err := s.Write(m.ctx, c, n, &fs.WriteRequest{Data: data}); err != nil {
+				return fs.PublishResult{}, err
+			}
+			switch {
+			case splice:
+				_, err = s.Splice(m.ctx, c, n, []fs.Node{s.node(from)})
+			default:
+				_, err = s.CopyRange(m.ctx, c, s.node(from), 0, off, n, 0, uint64(len(data)), length)
+			}
+			if err != nil && !crossed {
+				return fs.PublishResult{}, err
+			}
+			p := p
+			if links {
+				p.Links = []fs.Entry{{Dir: s.node(linkDir), Name: linkName}}
+			}
+			return s.Publish(m.ctx, c, n, s.node(dir), name, &p)
+		}()
+		if err != nil {
+			if uerr := s.Unstage(m.ctx, c, n); uerr != nil {
+				return nil, uerr
+			}
+			return nil, err
+		}
+		return &r, nil
+	})
+	if err != nil || want == nil {
+		return err
+	}
+	a, b := want.(*fs.PublishResult), got.(*fs.PublishResult)
+	if err := m.know(a.Attr.Node.ID, b.Attr.Node.ID, fs.File); err != nil {
+		return err
+	}
+	if err := m.sameNode(what+", replaced", a.Replaced, b.Replaced); err != nil {
+		return err
+	}
+	return m.sameAttr(what, a.Attr, b.Attr)
 }

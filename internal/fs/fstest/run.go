@@ -32,7 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) fs.FS) {
 		{"Rename", renameTests}, {"ReadDir", readdirTests}, {"Mode", modeTests}, {"SetAttr", setattrTests},
 		{"Data", dataTests}, {"ACL", aclTests}, {"Meta", metaTests}, {"Streams", streamTests},
 		{"Open", openTests}, {"Snapshot", snapshotTests}, {"Diff", diffTests}, {"Totals", totalsTests},
-		{"Quota", quotaTests}, {"TreeDelete", treeDeleteTests}, {"WORM", wormTests}, {"Watch", watchTests},
+		{"Quota", quotaTests}, {"Stage", stageTests}, {"TreeDelete", treeDeleteTests}, {"WORM", wormTests}, {"Watch", watchTests},
 		{"Lock", lockTests}, {"Concurrent", concurrentTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -285,7 +285,7 @@ func (e *env) same(what string, before, after fs.Attr) {
 // and is seen after.
 func (e *env) wcc(what string, ch fs.Changed, before fs.Attr) {
 	e.Helper()
-	b := fs.Before{Set: true, Size: before.Size, Mtime: before.Mtime, Ctime: before.Ctime, Change: before.Change}
+	b := fs.Before{Set: true, Size: before.Size, Mtime: before.Mtime, Ctime: before.Ctime, Change: before.Change, Mode: before.Mode, Owner: before.Owner, Group: before.Group}
 	if ch.Before != b {
 		e.Fatalf("%s: before is %+v, want %+v", what, ch.Before, b)
 	}

@@ -106,6 +106,32 @@ var watchTests = []test{
 			cancel()
 		}
 	}},
+	{"handles", func(e *env) {
+		f := e.file(e.home, "f", "data")
+		h := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Desired |= fs.RightDelete | fs.RightModify | fs.RightWriteAttr })
+		for _, c := range []struct {
+			typ    fs.EventType
+			change func() error
+		}{
+			{fs.EventData, func() error { _, err := h.Write(e.ctx, &fs.WriteRequest{Data: []byte("x")}); return err }},
+			{fs.EventSize, func() error { _, err := h.SetAttr(e.ctx, &fs.SetAttr{Size: ptr(uint64(1))}); return err }},
+			{fs.EventTimes, func() error {
+				_, err := h.SetAttr(e.ctx, &fs.SetAttr{Mtime: &fs.TimeSet{Now: true}})
+				return err
+			}},
+			{fs.EventRemoved, func() error { // a deletion as SMB does it
+				e.must(h.SetDeleteOnClose(e.ctx, true))
+				return h.Close(e.ctx)
+			}},
+		} {
+			ch, cancel := e.watch(e.home, false, c.typ)
+			e.must(c.change())
+			if ev := e.next(ch); ev.Type&c.typ == 0 || ev.Name != "f" || ev.ID != f.ID {
+				e.Fatalf("want %x: %+v", c.typ, ev)
+			}
+			cancel()
+		}
+	}},
 	{"self_removed", func(e *env) {
 		d := e.mkdir(e.home, "d")
 		ch, cancel := e.watch(d, false, fs.EventsAll)

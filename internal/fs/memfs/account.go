@@ -126,8 +126,16 @@ func (f *FS) room(op string, n *inode, growth uint64) error {
 	if growth == 0 {
 		return nil
 	}
-	for _, a := range f.up(n) {
-		if q := f.quotas[a.id]; q != nil && f.used(a.id)+growth > q.Limit {
+	at, extra := n, uint64(0)
+	if n.staged != nil {
+		// What it is going to be must fit, too.
+		if at = f.live[n.staged.dir]; at == nil {
+			at = n
+		}
+		extra = capacity(n.own(f.now()))
+	}
+	for _, a := range f.up(at) {
+		if q := f.quotas[a.id]; q != nil && f.used(a.id)+extra+growth > q.Limit {
 			return fs.E(op, fs.Node{ID: a.id}, "", fs.QuotaExceeded, nil)
 		}
 	}
@@ -137,9 +145,17 @@ func (f *FS) room(op string, n *inode, growth uint64) error {
 	return nil
 }
 
-// everything is the capacity of the whole live tree; opens and snapshots do
-// not count here.
-func (f *FS) everything() uint64 { return f.used(fs.RootID) }
+// everything is the capacity of the whole live tree and of what is staged; opens
+// and snapshots do not count here.
+func (f *FS) everything() uint64 {
+	sum := f.used(fs.RootID)
+	for _, n := range f.live {
+		if n.staged != nil {
+			sum += capacity(n.own(f.now()))
+		}
+	}
+	return sum
+}
 
 // roomToMove tells whether n may move from one directory to another: quotas
 // that are above only the new one must have room.

@@ -76,6 +76,7 @@ type inode struct {
 	// pending are the streams that go when their last handle closes, and by
 	// which name the whole object does (stream 0).
 	pending map[fs.StreamID]link
+	staged  *stagedFor // nil: it is none
 }
 
 // tree is a set of inodes: the live ones or those of a snapshot.
@@ -218,7 +219,7 @@ func (f *FS) touch(n *inode, data bool) {
 }
 
 func before(n *inode) fs.Before {
-	return fs.Before{Set: true, Size: n.size(), Mtime: n.mtime, Ctime: n.ctime, Change: n.change}
+	return fs.Before{Set: true, Size: n.size(), Mtime: n.mtime, Ctime: n.ctime, Change: n.change, Mode: n.mode(), Owner: n.acl.Owner, Group: n.acl.Group}
 }
 
 // changed makes the answer about n after a change.
@@ -324,7 +325,7 @@ func (f *FS) drop(d *inode, name fs.Name, n *inode) {
 
 // forget removes an inode that has neither names nor opens.
 func (f *FS) forget(n *inode) {
-	if len(n.links) > 0 || n.id == fs.RootID {
+	if len(n.links) > 0 || n.id == fs.RootID || n.staged != nil {
 		return
 	}
 	if !f.held(n) {
@@ -367,6 +368,9 @@ func (f *FS) Crash() {
 	f.opens = map[uint64]*handle{}
 	for _, n := range slices.Collect(maps.Values(f.live)) {
 		n.pending = nil
+		if n.staged != nil && n.staged.owner == "" {
+			n.staged = nil
+		}
 		n.data.crash()
 		for _, s := range n.streams {
 			s.crash()

@@ -25,10 +25,10 @@ func TestBuffer(t *testing.T) {
 			k := fmt.Sprintf("k%02d", rng.IntN(60))
 			v := bytes.Repeat([]byte("v"), rng.IntN(3000))
 			if rng.IntN(4) == 0 {
-				b.set([]byte(k), nil)
+				b.set([]byte(k), nil, false)
 				model[k] = "-"
 			} else {
-				b.set([]byte(k), b.copy(v))
+				b.set([]byte(k), b.copy(v), false)
 				model[k] = string(v)
 				// The caller's memory is not the buffer's.
 				clear(v)

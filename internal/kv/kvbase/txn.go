@@ -27,8 +27,12 @@ type Attempt interface {
 	Abort()
 }
 
-// Write is one buffered write. A nil Value is a deletion.
-type Write struct{ Key, Value []byte }
+// Write is one buffered write. A nil Value is a deletion, Once one of a key that
+// was written once.
+type Write struct {
+	Key, Value []byte
+	Once       bool
+}
 
 // Buffer is what an Update is about to commit.
 type Buffer struct {
@@ -79,17 +83,17 @@ func (b *Buffer) copy(p []byte) []byte {
 	return c
 }
 
-func (b *Buffer) set(key, value []byte) {
+func (b *Buffer) set(key, value []byte, once bool) {
 	i := b.find(key)
 	if i >= 0 {
 		w := &b.Writes[i]
 		b.size += len(value) - len(w.Value)
-		w.Value = value
+		w.Value, w.Once = value, once
 		return
 	}
 	k := b.copy(key)
 	b.size += len(key) + len(value)
-	b.Writes = append(b.Writes, Write{k, value})
+	b.Writes = append(b.Writes, Write{k, value, once})
 	if b.index != nil {
 		b.index[string(k)] = len(b.Writes) - 1
 	} else if len(b.Writes) > linearWrites {
@@ -286,7 +290,7 @@ func (t *Txn) Scan(ctx context.Context, r kv.Range, o kv.ScanOptions) iter.Seq2[
 	}
 }
 
-func (t *Txn) write(key, value []byte, put bool) {
+func (t *Txn) write(key, value []byte, put, once bool) {
 	if t.done || t.err != nil {
 		return
 	}
@@ -303,7 +307,7 @@ func (t *Txn) write(key, value []byte, put bool) {
 	} else {
 		value = nil
 	}
-	t.buf.set(key, value)
+	t.buf.set(key, value, once)
 	if len(t.buf.Writes) > t.lim.MaxWrites {
 		t.fail(fmt.Errorf("%w: more than %d keys written", kv.ErrTooLarge, t.lim.MaxWrites))
 	} else if t.buf.size > t.lim.MaxTxnBytes {
@@ -312,10 +316,13 @@ func (t *Txn) write(key, value []byte, put bool) {
 }
 
 // Put implements kv.Txn.
-func (t *Txn) Put(key, value []byte) { t.write(key, value, true) }
+func (t *Txn) Put(key, value []byte) { t.write(key, value, true, false) }
 
 // Delete implements kv.Txn.
-func (t *Txn) Delete(key []byte) { t.write(key, nil, false) }
+func (t *Txn) Delete(key []byte) { t.write(key, nil, false, false) }
+
+// DeleteOnce implements kv.Txn.
+func (t *Txn) DeleteOnce(key []byte) { t.write(key, nil, false, true) }
 
 // Guard implements kv.Txn.
 func (t *Txn) Guard(r kv.Range) {

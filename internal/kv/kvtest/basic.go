@@ -23,6 +23,19 @@ func testBasics(t *testing.T, e kv.Engine) {
 	equal(t, "overwritten", viewGet(t, e, a), "2")
 	update(t, e, func(x kv.Txn) error { x.Delete(a); x.Delete(key(9, "absent")); return nil })
 	equal(t, "deleted", viewGet(t, e, a), "-")
+	once := key(1, "once")
+	for _, v := range []string{"3", "4"} {
+		put(t, e, once, v)
+		equal(t, "written once", viewGet(t, e, once), v)
+		update(t, e, func(x kv.Txn) error {
+			x.DeleteOnce(once)
+			if _, err := x.Get(ctxOf(t), once); !errors.Is(err, kv.ErrNotFound) {
+				t.Errorf("deleted by the same Txn: %v", err)
+			}
+			return nil
+		})
+		equal(t, "written and deleted once", viewGet(t, e, once), "-")
+	}
 	long := append(key(2, ""), make([]byte, kv.MaxKeyBytes-kv.PrefixBytes)...)
 	put(t, e, long, "long")
 	equal(t, "longest key", viewGet(t, e, long), "long")

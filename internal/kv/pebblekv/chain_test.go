@@ -45,7 +45,7 @@ func TestCrashChain(t *testing.T) {
 			return nil
 		}
 		fs.before.Store(&before)
-		e, err := Open(t.Context(), Options{Dir: "store", FS: fs.fs(), memTable: 256 << 10})
+		e, err := Open(t.Context(), Options{Dir: "store", FS: fs.fs(), MemTableBytes: 256 << 10})
 		if err != nil {
 			t.Fatalf("life %d: %v", life, err)
 		}

@@ -117,9 +117,15 @@ func TestDamagedTable(t *testing.T) {
 // one and an old one. What follows them was acknowledged, so opening must
 // fail: to go on without it would be a silent loss.
 func TestDamagedLog(t *testing.T) {
+	t.Run("grown", func(t *testing.T) { damagedLog(t, 0) })
+	// A fifth of it is still zeros when it is damaged.
+	t.Run("filled beforehand", func(t *testing.T) { damagedLog(t, 280<<10) })
+}
+
+func damagedLog(t *testing.T, logBytes int64) {
 	fs := vfs.NewCrashableMem()
 	for _, age := range []string{"new", "old"} {
-		e := open(t, Options{FS: fs})
+		e := open(t, Options{FS: fs, LogBytes: logBytes})
 		fill(t, e, 1000)
 		for part := range int64(10) {
 			clone := fs.CrashClone(vfs.CrashCloneCfg{})
@@ -128,7 +134,7 @@ func TestDamagedLog(t *testing.T) {
 				t.Fatal("there is no log")
 			}
 			// The last block is left out: damage there looks like the end.
-			flip(t, clone, logs[len(logs)-1], part, 12)
+			flip(t, clone, logs[len(logs)-1], part, 14)
 			if c, err := Open(t.Context(), Options{Dir: "store", FS: clone}); err == nil {
 				_, err := fetch(c.db, damageKey(999))
 				t.Errorf("a damaged log of a store that is %s was opened, part %d; the last key acknowledged: %v", age, part, err)

@@ -2,6 +2,7 @@ package pebblekv
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -12,7 +13,16 @@ import (
 // it, removes the old marker, and only then syncs the directory. A file system
 // that does not keep the order of these could keep the new marker without the
 // manifest, or lose both markers, and the store would not open or look new.
-type orderFS struct{ vfs.FS }
+//
+// It also writes zeros into a new log, logBytes of them: syncing bytes that
+// overwrite others costs a write and a flush of the disk; syncing bytes that
+// make a file longer costs a commit of the file system's journal besides, half
+// as much again. Pebble goes on with old logs when it has some.
+type orderFS struct {
+	vfs.FS
+	logBytes int64
+	log      *slog.Logger
+}
 
 // ordered syncs the directory of a marker.
 func (o orderFS) ordered(name string) error {
@@ -30,7 +40,22 @@ func (o orderFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 	if err := o.ordered(name); err != nil {
 		return nil, err
 	}
-	return o.FS.Create(name, c)
+	f, err := o.FS.Create(name, c)
+	if err != nil || o.logBytes == 0 || !strings.HasSuffix(name, ".log") {
+		return f, err
+	}
+	zeros := make([]byte, 1<<20)
+	for at := int64(0); at < o.logBytes; at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), o.logBytes-at)], at); err != nil {
+			// There may be no room; a short log works as well.
+			o.log.Warn("a log of the key store was not filled beforehand", "err", err)
+			break
+		}
+	}
+	if err := f.SyncData(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (o orderFS) Remove(name string) error {

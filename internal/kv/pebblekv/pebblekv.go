@@ -54,6 +54,16 @@ type Options struct {
 	// CacheBytes bounds the block cache; 0 means 32 MiB, which with the
 	// rest keeps the process near 125 MB after heavy reading.
 	CacheBytes int64
+	// RowBytes bounds the memory for single values above the block cache; 0
+	// means 8 MiB.
+	RowBytes int64
+	// MemTableBytes is how much is written before it goes into tables; a crash
+	// leaves up to four times that to replay. 0 means 8 MiB. Larger means less
+	// to compact: what is written and deleted in between never reaches a table.
+	MemTableBytes uint64
+	// LogBytes of a new log are written beforehand, which makes each sync
+	// cheaper; 0 means none. A little more than MemTableBytes is what a log takes.
+	LogBytes int64
 	// NoSync gives up durability for tests that do not need it.
 	NoSync bool
 	// Fatal is called once when the store can no longer be trusted to make
@@ -62,8 +72,6 @@ type Options struct {
 	Fatal func(error)
 	// Now is the clock for the age limits; nil means time.Now.
 	Now func() time.Time
-
-	memTable uint64 // of Pebble, for tests; 0 means 8 MiB
 }
 
 // formatVersion is pinned: raising it is a one-way upgrade of the directory.
@@ -121,8 +129,11 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 32 << 20
 	}
-	if o.memTable == 0 {
-		o.memTable = 8 << 20
+	if o.RowBytes == 0 {
+		o.RowBytes = 8 << 20
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = 8 << 20
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -134,7 +145,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	e.sessions.Commit = &e.mu
 	e.sync.init()
 	e.slots.init()
-	e.rows.init()
+	e.rows.init(o.RowBytes, e.slots.hash)
 	e.runner = kvbase.Runner{Limits: kv.DefaultLimits, Now: o.Now, Begin: e.begin}
 	e.cache = pebble.NewCache(o.CacheBytes)
 	db, err := pebble.Open(o.Dir, e.pebbleOptions(o))
@@ -153,12 +164,12 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 
 func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:                          orderFS{o.FS},
+		FS:                          orderFS{o.FS, o.LogBytes, o.Logger},
 		Cache:                       e.cache,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger{e},
 		EventListener:               e.listener(),
-		MemTableSize:                o.memTable,
+		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       2,
 		L0StopWritesThreshold:       24,

@@ -2,55 +2,261 @@ package pebblekv
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"runtime"
+	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
-// rowCache holds small values that were read lately, above Pebble, where a hit
-// costs a hash and two loads. Entries are never removed when a key changes:
-// one is good only for a reader that finds the slot of the key at the version
-// the entry was made for. That is not the same as "not newer": between a
-// reader's look at the slot and its look here, a commit may raise the first
-// and replace the second.
-type rowCache struct{ rows []atomic.Pointer[row] }
-
-type row struct {
-	key, val []byte // val is nil when the key is absent
-	ver      uint64 // what the slot of the key held
+// rowCache holds small values that were read or written lately, above Pebble.
+//
+// A row says what its key holds since commit ver, and is true of every state
+// from ver on until the next commit that writes the key: such a commit raises
+// the slot of the key, then replaces the row, and only then becomes visible. So
+// a row is good for whoever reads a state that is not older than ver. A reader
+// that puts what it read looks at the slot once more under the lock of the
+// shard: either the slot still says what it said after the read, and a later
+// commit comes to the shard later and finds the row, or nothing is put.
+//
+// Rows lie in rings of bytes that the garbage collector need not look into, a
+// million of them in some 70 MB, and leave in the order they came. Nothing in a
+// ring is ever pointed to from outside: a hit is a copy. The rings are memory of
+// the system, touched as they fill, which does not move the collector's pace.
+type rowCache struct {
+	hash   func([]byte) uint64
+	shards [1 << shardBits]rowShard
 }
 
 const (
-	rowBits    = 15
-	maxRowSize = 512 // key and value; with rowBits this bounds the memory
+	shardBits  = 6
+	bucketRows = 8   // rows that a hash can be at: a cache line of the index
+	rowHead    = 16  // of a row: see rowShard.at
+	maxRowSize = 512 // key and value
+	chunkBytes = 32 << 10
 )
 
-func (c *rowCache) init() { c.rows = make([]atomic.Pointer[row], 1<<rowBits) }
+// indexOf is how many rows an index has room for, by the bytes of the rows:
+// those of inodes and directory entries take some 64. It doubles by the chunk.
+func indexOf(n uint64) int { return int((n+chunkBytes-1)/chunkBytes) * chunkBytes / 64 }
 
-func (c *rowCache) at(h uint64) *atomic.Pointer[row] { return &c.rows[h>>(64-rowBits)] }
-
-// get returns the value that key has had since commit slot, if it is cached.
-func (c *rowCache) get(h uint64, key []byte, slot uint64) (val []byte, ok bool) {
-	r := c.at(h).Load()
-	if r == nil || slot != r.ver || !bytes.Equal(r.key, key) {
-		return nil, false
-	}
-	return r.val, true
+// rowShard is a ring of chunks with an index. Positions are bytes since the
+// beginning and only grow; a row never crosses the end of a chunk.
+type rowShard struct {
+	mu    sync.RWMutex
+	index []uint64 // buckets of rowRef, 0 is none
+	ring  []byte   // whole chunks
+	head  uint64   // where the next row goes
+	tail  uint64   // the oldest row, unless it is head
+	_     [24]byte // shards do not share cache lines
 }
 
-// put remembers what key holds since commit slot.
-func (c *rowCache) put(h uint64, key, val []byte, slot uint64) {
-	if len(key)+len(val) <= maxRowSize {
-		c.at(h).Store(&row{key: bytes.Clone(key), val: val, ver: slot})
+// A reference is 24 bits of the hash and, in units of 8 bytes, 40 of the
+// position + 1. Positions so repeat after 8 TiB written to one shard, of which
+// a few megabytes are referred to at a time.
+func rowRef(h, pos uint64) uint64 { return h<<40 | (pos>>3+1)&(1<<40-1) }
+func sameTag(ref, h uint64) bool  { return ref>>40 == h&(1<<24-1) }
+func refPos(ref uint64) uint64    { return (ref&(1<<40-1) - 1) << 3 }
+
+// init makes room for rows of up to size bytes together, at least a few.
+func (c *rowCache) init(size int64, hash func([]byte) uint64) {
+	c.hash = hash
+	// Powers of two, so that positions may wrap.
+	chunks := uint64(1) << max(1, bits.Len64(uint64(size)>>shardBits/chunkBytes)-1)
+	n := int(chunks * chunkBytes)
+	memory, err := unix.Mmap(-1, 0, n<<shardBits, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err == nil {
+		runtime.AddCleanup(c, func(m []byte) { _ = unix.Munmap(m) }, memory)
+	} else {
+		memory = make([]byte, n<<shardBits)
+	}
+	for i := range c.shards {
+		c.shards[i].ring = memory[i*n : (i+1)*n : (i+1)*n]
+		c.shards[i].index = make([]uint64, indexOf(1))
 	}
 }
 
-// refresh replaces the value of a key that is cached, because commit slot
-// writes it.
-func (c *rowCache) refresh(h uint64, key, val []byte, slot uint64) {
-	p := c.at(h)
-	if r := p.Load(); r != nil && bytes.Equal(r.key, key) && len(key)+len(val) <= maxRowSize {
-		if val != nil {
-			val = append([]byte{}, val...)
+func (c *rowCache) shard(h uint64) *rowShard { return &c.shards[h>>(64-shardBits)] }
+
+// bucket of the index for a hash, whose highest bits chose the shard and whose
+// lowest are the tag.
+func (s *rowShard) bucket(h uint64) []uint64 {
+	n := uint64(len(s.index) / bucketRows)
+	i := h >> 24 & (n - 1) * bucketRows
+	return s.index[i : i+bucketRows : i+bucketRows]
+}
+
+// at returns the row at a position: the room it takes in units of 8 bytes (1
+// byte, 0 where the rest of the chunk is empty), nothing (1), length of the key
+// (2), length of the value + 1 or 0 for an absent key (2), nothing (2), ver (8),
+// key, value.
+func (s *rowShard) at(pos uint64) []byte {
+	return s.ring[pos&uint64(len(s.ring)-1):]
+}
+
+func rowKey(r []byte) []byte { return r[rowHead:][:binary.LittleEndian.Uint16(r[2:])] }
+
+// rowVal is nil for an absent key.
+func rowVal(r []byte) []byte {
+	n := int(binary.LittleEndian.Uint16(r[4:]))
+	if n == 0 {
+		return nil
+	}
+	return r[rowHead+int(binary.LittleEndian.Uint16(r[2:])):][:n-1]
+}
+
+func rowVer(r []byte) uint64 { return binary.LittleEndian.Uint64(r[8:]) }
+
+// fillRow writes a row that has its room.
+func fillRow(r, key, val []byte, ver uint64) {
+	binary.LittleEndian.PutUint16(r[2:], uint16(len(key)))
+	n := 0
+	if val != nil {
+		n = len(val) + 1
+	}
+	binary.LittleEndian.PutUint16(r[4:], uint16(n))
+	binary.LittleEndian.PutUint64(r[8:], ver)
+	copy(r[rowHead+copy(r[rowHead:], key):], val)
+}
+
+// find returns where in the index the row of key is, nil if nowhere.
+func (s *rowShard) find(h uint64, key []byte) *uint64 {
+	b := s.bucket(h)
+	for i := range b {
+		if b[i] != 0 && sameTag(b[i], h) && bytes.Equal(rowKey(s.at(refPos(b[i]))), key) {
+			return &b[i]
 		}
-		p.Store(&row{key: r.key, val: val, ver: slot})
+	}
+	return nil
+}
+
+// get returns what key holds in state now, and the commit since which it has
+// held that, if that is cached. val is the caller's, nil for an absent key.
+func (c *rowCache) get(h uint64, key []byte, now uint64) (val []byte, ver uint64, ok bool) {
+	s := c.shard(h)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ref := s.find(h, key)
+	if ref == nil {
+		return nil, 0, false
+	}
+	r := s.at(refPos(*ref))
+	if ver = rowVer(r); ver > now {
+		return nil, 0, false
+	}
+	if v := rowVal(r); v != nil {
+		val = append(make([]byte, 0, len(v)), v...)
+	}
+	return val, ver, true
+}
+
+// put remembers what key holds since commit ver, which is what slot held after
+// the value was read.
+func (c *rowCache) put(h uint64, key, val []byte, ver uint64, slot *atomic.Uint64) {
+	if len(key)+len(val) > maxRowSize {
+		return
+	}
+	s := c.shard(h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slot.Load() == ver {
+		s.set(c, h, key, val, ver)
+	}
+}
+
+// write remembers what commit ver writes: a value, or nil to delete the key.
+// The commit has raised the slot and holds the lock of commits.
+func (c *rowCache) write(h uint64, key, val []byte, ver uint64) {
+	s := c.shard(h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if val == nil || len(key)+len(val) > maxRowSize {
+		if ref := s.find(h, key); ref != nil {
+			*ref = 0
+		}
+		return
+	}
+	s.set(c, h, key, val, ver)
+}
+
+// set stores a row, in place of the one of its key if it fits there.
+func (s *rowShard) set(c *rowCache, h uint64, key, val []byte, ver uint64) {
+	n := (rowHead + len(key) + len(val) + 7) / 8
+	if ref := s.find(h, key); ref != nil {
+		if r := s.at(refPos(*ref)); n <= int(r[0]) {
+			fillRow(r, key, val, ver)
+			return
+		}
+		*ref = 0
+	}
+	pos := s.reserve(c, uint64(n)*8)
+	r := s.at(pos)
+	r[0] = byte(n)
+	fillRow(r, key, val, ver)
+	s.enter(h, pos)
+}
+
+// enter puts a row into the index, for the oldest of its bucket if that is full.
+func (s *rowShard) enter(h, pos uint64) {
+	b := s.bucket(h)
+	at := 0
+	for i, ref := range b {
+		if ref == 0 {
+			at = i
+			break
+		}
+		if refPos(ref) < refPos(b[at]) {
+			at = i
+		}
+	}
+	b[at] = rowRef(h, pos)
+}
+
+// reserve makes room for n bytes at the head, where the oldest rows go.
+func (s *rowShard) reserve(c *rowCache, n uint64) uint64 {
+	if left := chunkBytes - s.head%chunkBytes; left < n {
+		s.clear(c, s.head+left)
+		s.at(s.head)[0] = 0
+		s.head += left
+	}
+	if used := min(s.head+n, uint64(len(s.ring))); indexOf(used) > len(s.index) {
+		s.grow(c)
+	}
+	s.clear(c, s.head+n)
+	pos := s.head
+	s.head += n
+	return pos
+}
+
+// grow doubles the index, which so takes no more memory than there are rows for.
+func (s *rowShard) grow(c *rowCache) {
+	old := s.index
+	s.index = make([]uint64, 2*len(old))
+	for _, ref := range old {
+		if ref != 0 {
+			pos := refPos(ref)
+			s.enter(c.hash(rowKey(s.at(pos))), pos)
+		}
+	}
+}
+
+// clear drops the oldest rows until nothing is in the way up to end.
+func (s *rowShard) clear(c *rowCache, end uint64) {
+	for s.tail+uint64(len(s.ring)) < end {
+		r := s.at(s.tail)
+		if r[0] == 0 {
+			s.tail += chunkBytes - s.tail%chunkBytes
+			continue
+		}
+		h := c.hash(rowKey(r))
+		b := s.bucket(h)
+		for i := range b {
+			if b[i] == rowRef(h, s.tail) {
+				b[i] = 0
+			}
+		}
+		s.tail += uint64(r[0]) * 8
 	}
 }

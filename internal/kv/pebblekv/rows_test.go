@@ -1,10 +1,14 @@
 package pebblekv
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/maphash"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,41 +18,120 @@ import (
 
 func TestRowCache(t *testing.T) {
 	var c rowCache
-	c.init()
-	k, h := []byte("k"), uint64(1)<<63
-	hit := func(slot uint64) (string, bool) {
-		v, ok := c.get(h, k, slot)
-		return string(v), ok
+	var slot atomic.Uint64
+	c.init(1<<20, func(b []byte) uint64 { return maphash.Bytes(seed, b) })
+	k, h := []byte("k"), c.hash([]byte("k"))
+	want := func(now uint64, val string, ver uint64) {
+		t.Helper()
+		v, n, ok := c.get(h, k, now)
+		if !ok || string(v) != val || n != ver {
+			t.Errorf("in state %d: %q since %d, %v; want %q since %d", now, v, n, ok, val, ver)
+		}
 	}
-	c.refresh(h, k, []byte("never read"), 3)
-	if _, ok := hit(3); ok {
-		t.Error("a key that was never read is cached")
+	miss := func(now uint64, key string) {
+		t.Helper()
+		if v, _, ok := c.get(h, []byte(key), now); ok {
+			t.Errorf("in state %d %q is cached as %q", now, key, v)
+		}
 	}
-	c.put(h, k, []byte("5"), 5)
-	if v, ok := hit(5); !ok || v != "5" {
-		t.Errorf("%q, %v", v, ok)
-	}
-	c.refresh(h, k, []byte("7"), 7)
-	// A reader that looked at the slot before commit 7 raised it.
-	if v, ok := hit(5); ok {
-		t.Errorf("a reader of version 5 got %q", v)
-	}
-	if v, ok := hit(7); !ok || v != "7" {
-		t.Errorf("%q, %v", v, ok)
-	}
-	if v, ok := hit(8); ok {
-		t.Errorf("a reader of version 8 got %q", v)
-	}
-	if _, ok := c.get(h, []byte("other"), 7); ok {
-		t.Error("another key got the value")
-	}
-	c.put(h, k, nil, 9)
-	if v, ok := c.get(h, k, 9); !ok || v != nil {
+	c.write(h, k, []byte("never read"), 3)
+	want(3, "never read", 3)
+	miss(2, "k")
+	slot.Store(5)
+	c.put(h, k, []byte("5"), 5, &slot)
+	want(5, "5", 5)
+	want(6, "5", 5) // another key moved on
+	miss(4, "k")
+	slot.Store(7)
+	c.write(h, k, []byte("7, which is longer than before"), 7)
+	miss(6, "k") // a reader that took its state before commit 7
+	want(7, "7, which is longer than before", 7)
+	miss(7, "other")
+	c.write(h, []byte("other"), []byte("x"), 8)
+	want(8, "7, which is longer than before", 7)
+
+	// A reader that read before commit 9 and puts after that has written.
+	slot.Store(9)
+	c.write(h, k, nil, 9)
+	c.put(h, k, []byte("7"), 7, &slot)
+	miss(9, "k")
+
+	slot.Store(10)
+	c.put(h, k, nil, 10, &slot)
+	if v, ver, ok := c.get(h, k, 10); !ok || v != nil || ver != 10 {
 		t.Errorf("an absent key: %q, %v", v, ok)
 	}
-	c.put(h, k, make([]byte, maxRowSize), 10)
-	if _, ok := hit(10); ok {
-		t.Error("a large value is cached")
+	c.put(h, k, []byte{}, 10, &slot)
+	if v, _, ok := c.get(h, k, 10); !ok || v == nil {
+		t.Errorf("an empty value: %v, %v", v, ok)
+	}
+	v, _, _ := c.get(h, k, 10)
+	c.put(h, k, make([]byte, maxRowSize), 10, &slot)
+	want(10, "", 10)
+	c.write(h, k, make([]byte, maxRowSize), 11)
+	miss(11, "k")
+	c.write(h, k, []byte("later"), 12)
+	if v, _, _ = c.get(h, k, 12); string(v) != "later" {
+		t.Errorf("%q", v)
+	}
+	c.write(h, k, []byte("LATER"), 13)
+	if string(v) != "later" {
+		t.Error("a value that was handed out changed")
+	}
+}
+
+var seed = maphash.MakeSeed()
+
+// TestRowCacheModel: what is cached is always what was stored last, through
+// many times the size of the rings, and something is.
+func TestRowCacheModel(t *testing.T) {
+	var c rowCache
+	var slot atomic.Uint64
+	c.init(1, func(b []byte) uint64 { return binary.LittleEndian.Uint64(b) * 0x9e3779b97f4a7c15 })
+	r := rand.New(rand.NewPCG(1, 2))
+	model := map[uint64][]byte{}
+	key := make([]byte, 8)
+	hits, keys := 0, uint64(100_000)
+	for ver := uint64(1); ver <= 1_000_000; ver++ {
+		n := r.Uint64N(keys)
+		if r.IntN(4) == 0 {
+			n %= 64
+		}
+		binary.LittleEndian.PutUint64(key, n)
+		h := c.hash(key)
+		switch r.IntN(4) {
+		case 0:
+			if v, _, ok := c.get(h, key, ver); ok {
+				hits++
+				if m := model[n]; !bytes.Equal(v, m) || (v == nil) != (m == nil) {
+					t.Fatalf("commit %d, key %d: %x, not %x", ver, n, v, m)
+				}
+			}
+			continue
+		case 1:
+			slot.Store(ver)
+			c.put(h, key, model[n], ver, &slot)
+			continue
+		}
+		v := binary.LittleEndian.AppendUint64(make([]byte, 0, 600), ver)
+		v = v[:8+r.IntN(64)]
+		switch r.IntN(16) {
+		case 0:
+			v = nil
+		case 1:
+			v = v[:8+r.IntN(592)]
+		}
+		model[n] = v
+		c.write(h, key, v, ver)
+	}
+	if hits < 1000 {
+		t.Errorf("only %d hits", hits)
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		if s.head-s.tail > uint64(len(s.ring)) {
+			t.Errorf("shard %d holds %d bytes", i, s.head-s.tail)
+		}
 	}
 }
 

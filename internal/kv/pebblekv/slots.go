@@ -9,7 +9,7 @@ import (
 	"manifold/internal/kv"
 )
 
-const slotBits = 16
+const slotBits = 18
 
 // slots hold the number of the last commit by hash: keys in the lower half,
 // prefixes in the upper.

@@ -107,19 +107,19 @@ func (a *attempt) get(key []byte, validate bool) ([]byte, error) {
 	for {
 		slot := e.slots.load(i)
 		if slot <= a.start {
-			v, ok := e.rows.get(h, key, slot)
+			v, ver, ok := e.rows.get(h, key, a.start)
 			if !ok {
 				var err error
 				if v, err = fetch(e.db, key); err != nil && err != kv.ErrNotFound {
 					return nil, err
 				}
 				if slot = e.slots.load(i); slot <= a.start {
-					e.rows.put(h, key, v, slot)
-					ok = true
+					e.rows.put(h, key, v, slot, &e.slots.n[i])
+					ver, ok = slot, true
 				}
 			}
 			if ok {
-				a.add(i, slot, validate)
+				a.add(i, ver, validate)
 				if v == nil {
 					return nil, kv.ErrNotFound
 				}
@@ -269,10 +269,13 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 	defer pb.Close()
 	for _, w := range b.Writes {
 		var err error
-		if w.Value == nil {
-			err = pb.Delete(w.Key, nil)
-		} else {
+		switch {
+		case w.Value != nil:
 			err = pb.Set(w.Key, w.Value, nil)
+		case w.Once:
+			err = pb.SingleDelete(w.Key, nil)
+		default:
+			err = pb.Delete(w.Key, nil)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
@@ -333,7 +336,7 @@ func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 		h := e.slots.hash(w.Key)
 		e.slots.raise(e.slots.keySlot(h), n)
 		e.slots.raise(e.slots.prefixSlot(w.Key), n)
-		e.rows.refresh(h, w.Key, w.Value, n)
+		e.rows.write(h, w.Key, w.Value, n)
 	}
 	var err error
 	if e.noSync {

@@ -130,24 +130,22 @@ func (r *reader) Get(_ context.Context, key []byte) ([]byte, error) {
 func (r *reader) get(key []byte) ([]byte, error) {
 	e := r.e
 	h := e.slots.hash(key)
-	slot := e.slots.load(e.slots.keySlot(h))
-	if slot <= r.snap.low {
-		if v, ok := e.rows.get(h, key, slot); ok {
-			r.see(slot)
-			if v == nil {
-				return nil, kv.ErrNotFound
-			}
-			return v, nil
+	if v, ver, ok := e.rows.get(h, key, r.snap.low); ok {
+		r.see(ver)
+		if v == nil {
+			return nil, kv.ErrNotFound
 		}
+		return v, nil
 	}
 	v, err := fetch(r.snap.s, key)
 	if err != nil && err != kv.ErrNotFound {
 		return nil, err
 	}
-	slot = e.slots.load(e.slots.keySlot(h))
+	i := e.slots.keySlot(h)
+	slot := e.slots.load(i)
 	r.see(slot)
 	if slot <= r.snap.low {
-		e.rows.put(h, key, v, slot)
+		e.rows.put(h, key, v, slot, &e.slots.n[i])
 	}
 	return v, err
 }
@@ -205,12 +203,10 @@ func (r *reader) getSorted(keys, out [][]byte) error {
 	missing := make([]int, 0, len(keys))
 	for i, k := range keys {
 		h := e.slots.hash(k)
-		if slot := e.slots.load(e.slots.keySlot(h)); slot <= r.snap.low {
-			if v, ok := e.rows.get(h, k, slot); ok {
-				r.see(slot)
-				out[i] = v
-				continue
-			}
+		if v, ver, ok := e.rows.get(h, k, r.snap.low); ok {
+			r.see(ver)
+			out[i] = v
+			continue
 		}
 		missing = append(missing, i)
 	}

@@ -12,11 +12,11 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/walk"
+	"manifold/internal/wire/accept"
 )
 
 // Limits of one control connection.
@@ -30,13 +30,10 @@ const (
 // commands, except those under mu and wmu.
 type conn struct {
 	s           *Server
-	nc          net.Conn // as accepted
+	nc          *accept.Conn
 	c           net.Conn // nc, or TLS over it
 	r           *bufio.Reader
-	cancel      context.CancelFunc
 	from, local netip.AddrPort
-	since       time.Time
-	name        atomic.Pointer[string] // of the account, nil until logged in
 	set         Settings
 	implicit    bool
 	tlsConfig   *tls.Config // of this connection and its data connections
@@ -71,16 +68,16 @@ type conn struct {
 	wg     sync.WaitGroup
 }
 
-func newConn(s *Server, nc net.Conn, implicit bool) *conn {
+func newConn(s *Server, nc *accept.Conn, implicit bool) *conn {
 	return &conn{
 		s: s, nc: nc, c: nc, r: bufio.NewReaderSize(nc, 4096), implicit: implicit, set: s.o.Settings(),
-		from: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()), hash: defaultHash, facts: defaultFacts, ascii: true, since: time.Now(),
+		from: nc.From, local: nc.Local, hash: defaultHash, facts: defaultFacts, ascii: true,
 		drains: make(chan struct{}, maxDrains),
 	}
 }
 
 func (c *conn) serve(ctx context.Context) {
-	defer c.cancel()
+	defer c.nc.Cancel()
 	stop := context.AfterFunc(ctx, func() { _ = c.nc.Close() })
 	defer stop()
 	defer func() {
@@ -180,7 +177,7 @@ func (c *conn) raw(code int, text string) {
 	c.code = code
 	_ = c.nc.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if _, err := c.c.Write([]byte(text)); err != nil {
-		c.cancel()
+		c.nc.Cancel()
 	}
 }
 

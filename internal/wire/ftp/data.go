@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"manifold/internal/wire/accept"
 )
 
 // dataPlan is how the next data connection comes about.
@@ -35,7 +37,7 @@ func (c *conn) bind(ctx context.Context) (uint16, bool) {
 		return 0, false
 	}
 	c.data.passive = l
-	return addrPort(l.Addr()).Port(), true
+	return accept.AddrPort(l.Addr()).Port(), true
 }
 
 // pasv is RFC 959 4.1.2; it can name IPv4 addresses only.
@@ -139,7 +141,7 @@ func (c *conn) connect(ctx context.Context) (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.set.AnyRemoteHost || addrPort(d.RemoteAddr()).Addr() == c.from.Addr() {
+		if c.set.AnyRemoteHost || accept.AddrPort(d.RemoteAddr()).Addr() == c.from.Addr() {
 			return d, nil
 		}
 		_ = d.Close()

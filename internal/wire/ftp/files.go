@@ -66,7 +66,7 @@ func (c *conn) mkd(ctx context.Context, arg string) {
 	}
 	if err == nil {
 		mode := 0o777 &^ c.s.umask
-		err = retry(ctx, func() error {
+		err = walk.Retry(ctx, func() error {
 			_, err := c.s.o.FS.Create(ctx, c.caller, p.Dir, p.Name, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
 			return err
 		})
@@ -84,7 +84,7 @@ func (c *conn) remove(ctx context.Context, arg string, mode fs.RemoveMode) {
 		err = fs.Invalid
 	}
 	if err == nil {
-		err = retry(ctx, func() error {
+		err = walk.Retry(ctx, func() error {
 			_, err := c.s.o.FS.Remove(ctx, c.caller, p.Dir, p.Name, mode)
 			return err
 		})
@@ -128,7 +128,7 @@ func (c *conn) rnto(ctx context.Context, arg string) {
 		err = fs.Invalid
 	}
 	if err == nil {
-		err = retry(ctx, func() error {
+		err = walk.Retry(ctx, func() error {
 			_, err := c.s.o.FS.Rename(ctx, c.caller, f.Dir, f.Name, t.Dir, t.Name, fs.RenameOptions{})
 			return err
 		})
@@ -183,7 +183,7 @@ func (c *conn) mfmt(ctx context.Context, arg string) {
 func (c *conn) setAttr(ctx context.Context, path string, s *fs.SetAttr) bool {
 	p, err := c.there(ctx, path, true, 0)
 	if err == nil {
-		err = retry(ctx, func() error {
+		err = walk.Retry(ctx, func() error {
 			_, err := c.s.o.FS.SetAttr(ctx, c.caller, p.Attr.Node, s)
 			return err
 		})
@@ -228,7 +228,7 @@ func (c *conn) symlink(ctx context.Context, arg string) {
 		err = fs.Exist
 	}
 	if err == nil {
-		err = retry(ctx, func() error {
+		err = walk.Retry(ctx, func() error {
 			_, err := c.s.o.FS.Create(ctx, c.caller, p.Dir, p.Name, &fs.CreateSpec{Type: fs.Symlink, Target: []byte(target)})
 			return err
 		})

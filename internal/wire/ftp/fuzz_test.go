@@ -15,6 +15,7 @@ import (
 	"manifold/internal/fs"
 	"manifold/internal/fs/memfs"
 	"manifold/internal/identity"
+	"manifold/internal/wire/accept"
 )
 
 type anybody struct{}
@@ -93,10 +94,12 @@ func FuzzSession(f *testing.F) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		conn := newConn(s, &script{in: strings.NewReader("USER u\r\nPASS p\r\n" + in), out: &out}, false)
-		ctx, cancel := context.WithCancel(t.Context())
-		conn.cancel = cancel
-		conn.serve(ctx)
+		done := make(chan struct{})
+		s.Add(t.Context(), &script{in: strings.NewReader("USER u\r\nPASS p\r\n" + in), out: &out}, accept.Handler{Serve: func(ctx context.Context, c *accept.Conn) {
+			newConn(s, c, false).serve(ctx)
+			close(done)
+		}})
+		<-done
 		for line := range strings.Lines(out.String()) {
 			if !strings.HasSuffix(line, "\r\n") || strings.ContainsAny(line[:len(line)-2], "\r\n") {
 				t.Fatalf("the line %q", line)

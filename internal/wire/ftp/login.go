@@ -143,6 +143,6 @@ func (c *conn) enter(ctx context.Context, a *Account) error {
 		return err
 	}
 	c.account, c.caller, c.tree, c.cwd = a, caller, tree, cwd
-	c.name.Store(&a.User)
+	c.nc.LoggedIn(a.User)
 	return nil
 }

@@ -97,7 +97,9 @@ func (c *conn) run(ctx context.Context, verb, arg, opening string, work func(ctx
 	c.mu.Lock()
 	c.transfer = t
 	c.mu.Unlock()
+	c.nc.Begin()
 	go func() {
+		defer c.nc.End()
 		began := time.Now()
 		o := Op{Command: verb}
 		d, err := c.exchange(ctx, opening, &o, work)
@@ -258,16 +260,6 @@ func (c *conn) only(arg, want string) {
 	c.reply(200, "OK.")
 }
 
-// retry repeats what failed with Retry or Grace for a while.
-func retry(ctx context.Context, do func() error) error {
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
-		err := do()
-		if k := fs.KindOf(err); err == nil || k != fs.Retry && k != fs.Grace || wait > 4*time.Second || !pause(ctx, wait) {
-			return err
-		}
-	}
-}
-
 func (c *conn) openFile(ctx context.Context, p *walk.Place, rights fs.Rights, how fs.OpenDisposition) (fs.Handle, fs.Attr, error) {
 	if p.Exists && p.Attr.Type != fs.File {
 		if p.Attr.Type == fs.Directory {
@@ -283,7 +275,7 @@ func (c *conn) openFile(ctx context.Context, p *walk.Place, rights fs.Rights, ho
 	}
 	var h fs.Handle
 	var r fs.OpenResult
-	err := retry(ctx, func() (err error) {
+	err := walk.Retry(ctx, func() (err error) {
 		h, r, err = c.s.o.FS.Open(ctx, c.caller, o)
 		return err
 	})
@@ -409,7 +401,7 @@ func take(ctx context.Context, h fs.Handle, off uint64, appends bool, d io.Reade
 			if off > fs.MaxFileSize-uint64(n) {
 				return errStored{fs.TooBig}
 			}
-			err := retry(ctx, func() error {
+			err := walk.Retry(ctx, func() error {
 				_, err := h.Write(ctx, &fs.WriteRequest{Offset: off, Data: (*b)[:n], Append: appends})
 				return err
 			})

@@ -38,7 +38,11 @@ func (q *request) authenticate() error {
 		if q.s.o.Guest == nil {
 			return errAccessDenied
 		}
-		q.setCaller(q.s.o.Guest, true)
+		guest := q.s.o.Guest()
+		if guest == nil {
+			return errAccessDenied
+		}
+		q.setCaller(guest, true)
 		p, err := q.s.openPayload(r, nil, nil, false)
 		if err != nil {
 			return err

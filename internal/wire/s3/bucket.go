@@ -191,7 +191,7 @@ func (q *request) getLocation() error {
 // deleteBucket removes the record and the directory, which must be empty but
 // for our own hidden directories.
 func (q *request) deleteBucket() error {
-	if !q.isOwner(q.bucket) {
+	if !q.isOwner(q.bucket) && !q.operator(q.op.action) {
 		got, err := q.s.o.FS.Access(q.ctx, q.caller, q.root(), fs.RightDelete)
 		if err != nil || got&fs.RightDelete == 0 {
 			return errAccessDenied
@@ -265,7 +265,7 @@ func (q *request) update(change func(*Bucket) error) error {
 
 // needOwner lets the bucket's owner and administrators change its configuration.
 func (q *request) needOwner() error {
-	if q.isOwner(q.bucket) || q.caller.Cred.Superuser {
+	if q.isOwner(q.bucket) || q.caller.Cred.Superuser || q.operator(q.op.action) {
 		return nil
 	}
 	got, err := q.s.o.FS.Access(q.ctx, q.caller, q.root(), fs.RightWriteACL)

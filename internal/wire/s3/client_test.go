@@ -38,7 +38,7 @@ func newRig(t *testing.T, change func(*s3.Options)) *rig {
 	o := s3.Options{FS: f, Buckets: &memBuckets{base: fs.Root}, Keys: memKeys{
 		"one": {ID: "one", Secret: "secret of one", Cred: identity.POSIX(1001, 1001, nil)},
 		"two": {ID: "two", Secret: "secret of two", Cred: identity.POSIX(1002, 1002, nil)},
-	}, Guest: identity.New(identity.Guest, identity.Guests, nil, nil)}
+	}, Guest: func() *identity.Credential { return identity.New(identity.Guest, identity.Guests, nil, nil) }}
 	if change != nil {
 		change(&o)
 	}

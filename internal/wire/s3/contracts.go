@@ -39,9 +39,11 @@ type Bucket struct {
 	Created time.Time
 
 	Versioning Versioning
-	Policy     []byte // JSON
-	CORS       []byte // XML
-	Tags       []byte // XML
+	// Anonymous lets requests that nobody signed read where there is no policy.
+	Anonymous bool
+	Policy    []byte // JSON
+	CORS      []byte // XML
+	Tags      []byte // XML
 	// Lock is set at creation or later and never cleared; LockDefault is the
 	// default retention document (XML) or empty.
 	Lock        bool
@@ -70,6 +72,27 @@ type Key struct {
 	ID     string
 	Secret string
 	Cred   *identity.Credential
+	// Operator tells, when a policy says no, what roles let the identity do all
+	// the same; nil is nothing.
+	Operator func(ctx context.Context) (Operator, error)
+}
+
+// Operator are the rights of an administrator over buckets.
+type Operator struct{ ReadBuckets, WriteBuckets, ReadUploads, WriteUploads bool }
+
+// may tells whether the rights cover an action.
+func (o Operator) may(action string) bool {
+	switch action {
+	case "GetBucketPolicy", "GetBucketVersioning":
+		return o.ReadBuckets
+	case "DeleteBucket", "PutBucketPolicy", "DeleteBucketPolicy", "PutBucketVersioning":
+		return o.WriteBuckets
+	case "ListBucketMultipartUploads", "ListMultipartUploadParts":
+		return o.ReadUploads
+	case "AbortMultipartUpload":
+		return o.WriteUploads
+	}
+	return false
 }
 
 // AccessKeys finds access keys.
@@ -82,4 +105,6 @@ type AccessKeys interface {
 type Names interface {
 	// OwnerID and DisplayName are what an Owner element says.
 	OwnerID(ctx context.Context, a identity.AuthID) (id, displayName string)
+	// Principal finds whom a text form names, as "local:jane" or "uid:1000".
+	Principal(ctx context.Context, text string) (identity.AuthID, bool)
 }

@@ -162,9 +162,11 @@ type defaultRetention struct {
 type lockConfigXML struct {
 	XMLName           xml.Name `xml:"ObjectLockConfiguration"`
 	ObjectLockEnabled string
-	Rule              *struct {
-		DefaultRetention *defaultRetention
-	} `xml:",omitempty"`
+	Rule              *lockRule `xml:",omitempty"`
+}
+
+type lockRule struct {
+	DefaultRetention *defaultRetention
 }
 
 func parseLockConfig(b []byte) (*lockConfigXML, *apiError) {

@@ -203,7 +203,7 @@ func (q *request) uploadPart() error {
 	if a := algorithmByName(u.Algorithm); a != nil && q.body.claim == nil {
 		q.body.claim = &checksumClaim{alg: a} // the upload wants it of every part
 	}
-	q.body.start(!q.s.o.OpaqueETags)
+	q.body.start(!q.set.OpaqueETags)
 	if err := q.receive(st, maxPut); err != nil {
 		return q.uploadGone(err)
 	}
@@ -280,7 +280,7 @@ func (q *request) uploadPartCopy() error {
 	rec := &record{}
 	if r.start == 0 && r.length == o.attr.Size && !strings.Contains(o.rec.ETag, "-") {
 		rec.ETag, rec.Sums = o.rec.ETag, o.rec.Sums
-	} else if !q.s.o.OpaqueETags || u.Algorithm != "" {
+	} else if !q.set.OpaqueETags || u.Algorithm != "" {
 		if err := q.digestPart(st, rec, algorithmByName(u.Algorithm)); err != nil {
 			return err
 		}
@@ -315,7 +315,7 @@ func (q *request) digestPart(st *staged, rec *record, a *algorithm) error {
 	buf, done := q.s.piece(int64(st.size))
 	defer done()
 	p := payload{}
-	if !q.s.o.OpaqueETags {
+	if !q.set.OpaqueETags {
 		p.hMD5 = md5.New()
 		p.hashes = append(p.hashes, p.hMD5)
 	}
@@ -348,7 +348,7 @@ func (q *request) abortUpload() error {
 	if err != nil {
 		return err
 	}
-	if !q.caller.Cred.IsUser(u.Owner) && !q.isOwner(q.bucket) && !q.caller.Cred.Superuser {
+	if !q.caller.Cred.IsUser(u.Owner) && !q.isOwner(q.bucket) && !q.caller.Cred.Superuser && !q.operator(q.op.action) {
 		return errAccessDenied
 	}
 	dir, err := q.staging()

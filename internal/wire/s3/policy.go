@@ -186,6 +186,11 @@ func (q *request) isPrincipal(p *principal) bool {
 	if p.any {
 		return true
 	}
+	for _, want := range p.ids {
+		if a, ok := authIDText(want); ok && q.caller.Cred.Is(a) {
+			return true
+		}
+	}
 	if q.access == nil {
 		return false
 	}
@@ -259,15 +264,37 @@ func matchAny(patterns stringList, s string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matchGlob(p, s) })
 }
 
-// allow asks the bucket's policy. Without one, every authenticated caller
+// allow asks the bucket's policy, and then the roles of who asks.
+func (q *request) allow(b *Bucket, action, key string) error {
+	err := q.policyAllows(b, action, key)
+	if err != nil && q.operator(action) {
+		return nil
+	}
+	return err
+}
+
+// operator tells whether a role covers an action whatever a policy says.
+func (q *request) operator(action string) bool {
+	if q.access == nil || q.access.Operator == nil || !(Operator{true, true, true, true}).may(action) {
+		return false
+	}
+	o, err := q.access.Operator(q.ctx)
+	if err != nil {
+		q.s.o.Log.WarnContext(q.ctx, "s3: roles not read", "error", err)
+		return false
+	}
+	return o.may(action)
+}
+
+// policyAllows asks the bucket's policy. Without one, every authenticated caller
 // passes; with one, callers other than the owner need a statement that allows.
 // What passes is then up to the file system.
-func (q *request) allow(b *Bucket, action, key string) error {
+func (q *request) policyAllows(b *Bucket, action, key string) error {
 	if action == "" { // asked for each key in turn
 		return nil
 	}
 	if len(b.Policy) == 0 {
-		if q.access == nil {
+		if q.access == nil && !b.Anonymous {
 			return errAccessDenied
 		}
 		return nil
@@ -431,13 +458,75 @@ func (q *request) putPolicy() error {
 	if err != nil {
 		return err
 	}
-	if _, err := parsePolicy(b, q.bucketName); err != nil {
+	if b, err = q.pinPrincipals(b); err != nil {
 		return err
 	}
 	if err := q.update(func(r *Bucket) error { r.Policy = b; return nil }); err != nil {
 		return err
 	}
 	return q.noContent()
+}
+
+// pinPrincipals checks a policy and makes ids of the names in it that are ours,
+// so that a name which is deleted and made again is not let in.
+func (q *request) pinPrincipals(b []byte) ([]byte, *apiError) {
+	if _, err := parsePolicy(b, q.bucketName); err != nil {
+		return nil, err
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return nil, errMalformedPolicy.wrap(err)
+	}
+	changed := false
+	var pin func(v any) *apiError
+	pin = func(v any) *apiError {
+		m, _ := v.(map[string]any)
+		for _, kind := range []string{"Qumulo", "Manifold"} {
+			list, isList := m[kind].([]any)
+			if one, ok := m[kind].(string); ok {
+				list, isList = []any{one}, true
+			}
+			if !isList {
+				continue
+			}
+			for i, e := range list {
+				text, _ := e.(string)
+				if _, ok := authIDText(text); ok || text == "*" {
+					continue
+				}
+				a, ok := q.s.o.Names.Principal(q.ctx, text)
+				if !ok {
+					return errMalformedPolicy.with("Invalid principal in policy: " + text)
+				}
+				list[i] = "auth_id:" + formatInt(int64(a))
+				changed = true
+			}
+			m[kind] = list
+		}
+		return nil
+	}
+	for _, name := range []string{"Statement", "Statements"} {
+		list, ok := doc[name].([]any)
+		if one, is := doc[name].(map[string]any); is {
+			list, ok = []any{one}, true
+		}
+		for i := 0; ok && i < len(list); i++ {
+			st, _ := list[i].(map[string]any)
+			for _, p := range []string{"Principal", "NotPrincipal"} {
+				if err := pin(st[p]); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	if !changed {
+		return b, nil
+	}
+	out, err := json.Marshal(doc)
+	if err != nil {
+		return nil, errInternal.wrap(err)
+	}
+	return out, nil
 }
 
 func (q *request) deletePolicy() error {

@@ -103,7 +103,7 @@ func (q *request) putBody(p objectPath, attrs *attributes, cond writeCondition) 
 		return nil, q.gone(err)
 	}
 	defer q.drop(st)
-	q.body.start(!q.s.o.OpaqueETags)
+	q.body.start(!q.set.OpaqueETags)
 	if err := q.receive(st, maxPut); err != nil {
 		return nil, q.gone(err)
 	}
@@ -144,7 +144,7 @@ func sumHeaders(h http.Header, rec *record) {
 
 // putDirectory makes the directory that a key ending in a slash stands for.
 func (q *request) putDirectory(p objectPath, attrs *attributes) error {
-	q.body.start(!q.s.o.OpaqueETags)
+	q.body.start(!q.set.OpaqueETags)
 	rec := &record{Headers: attrs.headers}
 	fill := func(st *staged) error {
 		err := q.receive(st, maxPut)

@@ -34,12 +34,10 @@ type Options struct {
 	// Region must be that of a request's signature if set; else any will do
 	// and us-east-1 is told.
 	Region string
-	// Domains are those under which "bucket.domain" names a bucket.
-	Domains []string
-	// Guest is who unsigned requests are; nil refuses them all.
-	Guest *identity.Credential
-	// OpaqueETags gives entity tags that are no MD5, and computes none.
-	OpaqueETags bool
+	// Guest is who unsigned requests are now; nil, or a nil answer, refuses them all.
+	Guest func() *identity.Credential
+	// Settings are those in force, asked for with each request; default: the zero value.
+	Settings func() Settings
 	// MaxRequests at work at once; default 1,000. More are told to slow down.
 	MaxRequests int
 	// IdleTimeout ends a request whose peer neither sends nor takes a byte;
@@ -47,6 +45,14 @@ type Options struct {
 	IdleTimeout time.Duration
 	// Done is told of every request when it was answered, for audit and metrics.
 	Done func(Event)
+}
+
+// Settings may change while the server runs.
+type Settings struct {
+	// Domains are those under which "bucket.domain" names a bucket.
+	Domains []string
+	// OpaqueETags gives entity tags that are no MD5, and computes none.
+	OpaqueETags bool
 }
 
 // Event describes an answered request.
@@ -91,6 +97,9 @@ func New(o Options) *Server {
 	if o.Names == nil {
 		o.Names = numericNames{}
 	}
+	if o.Settings == nil {
+		o.Settings = func() Settings { return Settings{} }
+	}
 	if o.MaxRequests <= 0 {
 		o.MaxRequests = 1000
 	}
@@ -122,9 +131,21 @@ func (numericNames) OwnerID(_ context.Context, a identity.AuthID) (string, strin
 	return n, n
 }
 
+func (numericNames) Principal(_ context.Context, text string) (identity.AuthID, bool) {
+	return authIDText(text)
+}
+
+// authIDText reads "auth_id:500", as which principals of policies are stored.
+func authIDText(s string) (identity.AuthID, bool) {
+	digits, ok := strings.CutPrefix(s, "auth_id:")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return identity.AuthID(n), ok && err == nil && n != 0
+}
+
 // request is one call on its way.
 type request struct {
 	s    *Server
+	set  Settings
 	w    *response
 	r    *http.Request
 	ctx  context.Context
@@ -208,7 +229,7 @@ func (s *Server) ServeHTTP(hw http.ResponseWriter, r *http.Request) {
 		// next answer of the connection for garbage.
 		hw.WriteHeader(http.StatusContinue)
 	}
-	q := &request{s: s, w: w, r: r, ctx: r.Context(), id: newID()}
+	q := &request{s: s, set: s.o.Settings(), w: w, r: r, ctx: r.Context(), id: newID()}
 	h := hw.Header()
 	h["x-amz-request-id"] = []string{q.id}
 	h["x-amz-id-2"] = []string{q.id}
@@ -343,7 +364,7 @@ func (q *request) virtualHost() string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	for _, d := range q.s.o.Domains {
+	for _, d := range q.set.Domains {
 		if b, ok := strings.CutSuffix(host, "."+d); ok {
 			return b
 		}

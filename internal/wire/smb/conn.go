@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +30,10 @@ type conn struct {
 	wg     sync.WaitGroup
 
 	wmu sync.Mutex // of writes
+
+	draining atomic.Bool
+	policy   *Policy       // in force when the client connected
+	agreed   atomic.Uint32 // the dialect, for those who do not negotiate
 
 	// Set by negotiation, before anything else runs.
 	dialect    uint16
@@ -55,7 +60,7 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
-		s: s, nc: nc, remote: addrOf(nc), credits: newCreditWindow(s.o.MaxCredits),
+		s: s, nc: nc, policy: s.policy.Load(), remote: addrOf(nc), credits: newCreditWindow(s.o.MaxCredits),
 		sessions: map[uint64]*session{}, pending: map[uint64]*request{}, async: map[uint64]*request{}, signAlg: signHMAC, gone: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
@@ -70,7 +75,21 @@ func (c *conn) serve() {
 	}
 }
 
+// drain reads no more; what waits for others is given up.
+func (c *conn) drain() {
+	c.draining.Store(true)
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
 func (c *conn) teardown() {
+	if c.draining.Load() {
+		c.mu.Lock()
+		for _, r := range c.async {
+			r.cancel(statusError(stCancelled))
+		}
+		c.mu.Unlock()
+		c.wg.Wait()
+	}
 	_ = c.nc.Close()
 	c.mu.Lock()
 	c.closed = true

@@ -176,7 +176,7 @@ func (r *request) create() status {
 	if st := r.parseCreate(&q); st != stOK {
 		return r.createFailed(st)
 	}
-	if r.tree.share == nil {
+	if r.tree.shared() == nil {
 		return r.createFailed(r.openPipe(&q))
 	}
 	if q.ctx.reconnect != nil {
@@ -355,7 +355,7 @@ func (r *request) openError(err error, q *createParams, t *target, a *fs.Attr, f
 	if found && q.disposition == fs.OpenCreate && fs.KindOf(err) == fs.Exist {
 		return stObjectNameCollision
 	}
-	if fs.KindOf(err) == fs.ReadOnly && r.tree.share.ReadOnly {
+	if fs.KindOf(err) == fs.ReadOnly && r.tree.shared().ReadOnly {
 		return stAccessDenied
 	}
 	if fs.KindOf(err) == fs.Stale {
@@ -434,9 +434,9 @@ func (r *request) openSpec(q *createParams, t *target, a *fs.Attr, stored string
 		if asDir {
 			spec.Create.Type = fs.Directory
 		}
-		mode := r.tree.share.FileMode
+		mode := r.tree.shared().FileMode
 		if asDir {
-			mode = r.tree.share.DirMode
+			mode = r.tree.shared().DirMode
 		}
 		if mode == 0 {
 			mode = 0o644
@@ -616,8 +616,10 @@ func (r *request) afterOpen(q *createParams, t *target, o *open, res *fs.OpenRes
 			}
 		}
 		if ss, err := f.Streams(ctx, &sys, o.node); err == nil {
+			remover := *fs.SystemCaller()
+			remover.Protocol = fs.ProtoSMB
 			for _, s := range ss {
-				_ = f.RemoveStream(ctx, fs.SystemCaller(), o.node, s.ID)
+				_ = f.RemoveStream(ctx, &remover, o.node, s.ID)
 			}
 		}
 	}

@@ -10,7 +10,7 @@ import (
 type dirCursor struct {
 	mu      sync.Mutex
 	pattern string
-	dots    int // how many of "." and ".." were looked at
+	dots    int // how many of ".", ".." and the directory of snapshots were looked at
 	after   uint64
 	ended   bool
 	found   bool
@@ -95,6 +95,17 @@ func (r *request) queryDirectory() status {
 	return stOK
 }
 
+// snapshotEntry is the directory of snapshots where it is listed: in the root
+// of the share, where a pattern stands for several names.
+func (r *request) snapshotEntry(o *open, pattern string) (fs.Attr, bool) {
+	srv := r.c.s
+	if srv.policy.Load().Snapshots != SnapshotsVisible || o.node != r.tree.shared().Root || !o.node.Live() || !isWild(pattern) || !matchName(pattern, fs.SnapshotDirName) {
+		return fs.Attr{}, false
+	}
+	a, err := srv.o.FS.Lookup(r.ctx, r.caller, o.node, fs.SnapshotDirName, wantAttrs)
+	return a, err == nil
+}
+
 func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limit int) ([]byte, status) {
 	w := dirWriter{class: class, limit: limit, s: r.c.s}
 	srv := r.c.s
@@ -113,13 +124,24 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 		}
 		return nil, stNoSuchFile
 	}
-	for ; d.dots < 2 && !full; d.dots++ {
+	for ; d.dots < 3 && !full; d.dots++ {
+		if d.dots == 2 {
+			a, ok := r.snapshotEntry(o, d.pattern)
+			if ok && !put(fs.SnapshotDirName, &a, a.Type, a.Node.ID) && !full {
+				d.dots++
+				return w.b, stOK
+			}
+			if full {
+				break
+			}
+			continue
+		}
 		name := ".."[:d.dots+1]
 		if !matchName(d.pattern, name) {
 			continue
 		}
 		n := o.node
-		if d.dots == 1 && n != r.tree.share.Root {
+		if d.dots == 1 && n != r.tree.shared().Root {
 			if a, err := srv.o.FS.Lookup(r.ctx, r.caller, n, "..", 0); err == nil {
 				n = a.Node
 			}
@@ -137,7 +159,7 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 			return w.b, stOK
 		}
 	}
-	if !isWild(d.pattern) && d.dots == 2 && !full {
+	if !isWild(d.pattern) && d.dots == 3 && !d.ended && !full {
 		// One name: a lookup, not a listing.
 		d.ended = true
 		a, stored, err := srv.o.FS.LookupFold(r.ctx, r.caller, o.node, d.pattern, wantAttrs)
@@ -181,7 +203,7 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 
 // visible tells whether access-based enumeration shows an object.
 func (r *request) visible(n fs.Node) bool {
-	if !r.tree.share.AccessBasedEnumeration {
+	if !r.tree.shared().AccessBasedEnumeration {
 		return true
 	}
 	const need = fs.RightRead | fs.RightReadEA | fs.RightReadAttr | fs.RightReadACL

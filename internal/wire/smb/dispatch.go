@@ -68,6 +68,18 @@ func (r *request) bytes(off, n uint64) ([]byte, bool) { return window(r.msg, off
 // requestSizes are StructureSize of each request.
 var requestSizes = [cmdCount]int{36, 25, 4, 9, 4, 57, 24, 24, 49, 49, 48, 57, 4, 4, 33, 32, 41, 33, 24}
 
+var commandNames = [cmdCount]string{
+	"NEGOTIATE", "SESSION_SETUP", "LOGOFF", "TREE_CONNECT", "TREE_DISCONNECT", "CREATE", "CLOSE", "FLUSH", "READ", "WRITE",
+	"LOCK", "IOCTL", "CANCEL", "ECHO", "QUERY_DIRECTORY", "CHANGE_NOTIFY", "QUERY_INFO", "SET_INFO", "OPLOCK_BREAK",
+}
+
+func commandName(cmd uint16) string {
+	if int(cmd) < len(commandNames) {
+		return commandNames[cmd]
+	}
+	return "UNKNOWN"
+}
+
 type handler func(*request) status
 
 func (c *conn) handlerOf(cmd uint16) handler {
@@ -123,6 +135,7 @@ func (ch *chain) letNext() {
 func (ch *chain) run() {
 	defer ch.letNext()
 	defer ch.done()
+	start := ch.c.s.o.Now()
 	for _, r := range ch.reqs {
 		if r.hdr.command == cmdCancel {
 			ch.c.cancelRequest(r)
@@ -130,6 +143,11 @@ func (ch *chain) run() {
 			continue
 		}
 		st := r.perform()
+		if f := ch.c.s.o.Observer; f != nil {
+			now := ch.c.s.o.Now()
+			f(Op{commandName(r.hdr.command), now.Sub(start), len(r.msg) + headerSize + len(r.body), st.failed()})
+			start = now
+		}
 		if st != stSent {
 			ch.respond(r, st)
 		}
@@ -225,6 +243,7 @@ func (r *request) admit() status {
 		}
 		return stUserSessionDeleted
 	}
+	r.sess.active.Store(c.s.o.Now().UnixNano())
 	switch r.sess.stateOn(c) {
 	case sessionValid:
 	case sessionExpired:
@@ -256,11 +275,11 @@ func (r *request) admit() status {
 		ch.failed = stNetworkNameDeleted
 		return stNetworkNameDeleted
 	}
-	if r.tree.share != nil && r.tree.share.Encrypt && ch.sealed == nil {
+	if r.tree.shared() != nil && r.tree.shared().Encrypt && ch.sealed == nil {
 		return stAccessDenied
 	}
 	ch.tree = r.tree
-	r.caller = r.tree.caller
+	r.caller = r.tree.as()
 	return stOK
 }
 

@@ -243,7 +243,7 @@ func (r *request) snapshotPath(q *createParams) status {
 // the time asked for.
 func (r *request) inSnapshot(q *createParams, t target) (target, status) {
 	id := fs.SnapshotID(0)
-	root := r.tree.share.Root
+	root := r.tree.shared().Root
 	err := r.c.s.o.FS.ListSnapshots(r.ctx, 0, func(s *fs.Snapshot) bool {
 		if filetimeOf(s.Created)/10_000_000 != q.ctx.snapshot/10_000_000 {
 			return true
@@ -262,9 +262,10 @@ func (r *request) inSnapshot(q *createParams, t target) (target, status) {
 		return t, stObjectNameNotFound
 	}
 	live := r.tree
-	share := *live.share
+	share := *live.shared()
 	share.Root.Snap = id
 	shadow := request{c: r.c, ch: r.ch, ctx: r.ctx, caller: r.caller}
-	shadow.tree = &tree{id: live.id, sess: live.sess, share: &share, caller: r.caller}
+	shadow.tree = &tree{id: live.id, sess: live.sess, caller: r.caller}
+	shadow.tree.share.Store(&share)
 	return shadow.walk(q.name)
 }

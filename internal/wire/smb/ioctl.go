@@ -266,6 +266,7 @@ func (r *request) zeroData(ctx context.Context, o *open, from, to uint64) status
 		return stOK
 	}
 	c := *fs.SystemCaller()
+	c.Protocol = fs.ProtoSMB // whose caches we have seen to
 	c.ReadOnly = r.caller.ReadOnly
 	_, err = r.c.s.o.FS.Zero(ctx, &c, o.node, o.stream, from, to-from)
 	return statusOf(err)
@@ -425,6 +426,7 @@ func (r *request) copyRange(ctx context.Context, src, dst *open, from, to, n uin
 		return statusOf(err)
 	}
 	c := *fs.SystemCaller()
+	c.Protocol = fs.ProtoSMB // whose caches we have seen to
 	c.ReadOnly = r.caller.ReadOnly
 	for n > 0 {
 		k, err := r.c.s.o.FS.CopyRange(ctx, &c, src.node, src.stream, from, dst.node, dst.stream, to, n)
@@ -465,7 +467,7 @@ func (r *request) snapshots(o *open, limit int) ([]byte, status) {
 	var names []string
 	f := r.c.s.o.FS
 	err := f.ListSnapshots(r.ctx, 0, func(s *fs.Snapshot) bool {
-		if in, err := f.Contains(r.ctx, s.Root, r.tree.share.Root); err == nil && in && !s.InDelete {
+		if in, err := f.Contains(r.ctx, s.Root, r.tree.shared().Root); err == nil && in && !s.InDelete {
 			names = append(names, s.Created.UTC().Format("@GMT-2006.01.02-15.04.05"))
 		}
 		return true

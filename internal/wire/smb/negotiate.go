@@ -44,14 +44,15 @@ func (c *conn) negotiateSMB1(msg []byte) error {
 		}
 		b = b[end+1:]
 	}
-	dialect := uint16(0)
+	dialect, dialects := uint16(0), c.policy.Dialects
 	switch {
-	case hasAny && slices.Max(c.s.o.Dialects) > dialect202:
+	case hasAny && slices.ContainsFunc(dialects, func(d uint16) bool { return d > dialect202 }):
 		dialect = dialect2ff
 		c.multi = true
-	case (has202 || hasAny) && slices.Contains(c.s.o.Dialects, dialect202):
+	case (has202 || hasAny) && slices.Contains(dialects, dialect202):
 		dialect = dialect202
 		c.dialect, c.negotiated = dialect202, true
+		c.settle(dialect202)
 		c.dialects = []uint16{dialect202}
 	default:
 		return errProtocol
@@ -85,7 +86,7 @@ func (c *conn) capabilities() uint32 {
 
 func (c *conn) securityMode() uint16 {
 	m := uint16(modeSigningEnabled)
-	if c.s.o.SigningRequired {
+	if c.policy.SigningRequired {
 		m |= modeSigningRequired
 	}
 	return m
@@ -160,7 +161,7 @@ func (r *request) negotiate() status {
 	for i := range n {
 		d := le.Uint16(p[36+2*i:])
 		offered = append(offered, d)
-		if d > best && d != dialect2ff && slices.Contains(c.s.o.Dialects, d) {
+		if d > best && d != dialect2ff && slices.Contains(c.policy.Dialects, d) {
 			best = d
 		}
 	}
@@ -186,6 +187,7 @@ func (r *request) negotiate() status {
 		c.signAlg = signCMAC
 	}
 	c.negotiated = true
+	c.settle(best)
 	r.body = c.negotiateBody(best, contexts)
 	return stOK
 }

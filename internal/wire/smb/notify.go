@@ -177,7 +177,7 @@ func (r *request) changeNotify() status {
 		return stInvalidParameter
 	case o.granted&fs.RightList == 0:
 		return stAccessDenied
-	case r.tree.share.NoChangeNotify:
+	case r.tree.shared().NoChangeNotify:
 		return stNotImplemented
 	}
 	if r.index != r.ch.last {

@@ -121,6 +121,7 @@ func (s *Server) enroll(o *open) {
 		}
 		f.opens = append(f.opens, o)
 		o.file = f
+		s.caching.Add(1)
 	}
 }
 
@@ -147,6 +148,7 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 			}
 		}
 		f.locks -= o.locks
+		s.caching.Add(-1)
 		if o.doom {
 			f.pending = true
 			if o.isDir {

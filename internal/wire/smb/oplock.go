@@ -393,7 +393,7 @@ func (s *Server) grant(o *open, level byte, want *leaseRequest) {
 			granted = 0
 		}
 	}
-	if f.locks > 0 && (own == nil) {
+	if f.locks > 0 && (own == nil) || s.breaches.of(f.key.node).Load() != 0 {
 		granted = 0
 	}
 	if level != oplockLease {

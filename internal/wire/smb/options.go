@@ -15,8 +15,10 @@ import (
 type Share struct {
 	Name        string
 	Description string
-	Root        fs.Node
-	ReadOnly    bool
+	// Path of Root, for administrators.
+	Path     string
+	Root     fs.Node
+	ReadOnly bool
 	// Encrypt refuses clients that do not encrypt.
 	Encrypt bool
 	// Hidden keeps it out of listings, as a name that ends in '$' does.
@@ -72,14 +74,9 @@ type Options struct {
 	// Name and Domain are NetBIOS names: MANIFOLD and WORKGROUP.
 	Name, Domain string
 	GUID         [16]byte // of the server; random
-	// Dialects that are served, all if nil.
-	Dialects []uint16
-	// SigningRequired refuses messages without signature, but of guests.
-	SigningRequired bool
-	Encryption      Encryption
-	// GuestAllowed maps users without account to Guest, and lets anonymous in.
-	GuestAllowed bool
-	Guest        *identity.Credential
+	// Policy in force from the start; see [Server.Apply].
+	Policy
+	Guest *identity.Credential
 	// MaxTransact, MaxRead and MaxWrite bound one request: 8 MiB each.
 	MaxTransact, MaxRead, MaxWrite int
 	// MaxCredits a connection may hold: 8,192.
@@ -93,6 +90,9 @@ type Options struct {
 	DurableTimeout, DurableMax time.Duration
 	// MaxRequestBytes bounds what all requests in flight hold: 256 MiB.
 	MaxRequestBytes int64
+	// Observer is told of every request when it has been answered; nil for none.
+	// It must not block.
+	Observer func(Op)
 	// Interfaces lists the server's addresses for multichannel.
 	Interfaces func() []Interface
 	// ShortNames offers names of the form 8.3 beside longer ones.
@@ -100,6 +100,17 @@ type Options struct {
 	// TestFsctls answers the private controls that Samba's test suite uses.
 	TestFsctls bool
 	Now        func() time.Time
+}
+
+// Op is a request that was answered.
+type Op struct {
+	// Name as in [MS-SMB2], "CREATE".
+	Name string
+	// Duration from the time its frame was read, waiting included.
+	Duration time.Duration
+	// Bytes of request and response.
+	Bytes  int
+	Failed bool
 }
 
 // Interface is one address of the server.
@@ -129,9 +140,7 @@ func (o *Options) defaults() {
 	if o.Principals == nil {
 		o.Principals = NewLocalPrincipals(o.GUID)
 	}
-	if o.Dialects == nil {
-		o.Dialects = []uint16{dialect202, dialect210, dialect300, dialect302, dialect311}
-	}
+	o.Policy.defaults()
 	if o.Guest == nil {
 		o.Guest = identity.New(identity.Guest, identity.Guests, nil, nil)
 	}

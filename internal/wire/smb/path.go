@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"manifold/internal/fs"
+	"manifold/internal/identity"
 )
 
 // equalFold compares names as this protocol does.
@@ -70,7 +71,7 @@ func checkName(s string) status {
 
 // walk finds the directory of a path in a share.
 func (r *request) walk(path string) (t target, st status) {
-	t.dir = r.tree.share.Root
+	t.dir = r.tree.shared().Root
 	t.path = path
 	if path == "" {
 		return t, stOK
@@ -95,7 +96,7 @@ func (r *request) walk(path string) (t target, st status) {
 	if st != stOK {
 		return t, st
 	}
-	if has && r.tree.share.NoStreams {
+	if has && r.tree.shared().NoStreams {
 		return t, stObjectNameInvalid
 	}
 	t.stream, t.hasStream, t.dirType = stream, has, dirType
@@ -147,9 +148,22 @@ func cleanPath(parts []string) ([]string, bool) {
 	return out, true
 }
 
+// hides tells whether a name is not to be reached.
+func (p *Policy) hides(name string) bool {
+	return p.Snapshots == SnapshotsDisabled && equalFold(name, fs.SnapshotDirName)
+}
+
 // step goes down one directory.
 func (r *request) step(dir fs.Node, name string) (fs.Node, string, status) {
-	a, stored, err := r.c.s.o.FS.LookupFold(r.ctx, r.caller, dir, name, fs.AttrType)
+	policy := r.c.s.policy.Load()
+	if policy.hides(name) {
+		return fs.Node{}, "", stObjectPathNotFound
+	}
+	caller := r.caller
+	if policy.BypassTraverse {
+		caller = &fs.Caller{Cred: identity.SystemCredential(), Protocol: fs.ProtoSMB, Client: caller.Client, ReadOnly: true}
+	}
+	a, stored, err := r.c.s.o.FS.LookupFold(r.ctx, caller, dir, name, fs.AttrType)
 	switch k := fs.KindOf(err); {
 	case err == nil:
 	case k == fs.NotExist, k == fs.NotDir, k == fs.NameInvalid:
@@ -168,6 +182,9 @@ func (r *request) step(dir fs.Node, name string) (fs.Node, string, status) {
 
 // lookup finds a name; found is false if there is none.
 func (r *request) lookup(ctx context.Context, t *target) (a fs.Attr, stored string, found bool, st status) {
+	if r.c.s.policy.Load().hides(t.name) {
+		return a, t.name, false, stOK
+	}
 	var err error
 	if t.name == "" {
 		a, err = r.c.s.o.FS.GetAttr(ctx, r.caller, t.dir, wantAttrs)

@@ -168,10 +168,12 @@ func (r *request) queryFile(o *open, class byte, in []byte, flags uint32, limit 
 		o.s.mu.Lock()
 		name := o.name
 		o.s.mu.Unlock()
-		if !o.s.o.ShortNames || name == "" {
+		short := shortName(name)
+		// A name that is short already is its own alternate.
+		if name == "" || !o.s.o.ShortNames && !equalFold(short, name) {
 			return nil, stObjectNameNotFound
 		}
-		return appendName(nil, shortName(name)), stOK
+		return appendName(nil, short), stOK
 	case fiStream:
 		return r.queryStreams(o, limit)
 	case fiCompression:
@@ -317,7 +319,7 @@ func (r *request) queryFS(o *open, class byte, limit int) ([]byte, status) {
 		return nil, stInfoLengthMismatch
 	}
 	srv := r.c.s
-	share := r.tree.share
+	share := r.tree.shared()
 	var st fs.StatFS
 	var err error
 	if class == 3 || class == 7 || class == 8 || class == 1 {

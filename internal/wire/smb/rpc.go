@@ -242,12 +242,12 @@ const (
 )
 
 type rpcShare struct {
-	name, comment string
-	kind          uint32
+	name, comment, path string
+	kind                uint32
 }
 
 func (r *request) rpcShares() []rpcShare {
-	list := []rpcShare{{"IPC$", "IPC Service", 0x80000003}}
+	list := []rpcShare{{"IPC$", "IPC Service", "C:\\", 0x80000003}}
 	_ = r.c.s.o.Shares.List(r.ctx, r.caller, func(s *Share) bool {
 		if s.Hidden {
 			return true
@@ -256,10 +256,54 @@ func (r *request) rpcShares() []rpcShare {
 		if strings.HasSuffix(s.Name, "$") {
 			kind = 0x80000000
 		}
-		list = append(list, rpcShare{s.Name, s.Description, kind})
+		list = append(list, rpcShare{s.Name, s.Description, "C:" + strings.ReplaceAll(s.Path, "/", "\\"), kind})
 		return true
 	})
 	return list
+}
+
+// shareLevels of SHARE_INFO that are answered, [MS-SRVS] 2.2.4.22 to 2.2.4.28.
+func shareLevel(level uint32) bool {
+	return level <= 2 || level == 501 || level == 502 || level == 1005
+}
+
+// putShare writes the fixed part of a SHARE_INFO; what its pointers point to
+// follows by putShareStrings.
+func (n *ndr) putShare(s *rpcShare, level uint32) {
+	if level == 1005 {
+		n.put(0)
+		return
+	}
+	n.ptr()
+	if level == 0 {
+		return
+	}
+	n.put(s.kind)
+	n.ptr()
+	switch level {
+	case 501:
+		n.put(0) // caching is the client's choice
+	case 2, 502:
+		n.put(0, 0xffffffff, 0) // permissions, users at most and now
+		n.ptr()
+		n.put(0) // no password
+		if level == 502 {
+			n.put(0, 0) // no security descriptor
+		}
+	}
+}
+
+func (n *ndr) putShareStrings(s *rpcShare, level uint32) {
+	if level == 1005 {
+		return
+	}
+	n.putStr(s.name)
+	if level != 0 {
+		n.putStr(s.comment)
+	}
+	if level == 2 || level == 502 {
+		n.putStr(s.path)
+	}
 }
 
 // srvsvc answers what clients need to find shares, [MS-SRVS].
@@ -271,7 +315,7 @@ func (r *request) srvsvc(op uint16, n *ndr) ([]byte, bool) {
 		if n.bad {
 			return nil, false
 		}
-		if level > 1 {
+		if !shareLevel(level) || level == 1005 {
 			n.put(level, level, 0, 0, 0, werrBadLevel)
 			return n.out, true
 		}
@@ -281,18 +325,11 @@ func (r *request) srvsvc(op uint16, n *ndr) ([]byte, bool) {
 		n.put(uint32(len(list)))
 		n.ptr()
 		n.put(uint32(len(list)))
-		for _, s := range list {
-			n.ptr()
-			if level == 1 {
-				n.put(s.kind)
-				n.ptr()
-			}
+		for i := range list {
+			n.putShare(&list[i], level)
 		}
-		for _, s := range list {
-			n.putStr(s.name)
-			if level == 1 {
-				n.putStr(s.comment)
-			}
+		for i := range list {
+			n.putShareStrings(&list[i], level)
 		}
 		n.put(uint32(len(list)), 0, werrOK)
 		return n.out, true
@@ -302,48 +339,19 @@ func (r *request) srvsvc(op uint16, n *ndr) ([]byte, bool) {
 		if n.bad {
 			return nil, false
 		}
+		if !shareLevel(level) {
+			n.put(level, 0, werrBadLevel)
+			return n.out, true
+		}
 		for _, s := range r.rpcShares() {
-			if !equalFold(s.name, name) {
-				continue
-			}
-			switch level {
-			case 0, 1:
+			if equalFold(s.name, name) {
 				n.put(level)
 				n.ptr()
-				n.ptr()
-				if level == 1 {
-					n.put(s.kind)
-					n.ptr()
-				}
-				n.putStr(s.name)
-				if level == 1 {
-					n.putStr(s.comment)
-				}
-			case 2, 502:
-				n.put(level)
-				n.ptr()
-				n.ptr()
-				n.put(s.kind)
-				n.ptr()
-				n.put(0, 0xffffffff, 0)
-				n.ptr()
-				n.put(0)
-				if level == 502 {
-					n.put(0, 0)
-				}
-				n.putStr(s.name)
-				n.putStr(s.comment)
-				n.putStr("C:\\")
-			case 1005:
-				n.put(level)
-				n.ptr()
-				n.put(0)
-			default:
-				n.put(level, 0, werrBadLevel)
+				n.putShare(&s, level)
+				n.putShareStrings(&s, level)
+				n.put(werrOK)
 				return n.out, true
 			}
-			n.put(werrOK)
-			return n.out, true
 		}
 		n.put(level, 0, werrNoShare)
 		return n.out, true

@@ -23,8 +23,14 @@ type Server struct {
 	ntlm   ntlm.Options
 	pool   bufferPool
 	memory *semaphore.Weighted
-	start  time.Time
-	hint   []byte
+	policy atomic.Pointer[Policy]
+
+	caching  atomic.Int64 // open files, which others may have to break
+	breaches breaches
+	attempts attempts
+
+	start time.Time
+	hint  []byte
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -32,6 +38,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	draining  bool
+	accepted  uint64
 	conns     map[*conn]struct{}
 	listeners map[net.Listener]struct{}
 	sessions  map[uint64]*session
@@ -57,10 +64,11 @@ func New(ctx context.Context, o Options) *Server {
 	o.defaults()
 	s := &Server{
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
-		ntlm:  ntlm.Options{Accounts: o.Accounts, Computer: o.Name, Domain: o.Domain, MapToGuest: o.GuestAllowed, Now: o.Now},
+		ntlm:  ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
 		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte]int{},
 	}
+	s.policy.Store(&o.Policy)
 	var seed [8]byte
 	_, _ = rand.Read(seed[:])
 	s.nextID.Store(uint64(binary.LittleEndian.Uint32(seed[:])) << 8)
@@ -99,13 +107,14 @@ func (s *Server) Serve(l net.Listener) error {
 // ServeConn serves one connection in the background.
 func (s *Server) ServeConn(nc net.Conn) {
 	s.mu.Lock()
-	if s.draining || len(s.conns) >= s.o.MaxConns {
+	if s.draining || len(s.conns) >= s.o.MaxConns || len(s.policy.Load().Dialects) == 0 {
 		s.mu.Unlock()
 		_ = nc.Close()
 		return
 	}
 	c := newConn(s, nc)
 	s.conns[c] = struct{}{}
+	s.accepted++
 	s.wg.Add(1)
 	s.mu.Unlock()
 	go func() {
@@ -114,18 +123,38 @@ func (s *Server) ServeConn(nc net.Conn) {
 	}()
 }
 
-// Shutdown closes listeners and connections, and every open with them.
-func (s *Server) Shutdown() {
+// Shutdown takes no new work, answers what is under way for as long as ctx lets
+// it, and closes connections, and every open with them.
+func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
 	for l := range s.listeners {
 		_ = l.Close()
 	}
+	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
-		_ = c.nc.Close()
+		conns = append(conns, c)
 	}
 	s.mu.Unlock()
-	s.wg.Wait()
+	for _, c := range conns {
+		c.drain()
+	}
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, c := range conns {
+			_ = c.nc.Close()
+			c.cancel()
+		}
+		<-done
+	}
 	for {
 		s.mu.Lock()
 		var o *open
@@ -139,6 +168,22 @@ func (s *Server) Shutdown() {
 		s.closeOpen(s.ctx, o)
 	}
 	s.cancel()
+	return err
+}
+
+// Stats are figures of the server.
+type Stats struct {
+	Accepted uint64 // connections so far
+	Conns    int    // that are open
+	Sessions int
+	Opens    int
+}
+
+// Stats answers them.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{s.accepted, len(s.conns), len(s.sessions), len(s.opens)}
 }
 
 func (s *Server) drop(c *conn) {
@@ -149,6 +194,13 @@ func (s *Server) drop(c *conn) {
 
 func addrOf(nc net.Conn) netip.AddrPort {
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+func localAddrOf(nc net.Conn) netip.AddrPort {
+	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
 		return a.AddrPort()
 	}
 	return netip.AddrPort{}

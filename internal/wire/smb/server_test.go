@@ -39,7 +39,7 @@ func newTestServer(t testing.TB) *Server {
 		FS: memfs.New(memfs.Options{RootMode: 0o777}), Accounts: noAccounts{},
 		Shares: &oneShare{Share{Name: "Files", Root: fs.Root, Guest: true}},
 	})
-	t.Cleanup(s.Shutdown)
+	t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
 	return s
 }
 

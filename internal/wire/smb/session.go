@@ -27,6 +27,7 @@ type session struct {
 	id      uint64
 	created time.Time
 	nonce   atomic.Uint64 // of what we encrypt
+	active  atomic.Int64  // when the last request came
 
 	mu       sync.Mutex
 	state    sessionState
@@ -47,6 +48,7 @@ type session struct {
 // channel is a session on one connection.
 type channel struct {
 	auth    *ntlm.Acceptor // of an exchange that runs
+	gate    *gate          // which it asks for accounts
 	preauth [64]byte       // its hash
 	bound   bool           // ready for use
 	sign    *signer
@@ -218,7 +220,7 @@ func (r *request) sessionSetup() status {
 		return stAccessDenied
 	}
 	if ch.auth == nil {
-		ch.auth = ntlm.New(&srv.ntlm)
+		ch.auth, ch.gate = srv.acceptor(c)
 		ch.preauth = c.preauth
 	}
 	if c.dialect >= dialect311 {
@@ -309,7 +311,10 @@ func (r *request) setupFailed(s *session, ch *channel, err error) status {
 	c := r.c
 	r.preauth = nil
 	s.mu.Lock()
-	ch.auth = nil
+	if errors.Is(err, ntlm.ErrDenied) || errors.Is(err, ntlm.ErrNoUser) {
+		ch.gate.done(false)
+	}
+	ch.auth, ch.gate = nil, nil
 	bound := ch.bound
 	fresh := s.state == sessionInProgress
 	if !bound {
@@ -351,20 +356,21 @@ var errOtherUser = errors.New("smb: another user than the session's")
 
 // established makes a session or channel usable.
 func (r *request) established(s *session, ch *channel, id *ntlm.Identity, mode byte, caps uint32, binding bool) (uint16, error) {
-	c, o := r.c, &r.c.s.o
+	c, o, policy := r.c, &r.c.s.o, r.c.s.policy.Load()
 	_ = caps
 	var cred *identity.Credential
 	switch {
 	case id.Account != nil:
 		cred = id.Account.Cred
-	case !o.GuestAllowed && !id.Anonymous:
+	case !policy.GuestAllowed && !id.Anonymous:
 		return 0, ntlm.ErrDenied
 	default:
 		cred = o.Guest
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ch.auth = nil
+	ch.gate.done(true)
+	ch.auth, ch.gate = nil, nil
 	if binding {
 		if s.cred.User != cred.User {
 			return 0, errOtherUser
@@ -393,11 +399,11 @@ func (r *request) established(s *session, ch *channel, id *ntlm.Identity, mode b
 	s.ident, s.cred, s.keys = id, cred, k
 	ch.sign, ch.bound = k.sign, true
 	if id.Account != nil {
-		s.signing = o.SigningRequired || mode&modeSigningRequired != 0
+		s.signing = policy.SigningRequired || mode&modeSigningRequired != 0
 		r.sign = true
 	}
 	canEncrypt := k.in != nil && id.Account != nil
-	switch o.Encryption {
+	switch policy.Encryption {
 	case EncryptRequired:
 		if !canEncrypt {
 			return 0, ntlm.ErrDenied
@@ -470,13 +476,23 @@ func (s *session) endKeeping(c *conn) {
 type tree struct {
 	id    uint32
 	sess  *session
-	share *Share // nil: the pipes
 	name  string
+	share atomic.Pointer[Share] // nil: the pipes
 
 	mu     sync.Mutex
 	caller *fs.Caller
 	client *conn
 }
+
+// as is who calls through the tree.
+func (t *tree) as() *fs.Caller {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.caller
+}
+
+// shared is what the tree shows now, nil for the pipes.
+func (t *tree) shared() *Share { return t.share.Load() }
 
 func (t *tree) setCred(cred *identity.Credential) {
 	t.mu.Lock()
@@ -489,13 +505,14 @@ func (t *tree) setCred(cred *identity.Credential) {
 // rights are what the share lets anybody do.
 func (t *tree) rights() fs.Rights {
 	r := fs.RightsAll &^ fs.RightWriteGroup
-	if t.share == nil {
+	s := t.shared()
+	if s == nil {
 		return r
 	}
-	if t.share.Rights != 0 {
-		r &= t.share.Rights
+	if s.Rights != 0 {
+		r &= s.Rights
 	}
-	if t.share.ReadOnly {
+	if s.ReadOnly {
 		r &= fs.RightRead | fs.RightReadEA | fs.RightExecute | fs.RightReadAttr | fs.RightReadACL | fs.RightSynchronize
 	}
 	return r
@@ -515,7 +532,7 @@ func (r *request) treeConnect() status {
 		}
 	}
 	s := r.sess
-	if r.c.s.o.Encryption == EncryptRequired && r.ch.sealed == nil {
+	if r.c.s.policy.Load().Encryption == EncryptRequired && r.ch.sealed == nil {
 		return stAccessDenied
 	}
 	s.mu.Lock()
@@ -527,11 +544,11 @@ func (r *request) treeConnect() status {
 		kind, t.name = 2, "IPC$"
 		flags = 0x30
 	} else {
-		share, st := r.findShare(name, t.caller, ident)
+		share, st := r.c.s.findShare(r.ctx, name, t.caller, ident)
 		if st != stOK {
 			return st
 		}
-		t.share = share
+		t.share.Store(share)
 		t.name = share.Name
 		if share.Encrypt {
 			if r.c.cipher == cipherNone {
@@ -563,8 +580,8 @@ func (r *request) treeConnect() status {
 	return stOK
 }
 
-func (r *request) findShare(name string, c *fs.Caller, id *ntlm.Identity) (*Share, status) {
-	share, err := r.c.s.o.Shares.Share(r.ctx, name, c)
+func (s *Server) findShare(ctx context.Context, name string, c *fs.Caller, id *ntlm.Identity) (*Share, status) {
+	share, err := s.o.Shares.Share(ctx, name, c)
 	switch {
 	case err != nil && fs.KindOf(err) == fs.NotExist:
 		return nil, stBadNetworkName
@@ -578,19 +595,7 @@ func (r *request) findShare(name string, c *fs.Caller, id *ntlm.Identity) (*Shar
 
 func (r *request) treeDisconnect() status {
 	t := r.tree
-	s := r.sess
-	s.mu.Lock()
-	delete(s.trees, t.id)
-	var opens []*open
-	for o := range s.opens {
-		if o.tree == t {
-			opens = append(opens, o)
-		}
-	}
-	s.mu.Unlock()
-	for _, o := range opens {
-		r.c.s.closeOpen(context.WithoutCancel(r.ctx), o)
-	}
+	r.sess.disconnect(r.ctx, t)
 	r.body = []byte{4, 0, 0, 0}
 	return stOK
 }

@@ -210,7 +210,7 @@ func (r *request) setDisposition(ctx context.Context, o *open, on bool) status {
 		if a.DOS&fs.DOSReadOnly != 0 {
 			return stCannotDelete
 		}
-		if o.node == r.tree.share.Root {
+		if o.node == r.tree.shared().Root {
 			return stAccessDenied
 		}
 		if st := r.await(s.contendHandle(o)); st != stOK {
@@ -365,7 +365,7 @@ func (s *Server) openBelow(t *tree, o *open, path string) bool {
 		if x == o || x.handle == nil {
 			continue
 		}
-		if x.tree != nil && x.tree.share != nil && x.tree.share.Root == t.share.Root && len(x.path) > len(path)+1 &&
+		if x.tree != nil && x.tree.shared() != nil && x.tree.shared().Root == t.shared().Root && len(x.path) > len(path)+1 &&
 			x.path[len(path)] == '\\' && equalFold(x.path[:len(path)], path) {
 			return true
 		}

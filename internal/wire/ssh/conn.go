@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"manifold/internal/wire/accept"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -32,12 +34,9 @@ var (
 
 // conn is one connection of a client.
 type conn struct {
-	s      *Server
-	nc     net.Conn
-	from   netip.AddrPort
-	cancel context.CancelFunc
-	since  time.Time
-	name   atomic.Pointer[string] // of the account, nil until logged in
+	s    *Server
+	nc   *accept.Conn
+	from netip.AddrPort
 }
 
 type accountKey struct{}
@@ -120,7 +119,7 @@ func (c *conn) refused(ctx context.Context, err error) error {
 }
 
 func (c *conn) serve(ctx context.Context) {
-	defer c.cancel()
+	defer c.nc.Cancel()
 	defer c.recovered(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = c.nc.Close() })
 	defer stop()
@@ -137,7 +136,7 @@ func (c *conn) serve(ctx context.Context) {
 	if !ok {
 		return
 	}
-	c.name.Store(&l.account.User)
+	c.nc.LoggedIn(l.account.User)
 	c.login(Login{User: sc.User(), Client: c.from, Method: l.method, Key: l.key, OK: true})
 	t.idle.Store(int64(c.s.o.IdleTimeout))
 	_ = c.nc.SetWriteDeadline(time.Time{})
@@ -146,7 +145,6 @@ func (c *conn) serve(ctx context.Context) {
 }
 
 func (c *conn) handshake(ctx context.Context, nc net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	defer c.s.loggedIn()
 	sc, channels, requests, err := ssh.NewServerConn(nc, c.config(ctx))
 	if err != nil {
 		c.s.o.Logger.DebugContext(ctx, "ssh: connection ended before login", "client", c.from, "err", err)

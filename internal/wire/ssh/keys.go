@@ -147,3 +147,12 @@ func checkKey(k ssh.PublicKey) error {
 	}
 	return fmt.Errorf("ssh: keys of type %s are not accepted", k.Type())
 }
+
+// PublicOf answers the public half of a host key.
+func PublicOf(pemBytes []byte) (PublicKey, error) {
+	s, err := parseHostKey(pemBytes)
+	if err != nil {
+		return PublicKey{}, err
+	}
+	return PublicKey{Type: s.PublicKey().Type(), Wire: s.PublicKey().Marshal()}, nil
+}

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"manifold/internal/fs"
 	"manifold/internal/identity"
+	"manifold/internal/wire/accept"
 	"manifold/internal/wire/ssh/sftp"
 
 	"golang.org/x/crypto/ssh"
@@ -127,20 +127,11 @@ func (o *Options) defaults() {
 	}
 }
 
-// A Server serves SSH on the listeners it is given.
+// A Server serves SSH on the listeners it is given. The Set has its connections.
 type Server struct {
+	*accept.Set
 	o     Options
 	hosts []ssh.Signer
-	wg    sync.WaitGroup
-
-	mu struct {
-		sync.Mutex
-		closed    bool
-		logins    int
-		conns     map[*conn]struct{}
-		perClient map[netip.Addr]int
-		listeners map[net.Listener]struct{}
-	}
 }
 
 // New builds a server. It owns no goroutine until it serves.
@@ -157,170 +148,22 @@ func New(o Options) (*Server, error) {
 		}
 		s.hosts = append(s.hosts, signer)
 	}
-	s.mu.conns = map[*conn]struct{}{}
-	s.mu.perClient = map[netip.Addr]int{}
-	s.mu.listeners = map[net.Listener]struct{}{}
+	s.Set = accept.New(accept.Options{
+		Name: "ssh", MaxConns: o.MaxConnections, MaxPerClient: o.MaxPerClient, MaxLogins: o.MaxLogins, Logger: o.Logger,
+		Changed: func(n int) {
+			if o.Observer != nil {
+				o.Observer.Connected(n)
+			}
+		},
+	})
 	return s, nil
 }
 
-// Serve accepts connections until ctx ends, the listener fails or Close. It
-// closes the listener; connections live on until ctx ends or Close.
+// Serve accepts connections until ctx ends, the listener fails or the server is
+// closed. It closes the listener; connections live on.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	s.mu.Lock()
-	if s.mu.closed {
-		s.mu.Unlock()
-		_ = l.Close()
-		return net.ErrClosed
-	}
-	s.mu.listeners[l] = struct{}{}
-	s.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer func() {
-		stop()
-		_ = l.Close()
-		s.mu.Lock()
-		delete(s.mu.listeners, l)
-		s.mu.Unlock()
-	}()
-	for delay := time.Duration(0); ; {
-		c, err := l.Accept()
-		switch {
-		case err == nil:
-			delay = 0
-			s.start(ctx, c)
-		case errors.Is(err, net.ErrClosed):
-			return ctx.Err()
-		default: // out of descriptors, or a client that left early
-			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-			s.o.Logger.WarnContext(ctx, "ssh: accept", "err", err)
-			t := time.NewTimer(delay)
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				t.Stop()
-				return ctx.Err()
-			}
-		}
-	}
-}
-
-// Close ends all connections and waits for what they were doing.
-func (s *Server) Close() error {
-	s.mu.Lock()
-	s.mu.closed = true
-	for l := range s.mu.listeners {
-		_ = l.Close()
-	}
-	for c := range s.mu.conns {
-		c.cancel()
-	}
-	s.mu.Unlock()
-	s.wg.Wait()
-	return nil
-}
-
-// Connections counts connections, logged in or not.
-func (s *Server) Connections() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.mu.conns)
-}
-
-// A Client is a connection as administrators see it.
-type Client struct {
-	Addr netip.AddrPort
-	// User is the name of the account, "" until logged in.
-	User  string
-	Since time.Time
-}
-
-func (c *conn) client() Client {
-	k := Client{Addr: c.from, Since: c.since}
-	if n := c.name.Load(); n != nil {
-		k.User = *n
-	}
-	return k
-}
-
-// Clients lists the connections.
-func (s *Server) Clients() []Client {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]Client, 0, len(s.mu.conns))
-	for c := range s.mu.conns {
-		out = append(out, c.client())
-	}
-	return out
-}
-
-// Disconnect ends the connections of an account that was taken away or
-// changed, and answers how many there were.
-func (s *Server) Disconnect(user string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for c := range s.mu.conns {
-		if k := c.client(); k.User == user && user != "" {
-			c.cancel()
-			n++
-		}
-	}
-	return n
-}
-
-func (s *Server) start(ctx context.Context, nc net.Conn) {
-	c := &conn{s: s, nc: nc, from: addrPort(nc.RemoteAddr()), since: time.Now()}
-	ctx, c.cancel = context.WithCancel(ctx)
-	who := c.from.Addr()
-	s.mu.Lock()
-	full := s.mu.closed || len(s.mu.conns) >= s.o.MaxConnections || s.mu.logins >= s.o.MaxLogins || s.mu.perClient[who] >= s.o.MaxPerClient
-	if full {
-		s.mu.Unlock()
-		c.cancel()
-		_ = nc.Close()
-		s.o.Logger.WarnContext(ctx, "ssh: connection refused by a limit", "client", c.from)
-		return
-	}
-	s.mu.conns[c] = struct{}{}
-	s.mu.perClient[who]++
-	s.mu.logins++
-	n := len(s.mu.conns)
-	s.wg.Add(1)
-	s.mu.Unlock()
-	if s.o.Observer != nil {
-		s.o.Observer.Connected(n)
-	}
-	go func() {
-		defer s.wg.Done()
-		defer s.left(c, who)
+	return s.Set.Serve(ctx, l, accept.Handler{Serve: func(ctx context.Context, nc *accept.Conn) {
+		c := &conn{s: s, nc: nc, from: nc.From}
 		c.serve(ctx)
-	}()
-}
-
-// loggedIn gives the place among those that log in free.
-func (s *Server) loggedIn() {
-	s.mu.Lock()
-	s.mu.logins--
-	s.mu.Unlock()
-}
-
-func (s *Server) left(c *conn, who netip.Addr) {
-	s.mu.Lock()
-	delete(s.mu.conns, c)
-	if s.mu.perClient[who]--; s.mu.perClient[who] <= 0 {
-		delete(s.mu.perClient, who)
-	}
-	n := len(s.mu.conns)
-	s.mu.Unlock()
-	if s.o.Observer != nil {
-		s.o.Observer.Connected(n)
-	}
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		p := t.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-	}
-	return netip.AddrPort{}
+	}})
 }

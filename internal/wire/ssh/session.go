@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"manifold/internal/fs"
@@ -52,7 +53,16 @@ type Session struct {
 	// Signals delivers "INT", "TERM" and the like.
 	Signals <-chan string
 
-	typed *typed // Stdin, with a terminal
+	typed  *typed // Stdin, with a terminal
+	window *atomic.Pointer[Window]
+}
+
+// Size is that of the terminal now, zero without one.
+func (s *Session) Size() Window {
+	if w := s.window.Load(); w != nil {
+		return *w
+	}
+	return Window{}
 }
 
 // Limits of what a client may tell about a session.
@@ -69,9 +79,11 @@ type session struct {
 	account *Account
 	env     map[string]string
 	term    *Terminal
+	window  atomic.Pointer[Window]
 	resized chan Window
 	signals chan string
 	running bool
+	oneShot bool // a single command: who stops the server waits for it
 }
 
 // session serves one channel until it is closed.
@@ -103,6 +115,10 @@ func (c *conn) session(ctx context.Context, a *Account, ch ssh.Channel, reqs <-c
 		go func() {
 			defer wg.Done()
 			defer c.recovered(ctx)
+			if s.oneShot {
+				c.nc.Begin()
+				defer c.nc.End()
+			}
 			defer ch.Close()
 			s.exit(run(ctx))
 		}()
@@ -129,17 +145,20 @@ func (s *session) request(r *ssh.Request) (run func(context.Context) int, ok boo
 			return nil, false
 		}
 		s.term = &Terminal{Name: p.Term, Window: bounded(p.Columns, p.Rows), Resized: s.resized}
+		s.window.Store(&s.term.Window)
 		return nil, true
 	case "window-change":
 		var p struct{ Columns, Rows, Width, Height uint32 }
 		if ssh.Unmarshal(r.Payload, &p) != nil || s.term == nil {
 			return nil, false
 		}
+		w := bounded(p.Columns, p.Rows)
+		s.window.Store(&w)
 		select { // the latest replaces one that was not taken yet
 		case <-s.resized:
 		default:
 		}
-		s.resized <- bounded(p.Columns, p.Rows)
+		s.resized <- w
 		return nil, true
 	case "env":
 		var p struct{ Name, Value string }
@@ -169,6 +188,7 @@ func (s *session) request(r *ssh.Request) (run func(context.Context) int, ok boo
 		if s.c.s.o.Shell == nil || s.account.NoShell || ssh.Unmarshal(r.Payload, &p) != nil || len(p.Command) > maxCommand {
 			return nil, false
 		}
+		s.oneShot = !s.running
 		return func(ctx context.Context) int {
 			return s.handled(ctx, func(ctx context.Context, h *Session) int { return s.c.s.o.Shell.Exec(ctx, h, p.Command) })
 		}, true
@@ -190,7 +210,7 @@ func bounded(columns, rows uint32) Window {
 func (s *session) handled(ctx context.Context, run func(context.Context, *Session) int) int {
 	h := &Session{
 		Account: s.account, Client: s.c.from.String(), Terminal: s.term, Env: s.env,
-		Stdin: s.ch, Stdout: s.ch, Stderr: s.ch.Stderr(), Signals: s.signals,
+		Stdin: s.ch, Stdout: s.ch, Stderr: s.ch.Stderr(), Signals: s.signals, window: &s.window,
 	}
 	if s.term == nil {
 		return run(ctx, h)
@@ -222,6 +242,13 @@ func (s *session) sftp(ctx context.Context) int {
 	so := sftp.Options{
 		FS: o.FS, Caller: caller, Root: tree.Root, Home: home, Identities: o.Identities,
 		UserName: o.UserName, GroupName: o.GroupName, Owner: "sftp:" + s.c.from.String(), Logger: o.Logger,
+		Busy: func(busy bool) {
+			if busy {
+				s.c.nc.Begin()
+			} else {
+				s.c.nc.End()
+			}
+		},
 	}
 	if o.Observer != nil {
 		so.Observe = func(op sftp.Op) { o.Observer.SFTP(s.account, op) }

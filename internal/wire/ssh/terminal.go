@@ -168,12 +168,7 @@ func (s *Session) Editor(prompt string, history []string, complete Complete) *Ed
 		io.Writer
 	}{s.Stdin, s.Stdout}, prompt)
 	if complete != nil {
-		e.t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
-			if key != '\t' {
-				return "", 0, false
-			}
-			return complete(line, pos)
-		}
+		e.OnTab(complete)
 	}
 	for _, h := range history {
 		e.t.History.Add(h)
@@ -205,6 +200,20 @@ func (e *Editor) resize(w Window) {
 // ReadLine reads one line. The error is io.EOF at the end of the input, and
 // when the user presses Ctrl-C or, on an empty line, Ctrl-D.
 func (e *Editor) ReadLine() (string, error) { return e.t.ReadLine() }
+
+// ReadPassword reads one line without showing it.
+func (e *Editor) ReadPassword(prompt string) (string, error) { return e.t.ReadPassword(prompt) }
+
+// OnTab says how the tabulator extends what is being typed; complete may write
+// to the editor. It must not be called while a line is read.
+func (e *Editor) OnTab(complete Complete) {
+	e.t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
+		if key != '\t' {
+			return "", 0, false
+		}
+		return complete(line, pos)
+	}
+}
 
 // Write prints above the line that is being typed.
 func (e *Editor) Write(p []byte) (int, error) { return e.t.Write(p) }

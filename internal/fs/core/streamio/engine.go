@@ -11,7 +11,8 @@
 //     Space and quota for them are reserved when the write is accepted.
 //   - Bytes acknowledged as unstable are lost only by a crash or an error, and
 //     then the write verifier has changed.
-//   - Extents never cross a chunk; a stream maps an extent in one chunk only.
+//   - A new extent never crosses a chunk. A copy may map parts of it in any chunk of
+//     any stream, with a hold for each, see meta.Txn.PutShared.
 //
 // Lock order: file.gate, then file.flushMu, then file.mu, then a shard's mu. No I/O under
 // file.mu held for writing.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/walk"
 )
 
 // extended are the requests beyond version 3 (OpenSSH's PROTOCOL file section
@@ -57,7 +58,7 @@ func (s *session) hardlink(ctx context.Context, _ uint32, r *reader) (packet, er
 	if t.Exists {
 		return nil, fs.Exist
 	}
-	return nil, retry(ctx, func() error {
+	return nil, walk.Retry(ctx, func() error {
 		_, err := s.FS.Link(ctx, s.Caller, f.Attr.Node, t.Dir, t.Name)
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/walk"
 )
 
 // Open flags (section 6.3).
@@ -131,7 +132,7 @@ func (s *session) open(ctx context.Context, id uint32, r *reader) (packet, error
 		return nil, fs.NotFile
 	}
 	var f fs.Handle
-	err = retry(ctx, func() (err error) {
+	err = walk.Retry(ctx, func() (err error) {
 		f, _, err = s.FS.Open(ctx, s.Caller, &o)
 		return err
 	})
@@ -219,7 +220,7 @@ func (s *session) write(ctx context.Context, _ uint32, r *reader) (packet, error
 	}
 	h.written = true
 	s.in = len(data)
-	return nil, retry(ctx, func() error {
+	return nil, walk.Retry(ctx, func() error {
 		_, err := h.file.Write(ctx, &fs.WriteRequest{Offset: off, Data: data, Append: h.append})
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/walk"
 )
 
 func (s *session) attrReply(id uint32, a *fs.Attr) packet {
@@ -61,7 +62,7 @@ func (s *session) setPath(ctx context.Context, r *reader, follow bool) (packet, 
 	if err != nil {
 		return nil, err
 	}
-	return nil, retry(ctx, func() error {
+	return nil, walk.Retry(ctx, func() error {
 		_, err := s.FS.SetAttr(ctx, s.Caller, p.Attr.Node, s.set(&a, &p.Attr))
 		return err
 	})
@@ -94,12 +95,12 @@ func (s *session) fsetstat(ctx context.Context, _ uint32, r *reader) (packet, er
 			// else is judged by who asks, as of a descriptor in POSIX.
 			size := &fs.SetAttr{Size: q.Size}
 			q.Size = nil
-			if err := retry(ctx, func() error { _, err := h.file.SetAttr(ctx, size); return err }); err != nil {
+			if err := walk.Retry(ctx, func() error { _, err := h.file.SetAttr(ctx, size); return err }); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return nil, retry(ctx, func() error {
+	return nil, walk.Retry(ctx, func() error {
 		_, err := s.FS.SetAttr(ctx, s.Caller, n, q)
 		return err
 	})
@@ -197,7 +198,7 @@ func (s *session) removeAs(ctx context.Context, r *reader, mode fs.RemoveMode) (
 	if p.Name == "" {
 		return nil, fs.Invalid
 	}
-	return nil, retry(ctx, func() error {
+	return nil, walk.Retry(ctx, func() error {
 		_, err := s.FS.Remove(ctx, s.Caller, p.Dir, p.Name, mode)
 		return err
 	})
@@ -233,7 +234,7 @@ func (s *session) mkdir(ctx context.Context, _ uint32, r *reader) (packet, error
 }
 
 func (s *session) create(ctx context.Context, dir fs.Node, name fs.Name, spec *fs.CreateSpec) error {
-	return retry(ctx, func() error {
+	return walk.Retry(ctx, func() error {
 		_, err := s.FS.Create(ctx, s.Caller, dir, name, spec)
 		return err
 	})
@@ -272,7 +273,7 @@ func (s *session) renameAs(ctx context.Context, r *reader, o fs.RenameOptions) (
 	if f.Name == "" || t.Name == "" {
 		return nil, fs.Invalid
 	}
-	return nil, retry(ctx, func() error {
+	return nil, walk.Retry(ctx, func() error {
 		_, err := s.FS.Rename(ctx, s.Caller, f.Dir, f.Name, t.Dir, t.Name, o)
 		return err
 	})

@@ -44,6 +44,9 @@ type Options struct {
 	MaxHandles int
 	// Owner marks opens in listings.
 	Owner string
+	// Busy, if set, is told whenever the first file is opened and when the last
+	// has been closed and that has been answered.
+	Busy func(bool)
 	// Observe, if set, is told of every request. It must be quick.
 	Observe func(Op)
 	Logger  *slog.Logger // discards
@@ -57,6 +60,7 @@ type session struct {
 	handles map[uint32]*handle
 	next    uint32
 	buf     []byte // of the reply
+	busy    bool   // as told
 	in, got int    // bytes of file data of the present request
 }
 
@@ -84,7 +88,10 @@ func Serve(ctx context.Context, rw io.ReadWriter, o Options) (err error) {
 		s.umask = *o.Umask
 	}
 	// What was acknowledged as written reaches the disk even if the client has gone.
-	defer s.closeAll(context.WithoutCancel(ctx))
+	defer func() {
+		s.closeAll(context.WithoutCancel(ctx))
+		s.tell(false)
+	}()
 	defer func() {
 		if p := recover(); p != nil {
 			o.Logger.ErrorContext(ctx, "sftp: session ended by a bug", "panic", p, "stack", string(debug.Stack()))
@@ -115,10 +122,19 @@ func (s *session) run(ctx context.Context, in io.Reader) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := s.answer(ctx, p[0], &reader{b: p[1:]}); err != nil {
+		err = s.answer(ctx, p[0], &reader{b: p[1:]})
+		s.tell(len(s.handles) > 0)
+		if err != nil {
 			return err
 		}
 	}
+}
+
+func (s *session) tell(busy bool) {
+	if busy != s.busy && s.Busy != nil {
+		s.Busy(busy)
+	}
+	s.busy = busy
 }
 
 // clean takes an end between two packets as what it is.
@@ -218,26 +234,6 @@ func quiet(err error) bool {
 func (s *session) status(id uint32, err error) packet {
 	code, msg := statusOf(err)
 	return reply(s.buf, typeStatus, id).u32(code).str(msg).str("en")
-}
-
-// retry repeats what failed with Retry or Grace for a while: clients of SFTP
-// do not ask again.
-func retry(ctx context.Context, do func() error) error {
-	wait := 10 * time.Millisecond
-	for {
-		err := do()
-		if k := fs.KindOf(err); err == nil || k != fs.Retry && k != fs.Grace || wait > 4*time.Second {
-			return err
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return err
-		}
-		wait *= 2
-	}
 }
 
 // at resolves a path of the client.

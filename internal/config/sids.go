@@ -1,0 +1,123 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"manifold/internal/identity"
+	"manifold/internal/identity/sid"
+	"manifold/internal/kv"
+)
+
+// SIDs translates principals to security identifiers and back. What is not of
+// this cluster gets a number when it is first seen, and keeps it for ever: ACEs
+// hold numbers.
+type SIDs struct {
+	s      *Store
+	scheme sid.Scheme
+
+	mu    sync.RWMutex
+	ids   map[sid.SID]identity.AuthID // those that were asked for
+	names map[identity.AuthID]sid.SID
+}
+
+// foreign is a principal that this cluster does not have itself.
+type foreign struct {
+	SID string `json:"sid"`
+}
+
+const (
+	maxForeign  = 1 << 24
+	foreignSeen = 1 << 16 // remembered in memory
+)
+
+// SIDs answers the translation; the cluster must have been made.
+func (s *Store) SIDs(ctx context.Context) (*SIDs, error) {
+	c, err := s.Cluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &SIDs{s: s, scheme: sid.NewScheme(c.Value.UUID), ids: map[sid.SID]identity.AuthID{}, names: map[identity.AuthID]sid.SID{}}, nil
+}
+
+// Scheme answers the SIDs that follow from numbers.
+func (x *SIDs) Scheme() sid.Scheme { return x.scheme }
+
+// Of answers the SID of a principal, [sid.Nobody] if it has none.
+func (x *SIDs) Of(ctx context.Context, a identity.AuthID) (sid.SID, error) {
+	if n, ok := x.scheme.Of(a); ok {
+		return n, nil
+	}
+	x.mu.RLock()
+	n, ok := x.names[a]
+	x.mu.RUnlock()
+	if ok || a.Kind() != identity.KindMapped {
+		if !ok {
+			n = sid.Nobody
+		}
+		return n, nil
+	}
+	rec, err := read[foreign](ctx, x.s, kindForeign, uint64(a-identity.MappedBase))
+	if errors.Is(err, ErrNotFound) {
+		return sid.Nobody, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if n, ok = sid.ParseText(rec.Value.SID); !ok {
+		return "", fmt.Errorf("%w: SID of %d", ErrCorrupt, a)
+	}
+	x.remember(a, n)
+	return n, nil
+}
+
+// AuthID answers the number of a SID and gives it one if it has none.
+func (x *SIDs) AuthID(ctx context.Context, n sid.SID) (identity.AuthID, error) {
+	if a, ok := x.scheme.AuthID(n); ok {
+		return a, nil
+	}
+	x.mu.RLock()
+	a, ok := x.ids[n]
+	x.mu.RUnlock()
+	if ok {
+		return a, nil
+	}
+	text := n.String()
+	if text == "" {
+		return 0, invalid("sid", "is malformed")
+	}
+	err := x.s.update(ctx, func(tx kv.Txn) error {
+		id, err := owner(ctx, tx, spaceForeign, text)
+		if errors.Is(err, ErrNotFound) {
+			if id, err = next(ctx, tx, counterForeign, 1); err != nil {
+				return err
+			}
+			if id > maxForeign {
+				return ErrLimit
+			}
+			if err := claim(ctx, tx, spaceForeign, text, id); err != nil {
+				return err
+			}
+			_, err = put(ctx, tx, kindForeign, id, foreign{text})
+		}
+		a = identity.MappedBase + identity.AuthID(id)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	x.remember(a, n)
+	return a, nil
+}
+
+func (x *SIDs) remember(a identity.AuthID, n sid.SID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.ids) >= foreignSeen {
+		clear(x.ids)
+		clear(x.names)
+	}
+	x.ids[n], x.names[a] = a, n
+}

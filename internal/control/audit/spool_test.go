@@ -1,0 +1,162 @@
+package audit
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func noReport(uint64) []byte { return []byte("dropped") }
+
+func newSpool(t *testing.T, dir string, limit int64) *spool {
+	t.Helper()
+	s, err := openSpool(dir, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *spool) mustAppend(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		if err := s.append(time.Now().UnixNano(), fmt.Appendf(nil, "record %d", s.mu.next), noReport); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A process that is killed writes nothing more: what it had appended is there.
+func TestSpool_killed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	next := 1
+	for range 3 {
+		s := newSpool(t, dir, 1<<20)
+		s.mustAppend(t, 5000) // over several segments
+		next += 5000
+		for _, m := range append(s.mu.old, s.mu.current) {
+			_ = m.f.Close()
+		}
+		s = newSpool(t, dir, 1<<20)
+		got := stored(s)
+		if len(got) != next-1 || got[len(got)-1] != fmt.Sprint("record ", next-1) || s.mu.next != uint64(next) {
+			t.Fatalf("%d records, next is %d, want %d", len(got), s.mu.next, next)
+		}
+		if err := s.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What was not written whole is cut off; the rest is read.
+func TestSpool_torn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	s := newSpool(t, dir, 1<<20)
+	s.mustAppend(t, 10)
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	path := s.segment(1)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; cut <= headBytes+len("record 10"); cut += 3 {
+		for _, torn := range [][]byte{whole[:len(whole)-cut], append(whole[:len(whole)-cut:len(whole)-cut], make([]byte, 10_000)...)} {
+			if err := os.WriteFile(path, torn, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := newSpool(t, dir, 1<<20)
+			if got := stored(s); len(got) != 9 || s.mu.next != 11 {
+				t.Fatalf("cut %d: %d records, next %d", cut, len(got), s.mu.next)
+			}
+		}
+	}
+}
+
+// Segments that were sent go, but for those that may be sent again.
+func TestSpool_trim(t *testing.T) {
+	s := newSpool(t, filepath.Join(t.TempDir(), "audit"), 80<<10)
+	r := s.readFrom(1)
+	defer r.close()
+	at := time.Now()
+	for range 20 {
+		s.mustAppend(t, 500)
+		var last entry
+		for {
+			e, ok := r.read()
+			if !ok {
+				break
+			}
+			if e.seq != last.seq+1 && last.seq != 0 {
+				t.Fatalf("%d after %d", e.seq, last.seq)
+			}
+			last = e
+		}
+		s.sent(last.seq, at)
+		if err := s.trim(last.seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, bytes := s.state()
+	if p.Sent != 10_000 || bytes > s.resendBytes+2*s.segmentBytes {
+		t.Errorf("%+v, %d bytes", p, bytes)
+	}
+	again := s.resume()
+	defer again.close()
+	size, n := int64(0), 0
+	for {
+		e, ok := again.read()
+		if !ok {
+			break
+		}
+		size += headBytes + int64(len(e.text))
+		n++
+	}
+	if size > s.resendBytes || size < s.resendBytes-100 || again.next != 10_001 {
+		t.Errorf("%d records of %d bytes would be sent again, next %d", n, size, again.next)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What was sent long before the connection was used last is not sent again.
+func TestSpool_resendTime(t *testing.T) {
+	s := newSpool(t, filepath.Join(t.TempDir(), "audit"), 1<<20)
+	now := time.Now()
+	for i, age := range []time.Duration{time.Hour, 20 * time.Minute, 5 * time.Minute, 0} {
+		if err := s.append(now.Add(-age).UnixNano(), []byte{byte(i)}, noReport); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sent(4, now)
+	if r := s.resume(); r.next != 3 {
+		t.Errorf("it resumes at %d", r.next)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	b := make([]byte, headBytes+5)
+	encode(b, 7, 9, []byte("hello"))
+	f.Add(b)
+	f.Add(b[:20])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for len(b) > 0 {
+			e, n, err := decode(b)
+			if err != nil || n == 0 {
+				return
+			}
+			again := make([]byte, n)
+			if encode(again, e.seq, e.time, e.text); string(again) != string(b[:n]) {
+				t.Fatalf("%x became %x", b[:n], again)
+			}
+			b = b[n:]
+		}
+	})
+}

@@ -1,0 +1,104 @@
+package audit
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"manifold/internal/fs"
+)
+
+// stagedSet are files that this process knows to have no name yet: what is done
+// to them is recorded when they get one.
+type stagedSet struct {
+	count atomic.Int32
+	mu    sync.RWMutex
+	ids   map[fs.FileID]struct{}
+}
+
+// maxStaged bounds them; what is done to further ones is recorded without a path.
+const maxStaged = 1 << 16
+
+func (s *stagedSet) has(n fs.Node) bool {
+	if s.count.Load() == 0 {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.ids[n.ID]
+	return ok
+}
+
+func (s *stagedSet) add(n fs.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil {
+		s.ids = map[fs.FileID]struct{}{}
+	}
+	if len(s.ids) < maxStaged {
+		s.ids[n.ID] = struct{}{}
+		s.count.Store(int32(len(s.ids)))
+	}
+}
+
+func (s *stagedSet) remove(n fs.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ids, n.ID)
+	s.count.Store(int32(len(s.ids)))
+}
+
+// Stage implements fs.Staging. A file that has no name is nothing to record.
+func (f *FS) Stage(ctx context.Context, c *fs.Caller, s *fs.StageSpec) (fs.Node, error) {
+	n, err := f.FS.Stage(ctx, c, s)
+	if err == nil {
+		f.staged.add(n)
+	}
+	return n, err
+}
+
+// Publish implements fs.Staging: this is when the file is made and written.
+func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, name fs.Name, p *fs.PublishSpec) (fs.PublishResult, error) {
+	sized := *p
+	sized.Want |= fs.AttrSize
+	res, err := f.FS.Publish(ctx, c, staged, dir, name, &sized)
+	if err == nil {
+		f.staged.remove(staged)
+		if res.Replaced != (fs.Node{}) {
+			f.paths.forget(res.Replaced)
+		}
+	}
+	if !f.log.Enabled() {
+		return res, err
+	}
+	path := f.path(ctx, dir)
+	if res.Replaced != (fs.Node{}) {
+		f.add(c, &Record{Operation: "fs_delete", FileID: uint64(res.Replaced.ID), Path: path, Name: name}, nil)
+	}
+	f.add(c, &Record{Operation: "fs_create_file", FileID: uint64(staged.ID), Path: path, Name: name}, err)
+	if err == nil {
+		f.wrote(ctx, c, staged, 0, res.Attr.Size, &res.Attr, nil)
+	}
+	for _, l := range p.Links {
+		f.add(c, &Record{Operation: "fs_create_hard_link", FileID: uint64(staged.ID), Path: f.path(ctx, l.Dir), Name: l.Name, Target: path, TargetName: name}, err)
+	}
+	return res, err
+}
+
+// Splice implements fs.Staging.
+func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.Node) (uint64, error) {
+	size, err := f.FS.Splice(ctx, c, dst, parts)
+	for _, p := range parts {
+		f.looked(ctx, c, "fs_read_data", p, err)
+	}
+	return size, err
+}
+
+// Unstage implements fs.Staging.
+func (f *FS) Unstage(ctx context.Context, c *fs.Caller, staged fs.Node) error {
+	err := f.FS.Unstage(ctx, c, staged)
+	if err == nil {
+		f.staged.remove(staged)
+	}
+	return err
+}

@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"manifold/client"
+)
+
+func (a *app) s3Command() *cobra.Command {
+	return noun("s3", "The S3 server: settings, buckets, access keys, uploads",
+		a.s3Show(), a.s3Switch("enable", "Serve S3", true), a.s3Switch("disable", "Stop serving S3; what is under way finishes", false), a.s3Modify(),
+		noun("bucket", "Buckets", a.bucketList(), a.bucketAdd(), a.bucketModify(), a.bucketDelete()),
+		noun("policy", "Policies of buckets", a.policyShow(), a.policySet(), a.policyDelete()),
+		noun("access-key", "Access keys of users", a.s3KeyList(), a.s3KeyCreate(), a.s3KeyRevoke()),
+		noun("upload", "Multipart uploads under way", a.uploadList(), a.uploadAbort()))
+}
+
+func (a *app) printS3(s client.S3Settings) error {
+	if a.asJSON {
+		return a.json(s)
+	}
+	b := strconv.FormatBool
+	return a.record("Enabled", b(s.Enabled), "HTTPS only", b(s.Secure), "Base path", s.BasePath, "Uploads expire after", s.UploadExpiry,
+		"Domains", strings.Join(s.Domains, " "), "Opaque entity tags", b(s.OpaqueETags))
+}
+
+func (a *app) s3Show() *cobra.Command {
+	return &cobra.Command{
+		Use: "show", Short: "Settings of the S3 server", Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
+			s, err := c.S3Settings(ctx)
+			if err != nil {
+				return err
+			}
+			return a.printS3(s)
+		}),
+	}
+}
+
+func (a *app) changeS3(ctx context.Context, c *client.Client, v client.S3SettingsChange) error {
+	s, err := c.ChangeS3Settings(ctx, v)
+	if err != nil {
+		return err
+	}
+	return a.printS3(s)
+}
+
+func (a *app) s3Switch(verb, short string, on bool) *cobra.Command {
+	return &cobra.Command{
+		Use: verb, Short: short, Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
+			return a.changeS3(ctx, c, client.S3SettingsChange{Enabled: &on})
+		}),
+	}
+}
+
+func (a *app) s3Modify() *cobra.Command {
+	var n client.S3Settings
+	c := &cobra.Command{Use: "modify", Short: "Change settings of the S3 server", Args: cobra.NoArgs}
+	f := c.Flags()
+	f.BoolVar(&n.Secure, "secure", true, "serve HTTPS only; --secure=false also serves plain HTTP")
+	f.StringVar(&n.BasePath, "base-path", "", "directory in which buckets are created")
+	f.StringVar(&n.UploadExpiry, "upload-expiry", "", "how long an upload may go without data, as 1days or never")
+	f.StringSliceVar(&n.Domains, "domain", nil, "domain under which BUCKET.DOMAIN names a bucket; an empty one for none")
+	f.BoolVar(&n.OpaqueETags, "opaque-etags", false, "give entity tags that are no MD5")
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, _ []string) error {
+		var v client.S3SettingsChange
+		if f.Changed("secure") {
+			v.Secure = &n.Secure
+		}
+		if f.Changed("base-path") {
+			v.BasePath = &n.BasePath
+		}
+		if f.Changed("upload-expiry") {
+			v.UploadExpiry = &n.UploadExpiry
+		}
+		if f.Changed("opaque-etags") {
+			v.OpaqueETags = &n.OpaqueETags
+		}
+		if f.Changed("domain") {
+			list := slices.DeleteFunc(append([]string{}, n.Domains...), func(d string) bool { return d == "" })
+			v.Domains = &list
+		}
+		return a.changeS3(ctx, cl, v)
+	})
+	return c
+}
+
+func (a *app) bucketList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List buckets", Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
+			bs, err := c.Buckets(ctx)
+			if err != nil {
+				return err
+			}
+			if a.asJSON {
+				return a.json(bs)
+			}
+			var rows [][]string
+			for _, b := range bs {
+				rows = append(rows, []string{b.Name, b.Path, b.Versioning, strconv.FormatBool(b.Lock.Enabled), strconv.FormatBool(b.Anonymous), b.Created})
+			}
+			return a.table("NAME PATH VERSIONING LOCK ANONYMOUS CREATED", rows)
+		}),
+	}
+}
+
+func (a *app) bucketAdd() *cobra.Command {
+	var n client.NewBucket
+	c := &cobra.Command{Use: "add NAME [DIRECTORY]", Short: "Add a bucket over a directory; without one it is made below the base path", Args: cobra.RangeArgs(1, 2)}
+	c.Flags().BoolVar(&n.CreatePath, "create-directory", false, "make the directory if it is missing")
+	c.Flags().BoolVar(&n.ObjectLock, "object-lock", false, "allow retention and legal holds; also keeps versions")
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
+		n.Name = args[0]
+		if len(args) == 2 {
+			n.Path = args[1]
+		}
+		b, err := cl.AddBucket(ctx, n)
+		if err != nil || !a.asJSON {
+			return err
+		}
+		return a.json(b)
+	})
+	return c
+}
+
+func (a *app) bucketModify() *cobra.Command {
+	var versioning string
+	var anonymous bool
+	c := &cobra.Command{Use: "modify NAME", Short: "Change a bucket", Args: cobra.ExactArgs(1)}
+	c.Flags().StringVar(&versioning, "versioning", "", "Enabled or Suspended")
+	c.Flags().BoolVar(&anonymous, "anonymous", false, "let requests that nobody signed read where no policy says else")
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
+		var v client.BucketChange
+		if c.Flags().Changed("versioning") {
+			v.Versioning = &versioning
+		}
+		if c.Flags().Changed("anonymous") {
+			v.Anonymous = &anonymous
+		}
+		b, err := cl.ChangeBucket(ctx, args[0], v)
+		if err != nil || !a.asJSON {
+			return err
+		}
+		return a.json(b)
+	})
+	return c
+}
+
+func (a *app) bucketDelete() *cobra.Command {
+	var dir bool
+	c := &cobra.Command{Use: "delete NAME", Short: "Remove a bucket; its files stay", Args: cobra.ExactArgs(1)}
+	c.Flags().BoolVar(&dir, "directory", false, "also remove the directory, which must be empty")
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
+		return cl.DeleteBucket(ctx, args[0], dir)
+	})
+	return c
+}
+
+func (a *app) policyShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show BUCKET", Short: "Print a bucket's policy as JSON", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
+			doc, _, err := c.BucketPolicy(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.json(doc)
+		}),
+	}
+}
+
+func (a *app) policySet() *cobra.Command {
+	var removeSelf bool
+	c := &cobra.Command{Use: "set BUCKET FILE", Short: "Replace a bucket's policy by the JSON in a file, - for standard input", Args: cobra.ExactArgs(2)}
+	c.Flags().BoolVar(&removeSelf, "allow-remove-self", false, "accept a policy under which you could not change it again")
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
+		var b []byte
+		var err error
+		if args[1] == "-" {
+			b, err = io.ReadAll(io.LimitReader(a.o.In, 1<<20))
+		} else {
+			b, err = os.ReadFile(args[1])
+		}
+		if err != nil {
+			return err
+		}
+		if !json.Valid(b) {
+			return errors.New("the policy is no JSON")
+		}
+		return cl.SetBucketPolicy(ctx, args[0], b, removeSelf, "")
+	})
+	return c
+}
+
+func (a *app) policyDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete BUCKET", Short: "Remove a bucket's policy", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
+			return c.SetBucketPolicy(ctx, args[0], json.RawMessage("{}"), false, "")
+		}),
+	}
+}
+
+func (a *app) s3KeyList() *cobra.Command {
+	var user string
+	c := &cobra.Command{
+		Use: "list", Short: "List access keys", Args: cobra.NoArgs,
+		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
+			list := []client.S3Key{}
+			var rows [][]string
+			for k, err := range c.S3Keys(ctx, user) {
+				if err != nil {
+					return err
+				}
+				list = append(list, k)
+				rows = append(rows, []string{k.ID, k.Owner.String(), k.Created})
+			}
+			if a.asJSON {
+				return a.json(list)
+			}
+			return a.table("ID OWNER CREATED", rows)
+		}),
+	}
+	c.Flags().StringVar(&user, "user", "", "only those of this user")
+	return c
+}
+
+func (a *app) s3KeyCreate() *cobra.Command {
+	return &cobra.Command{
+		Use: "create USER", Short: "Make an access key of a user, at most two each; the secret is shown only this once", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
+			k, err := c.NewS3Key(ctx, client.Named(args[0]))
+			if err != nil {
+				return err
+			}
+			if a.asJSON {
+				return a.json(k)
+			}
+			_, err = fmt.Fprintf(a.o.Out, "%s\n%s\n", k.ID, k.Secret)
+			return err
+		}),
+	}
+}
+
+func (a *app) s3KeyRevoke() *cobra.Command {
+	return &cobra.Command{
+		Use: "rm ID", Short: "Revoke an access key at once", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error { return c.RevokeS3Key(ctx, args[0]) }),
+	}
+}
+
+func (a *app) uploadList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list BUCKET", Short: "List uploads that are neither complete nor given up", Args: cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
+			list := []client.Upload{}
+			var rows [][]string
+			for u, err := range c.Uploads(ctx, args[0]) {
+				if err != nil {
+					return err
+				}
+				list = append(list, u)
+				rows = append(rows, []string{u.ID, u.Key, u.Initiator.String(), u.Initiated, u.Modified, u.Blocks.String()})
+			}
+			if a.asJSON {
+				return a.json(list)
+			}
+			return a.table("ID KEY INITIATOR INITIATED MODIFIED BLOCKS", rows)
+		}),
+	}
+}
+
+func (a *app) uploadAbort() *cobra.Command {
+	return &cobra.Command{
+		Use: "abort BUCKET ID", Short: "Give up an upload", Args: cobra.ExactArgs(2),
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
+			return c.AbortUpload(ctx, args[0], args[1])
+		}),
+	}
+}

@@ -1,0 +1,128 @@
+package core_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"manifold/internal/fs"
+	"manifold/internal/kv/memkv"
+)
+
+// holder is a Breaker that notes what it is asked.
+type holder struct {
+	asked []string
+	open  int // breaches that have not ended
+	err   error
+}
+
+func (h *holder) Break(_ context.Context, _ *fs.Caller, n fs.Node, s fs.StreamID, b fs.Breach) (func(), error) {
+	h.asked = append(h.asked, fmt.Sprintf("%s %d/%d", [...]string{"read", "write", "name"}[b], n.ID, s))
+	if h.err != nil {
+		return nil, h.err
+	}
+	if b == fs.BreachRead {
+		return nil, nil
+	}
+	h.open++
+	return func() { h.open-- }, nil
+}
+
+func (h *holder) Caching() bool { return true }
+
+// TestBreaches: whatever reads, changes or takes away something asks before,
+// and says when it is done.
+func TestBreaches(t *testing.T) {
+	f := newFS(t, memkv.New())
+	ctx := t.Context()
+	n := mustCreate(t, f, fs.Root, "f", fs.File)
+	two := mustCreate(t, f, fs.Root, "two", fs.File)
+	third := mustCreate(t, f, fs.Root, "third", fs.File)
+	si, err := f.CreateStream(ctx, root, n, "s", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &holder{}
+	f.SetBreaker(h)
+	size := uint64(3)
+	open := func(d fs.OpenDisposition) fs.Handle {
+		h, _, err := f.Open(ctx, root, &fs.OpenSpec{Dir: n, Desired: fs.RightRead | fs.RightModify, Share: fs.ShareAll, Disposition: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = h.Close(context.WithoutCancel(ctx)) })
+		return h
+	}
+	handle := open(fs.OpenExisting)
+	data := &fs.WriteRequest{Data: []byte("abcd")}
+	of, both := fmt.Sprintf("%d/0", n.ID), fmt.Sprintf("name %d/0, name %d/0", n.ID, two.ID)
+	for _, c := range []struct {
+		name, want string
+		do         func() error
+	}{
+		{"write", "write " + of, func() error { _, err := f.Write(ctx, root, n, data); return err }},
+		{"read", "read " + of, func() error {
+			_, err := f.Read(ctx, root, n, &fs.ReadRequest{}, make([]byte, 4))
+			return err
+		}},
+		{"write by handle", "write " + of, func() error { _, err := handle.Write(ctx, data); return err }},
+		{"read by handle", "read " + of, func() error { _, err := handle.Read(ctx, 0, make([]byte, 4)); return err }},
+		{"truncate", "write " + of, func() error { _, err := f.SetAttr(ctx, root, n, &fs.SetAttr{Size: &size}); return err }},
+		{"zero", "write " + of, func() error { _, err := f.Zero(ctx, root, n, 0, 0, 2); return err }},
+		{"truncating open", "write " + of, func() error { open(fs.OpenOverwrite); return nil }},
+		{"copy", fmt.Sprintf("read %s, write %d/0", of, two.ID), func() error {
+			if _, err := f.Write(ctx, fs.SystemCaller(), n, data); err != nil {
+				return err
+			}
+			h.asked = nil
+			_, err := f.CopyRange(ctx, root, n, 0, 0, two, 0, 0, 4)
+			return err
+		}},
+		{"stream", fmt.Sprintf("write %d/%d", n.ID, si.ID), func() error { _, err := f.SetStreamSize(ctx, root, n, si.ID, 9); return err }},
+		{"stream goes", fmt.Sprintf("write %d/%d", n.ID, si.ID), func() error { return f.RemoveStream(ctx, root, n, si.ID) }},
+		{"attributes", "", func() error {
+			m := fs.Mode(0o600)
+			_, err := f.SetAttr(ctx, root, n, &fs.SetAttr{Mode: &m})
+			return err
+		}},
+		{"rename over", both, func() error {
+			_, err := f.Rename(ctx, root, fs.Root, "f", fs.Root, "two", fs.RenameOptions{})
+			return err
+		}},
+		{"remove", "name " + of, func() error { _, err := f.Remove(ctx, root, fs.Root, "two", fs.RemoveAny); return err }},
+		{"remove nothing", "", func() error {
+			_, err := f.Remove(ctx, root, fs.Root, "two", fs.RemoveAny)
+			if !errors.Is(err, fs.NotExist) {
+				return fmt.Errorf("of what is not there: %w", err)
+			}
+			return nil
+		}},
+		{"publish over", fmt.Sprintf("name %d/0", third.ID), func() error {
+			st, err := f.Stage(ctx, root, &fs.StageSpec{Dir: fs.Root})
+			if err == nil {
+				_, err = f.Publish(ctx, root, st, fs.Root, "third", &fs.PublishSpec{})
+			}
+			return err
+		}},
+	} {
+		h.asked = nil
+		if err := c.do(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if got := strings.Join(slices.Clip(h.asked), ", "); got != c.want || h.open != 0 {
+			t.Errorf("%s: asked %q, want %q; %d not ended", c.name, got, c.want, h.open)
+		}
+	}
+	h.err = context.DeadlineExceeded
+	for name, do := range map[string]func() error{
+		"write": func() error { _, err := f.Write(ctx, root, two, data); return err },
+		"read":  func() error { _, err := f.Read(ctx, root, two, &fs.ReadRequest{}, make([]byte, 4)); return err },
+	} {
+		if err := do(); !errors.Is(err, fs.Canceled) {
+			t.Errorf("%s while a client does not answer: %v", name, err)
+		}
+	}
+}

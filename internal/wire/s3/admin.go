@@ -1,0 +1,319 @@
+package s3
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"manifold/internal/fs"
+	"manifold/internal/identity"
+)
+
+// What an administrator does with buckets beyond the protocol. Whoever calls
+// these has checked that the administrator may.
+
+// Sentinels of administration.
+var (
+	// ErrNoUpload says that no multipart upload of the bucket has the id.
+	ErrNoUpload = errors.New("s3: no such upload")
+	// ErrUploads says that uploads into the bucket are open.
+	ErrUploads = errors.New("s3: uploads are in progress")
+	// ErrPolicy is a policy that is not valid.
+	ErrPolicy = errors.New("s3: malformed policy")
+	// ErrLockDefault is a default retention that is not valid.
+	ErrLockDefault = errors.New("s3: malformed default retention")
+)
+
+// ValidBucketName tells whether a bucket may have the name.
+func ValidBucketName(name string) bool { return validBucketName(name) }
+
+// admin is a request that nobody sent.
+func (s *Server) admin(ctx context.Context, name string, c *fs.Caller) (*request, error) {
+	b, err := s.o.Buckets.Bucket(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &request{s: s, ctx: ctx, r: &http.Request{}, op: &op{name: "ListMultipartUploads"}, bucket: b, bucketName: name, caller: c}, nil
+}
+
+// RemoveBucket takes a bucket away, and its directory if it is to go too and
+// is empty: the error is of kind fs.NotEmpty otherwise. ErrNoBucket, ErrUploads.
+func (s *Server) RemoveBucket(ctx context.Context, c *fs.Caller, name string, directory bool) error {
+	q, err := s.admin(ctx, name, c)
+	if err != nil {
+		return err
+	}
+	open := false
+	if err := s.eachUpload(q, "", func(string, fs.Node, fs.Time) bool { open = true; return false }); err != nil {
+		return err
+	}
+	if open {
+		return ErrUploads
+	}
+	path, err := s.o.FS.PathOf(ctx, q.root())
+	gone := fs.KindOf(err) == fs.Stale || fs.KindOf(err) == fs.NotExist
+	if err != nil && !gone {
+		return err
+	}
+	if directory && !gone {
+		if err := q.onlyStaging(); err != nil {
+			return err
+		}
+	}
+	// Other buckets may lie over the same directory, but no upload of ours does.
+	if !gone {
+		if err := q.clearStaging(); err != nil {
+			return ErrUploads
+		}
+	}
+	if directory && !gone {
+		a, err := s.o.FS.GetAttr(ctx, systemCaller, q.root(), fs.AttrParent)
+		if err != nil {
+			return err
+		}
+		if q.bucket.Root == fs.RootID {
+			return fs.E("remove", q.root(), "", fs.Perm, nil)
+		}
+		if _, err := s.o.FS.Remove(ctx, c, fs.Node{ID: a.Parent}, path[lastSlash(path)+1:], fs.RemoveDir); err != nil {
+			return err
+		}
+	}
+	return s.o.Buckets.DeleteBucket(ctx, name)
+}
+
+// onlyStaging answers fs.NotEmpty if the bucket has more than our own hidden directory.
+func (q *request) onlyStaging() error {
+	empty := true
+	_, err := q.s.o.FS.ReadDirByName(q.ctx, q.system(), q.root(), "", 0, func(d *fs.Dirent) bool {
+		empty = d.Name == stagingName
+		return empty
+	})
+	if err == nil && !empty {
+		err = fs.E("remove", q.root(), "", fs.NotEmpty, nil)
+	}
+	return err
+}
+
+// Upload describes a multipart upload.
+type Upload struct {
+	ID, Key             string
+	Owner               identity.AuthID
+	Initiated, Modified time.Time
+	// DataBytes and MetaBytes are the space that it takes.
+	DataBytes, MetaBytes uint64
+}
+
+// eachUpload yields directories of uploads by id, those greater than after.
+func (s *Server) eachUpload(q *request, after string, yield func(id string, n fs.Node, changed fs.Time) bool) error {
+	dir, ok, err := q.findStaging()
+	if !ok || err != nil {
+		if k := fs.KindOf(err); k == fs.Stale {
+			err = nil
+		}
+		return err
+	}
+	_, err = s.o.FS.ReadDirByName(q.ctx, systemCaller, dir, uploadPrefix+after, fs.AttrType|fs.AttrMtime, func(e *fs.Dirent) bool {
+		id, ok := strings.CutPrefix(e.Name, uploadPrefix)
+		if !ok || e.Attr.Mask == 0 || e.Type != fs.Directory {
+			return e.Name < uploadPrefix
+		}
+		return yield(id, fs.Node{ID: e.ID}, e.Attr.Mtime)
+	})
+	return err
+}
+
+// Uploads lists multipart uploads of a bucket by id, those greater than after,
+// and tells where the next page begins, "" if there is none. ErrNoBucket.
+func (s *Server) Uploads(ctx context.Context, bucket, after string, limit int) (list []Upload, next string, err error) {
+	q, err := s.admin(ctx, bucket, systemCaller)
+	if err != nil {
+		return nil, "", err
+	}
+	nodes := []fs.Node{}
+	err = s.eachUpload(q, after, func(id string, n fs.Node, changed fs.Time) bool {
+		if len(list) == limit {
+			next = list[limit-1].ID
+			return false
+		}
+		list, nodes = append(list, Upload{ID: id, Modified: changed.Time()}), append(nodes, n)
+		return true
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	out := list[:0]
+	for i, u := range list {
+		rec, err := q.readUpload(nodes[i], u.ID)
+		if err != nil {
+			return nil, "", err
+		}
+		t, err := s.o.FS.TotalsOf(ctx, nodes[i])
+		if k := fs.KindOf(err); rec == nil || k == fs.Stale || k == fs.NotExist {
+			continue // just completed or aborted
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		u.Key, u.Owner, u.Initiated = rec.Key, rec.Owner, rec.Initiated
+		u.DataBytes, u.MetaBytes = t.DataBytes, t.MetaBytes
+		out = append(out, u)
+	}
+	return out, next, nil
+}
+
+// AbortUpload gives up a multipart upload: ErrNoBucket, ErrNoUpload.
+func (s *Server) AbortUpload(ctx context.Context, bucket, id string) error {
+	q, err := s.admin(ctx, bucket, systemCaller)
+	if err != nil {
+		return err
+	}
+	u, err := q.findUpload(id)
+	if errors.Is(err, errNoSuchUpload) {
+		return ErrNoUpload
+	}
+	if err != nil {
+		return err
+	}
+	dir, _, err := q.findStaging()
+	if err != nil {
+		return err
+	}
+	return q.dropUpload(dir, uploadPrefix+id, u.dir)
+}
+
+// CheckPolicy answers an ErrPolicy that says what is wrong with a policy.
+func CheckPolicy(doc []byte, bucket string) error {
+	if _, err := parsePolicy(doc, bucket); err != nil {
+		return errors.Join(ErrPolicy, err)
+	}
+	return nil
+}
+
+// Access is what a policy lets somebody do.
+type Access struct {
+	Allowed []string // "s3:GetObject"
+	// Statements that speak of the identity, in their order.
+	Statements []StatementAccess
+}
+
+// StatementAccess is what one statement says to somebody.
+type StatementAccess struct {
+	Allow   bool
+	Actions []string
+}
+
+// Actions are all that policies know, sorted.
+func (s *Server) Actions() []string {
+	var out []string
+	for _, o := range s.ops {
+		if o.action != "" {
+			out = append(out, "s3:"+o.action)
+		}
+	}
+	for _, a := range []string{"AbortMultipartUpload", "BypassGovernanceRetention", "DeleteObjectVersion", "DeleteObjectVersionTagging", "GetObjectVersion",
+		"GetObjectVersionAcl", "GetObjectVersionTagging", "PutObjectVersionTagging"} {
+		out = append(out, "s3:"+a)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Explain tells what a policy lets somebody do with the bucket as a whole; nil
+// is who did not sign. What resources and conditions narrow counts as not allowed
+// where they do not hold for such a request. An empty policy is that of a
+// bucket without one.
+func (s *Server) Explain(ctx context.Context, bucket string, doc []byte, cred *identity.Credential) (Access, error) {
+	q, err := s.admin(ctx, bucket, nil)
+	if err != nil {
+		return Access{}, err
+	}
+	q.access = &Key{Cred: cred}
+	if cred == nil {
+		q.access = nil
+		if s.o.Guest != nil {
+			cred = s.o.Guest()
+		}
+	}
+	if cred == nil {
+		cred = identity.New(identity.Guest, identity.Guests, nil, nil)
+	}
+	q.caller = &fs.Caller{Cred: cred, Protocol: fs.ProtoS3}
+	b := *q.bucket
+	b.Policy = doc
+	var out Access
+	for _, a := range s.Actions() {
+		if q.allow(&b, strings.TrimPrefix(a, "s3:"), "") == nil {
+			out.Allowed = append(out.Allowed, a)
+		}
+	}
+	if len(doc) == 0 {
+		return out, nil
+	}
+	p, aerr := parsePolicy(doc, bucket)
+	if aerr != nil {
+		return out, errors.Join(ErrPolicy, aerr)
+	}
+	for i := range p.Statement {
+		st := &p.Statement[i]
+		if st.Principal != nil && !q.isPrincipal(st.Principal) || st.NotPrincipal != nil && q.isPrincipal(st.NotPrincipal) {
+			continue
+		}
+		x := StatementAccess{Allow: st.Effect == "Allow"}
+		for _, a := range s.Actions() {
+			name := strings.TrimPrefix(a, "s3:")
+			if len(st.Action) != 0 && matchAction(st.Action, name) || len(st.NotAction) != 0 && !matchAction(st.NotAction, name) {
+				x.Actions = append(x.Actions, a)
+			}
+		}
+		out.Statements = append(out.Statements, x)
+	}
+	return out, nil
+}
+
+// Retention is a default retention of a bucket: days or years, not both.
+type Retention struct{ Days, Years int64 }
+
+// ReadLockDefault reads a stored document; nil is none.
+func ReadLockDefault(doc []byte) *Retention {
+	if len(doc) == 0 {
+		return nil
+	}
+	c, err := parseLockConfig(doc)
+	if err != nil || c.Rule == nil {
+		return nil
+	}
+	r := &Retention{}
+	if d := c.Rule.DefaultRetention; d.Days != nil {
+		r.Days = *d.Days
+	} else if d.Years != nil {
+		r.Years = *d.Years
+	}
+	return r
+}
+
+// LockDefault makes a document of a default retention, in mode COMPLIANCE;
+// nil makes one that has none. ErrLockDefault.
+func LockDefault(r *Retention) ([]byte, error) {
+	c := lockConfigXML{ObjectLockEnabled: "Enabled"}
+	if r != nil {
+		c.Rule = &lockRule{DefaultRetention: &defaultRetention{Mode: lockCompliance}}
+		if d := c.Rule.DefaultRetention; r.Days != 0 {
+			d.Days = &r.Days
+		} else {
+			d.Years = &r.Years
+		}
+	}
+	c.XMLName = xml.Name{Space: xmlns, Local: "ObjectLockConfiguration"}
+	b, err := xml.Marshal(&c)
+	if err != nil {
+		return nil, err
+	}
+	if _, aerr := parseLockConfig(b); aerr != nil || r != nil && r.Days != 0 && r.Years != 0 {
+		return nil, ErrLockDefault
+	}
+	return b, nil
+}
