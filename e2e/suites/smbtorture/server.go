@@ -118,17 +118,18 @@ func startServer(ctx context.Context, dir, suite string) (srv *Server, err error
 	srv.Host, srv.Port = addr.IP.String(), addr.Port
 	s := smb.New(ctx, smb.Options{
 		FS: f, Accounts: newAccounts(), Shares: sh, Logger: logger,
-		SigningRequired: suite == "smb2.session-require-signing",
-		TestFsctls:      true, ShortNames: true,
+		Policy:     smb.Policy{SigningRequired: suite == "smb2.session-require-signing"},
+		TestFsctls: true, ShortNames: true,
 		Interfaces: func() []smb.Interface {
 			return []smb.Interface{{Index: 1, Addr: netip.MustParseAddr(srv.Host), LinkRate: 1e9}}
 		},
 	})
+	f.SetBreaker(s)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	srv.closers = append(srv.closers, func() error {
-		s.Shutdown()
-		return <-served
+		f.SetBreaker(nil)
+		return errors.Join(s.Shutdown(context.WithoutCancel(ctx)), <-served)
 	})
 	return srv, nil
 }

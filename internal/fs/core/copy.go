@@ -37,7 +37,7 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		if err := f.opens.allows(p.Node, p.Stream, fs.RightRead); err != nil {
 			return err
 		}
-		if err := f.unlocked(p.Node, p.Stream, 0, p.Off, p.Len, false); err != nil {
+		if err := f.unlocked(fs.LockPOSIX, p.Node, p.Stream, 0, p.Off, p.Len, false); err != nil {
 			return err
 		}
 		if err := f.alive(src); err != nil {
@@ -54,7 +54,7 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		if err := f.opens.allows(dst, to.Stream, fs.RightModify); err != nil {
 			return err
 		}
-		if err := f.unlocked(dst, to.Stream, 0, off, n, true); err != nil {
+		if err := f.unlocked(fs.LockPOSIX, dst, to.Stream, 0, off, n, true); err != nil {
 			return err
 		}
 		if err := f.alive(i); err != nil {

@@ -14,7 +14,7 @@ import (
 func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadRequest, dst []byte) (fs.ReadResult, error) {
 	err := f.opens.allows(n, q.Stream, fs.RightRead)
 	if err == nil {
-		err = f.unlocked(n, q.Stream, 0, q.Offset, uint64(len(dst)), false)
+		err = f.unlocked(fs.LockPOSIX, n, q.Stream, 0, q.Offset, uint64(len(dst)), false)
 	}
 	if err == nil {
 		_, err = f.breach(ctx, c, n, q.Stream, fs.BreachRead)
@@ -76,7 +76,7 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 func (f *FS) Write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequest) (fs.WriteResult, error) {
 	err := f.opens.allows(n, w.Stream, fs.RightModify)
 	if err == nil && !w.Append {
-		err = f.unlocked(n, w.Stream, 0, w.Offset, uint64(len(w.Data)), true)
+		err = f.unlocked(fs.LockPOSIX, n, w.Stream, 0, w.Offset, uint64(len(w.Data)), true)
 	}
 	if err != nil {
 		return fs.WriteResult{}, wrap("write", n, "", err)
@@ -214,7 +214,7 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 		err = f.opens.allows(n, stream, fs.RightModify)
 	}
 	if err == nil {
-		err = f.unlocked(n, stream, 0, off, length, true)
+		err = f.unlocked(fs.LockPOSIX, n, stream, 0, off, length, true)
 	}
 	if err == nil {
 		var end func()

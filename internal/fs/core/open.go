@@ -8,17 +8,17 @@ import (
 	"sync/atomic"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/lock"
 	"manifold/internal/meta"
 )
 
 // openTable knows every open handle.
 type openTable struct {
+	shares lock.Shares // comes after mu
+
 	mu    sync.Mutex
 	next  uint64
 	files map[fs.Node]*openFile
-	// denying counts the handles that keep others from reading or writing, so
-	// that with none of them a read or write without a handle costs one load.
-	denying atomic.Int32
 }
 
 // openFile are the handles of one node: those of snapshots keep no live object.
@@ -57,49 +57,32 @@ func (t *openTable) admit(h *handle, truncates bool) error {
 				return fs.Sharing
 			}
 		}
-		for o := range f.handles {
-			if o.sid != h.sid {
-				continue
-			}
-			if !touchesData(access) || !touchesData(o.granted) {
-				continue
-			}
-			if conflict(access, o.share) || conflict(o.granted, h.share) {
-				return fs.Sharing
-			}
+	}
+	h.id = t.next + 1
+	open := lock.Open{Handle: h.id, Node: h.node, Stream: h.sid, Access: access, Share: h.share, Space: h.space, Owner: h.owner}
+	if h.node.Live() {
+		if _, err := t.shares.Acquire(open); err != nil {
+			return fs.Sharing
 		}
-	} else {
+		if access != h.granted {
+			open.Access = h.granted
+			_, _ = t.shares.Change(open) // less is in nobody's way
+		}
+	}
+	t.next++
+	if f == nil {
 		f = &openFile{handles: map[*handle]struct{}{}}
 		t.files[h.node] = f
 	}
-	t.next++
-	h.id = t.next
 	f.handles[h] = struct{}{}
-	if h.denies() {
-		t.denying.Add(1)
-	}
 	return nil
-}
-
-// denies tells whether the handle keeps anybody from reading or writing.
-func (h *handle) denies() bool {
-	return touchesData(h.granted) && h.share&(fs.ShareRead|fs.ShareWrite) != fs.ShareRead|fs.ShareWrite
 }
 
 // allows fails with Sharing if a handle keeps a caller without one from reading
 // or writing.
 func (t *openTable) allows(n fs.Node, sid fs.StreamID, rights fs.Rights) error {
-	if t.denying.Load() == 0 || !n.Live() {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if f := t.files[n]; f != nil {
-		for o := range f.handles {
-			if o.sid == sid && touchesData(o.granted) && conflict(rights, o.share) {
-				return fs.Sharing
-			}
-		}
+	if n.Live() && t.shares.Test(fs.LockPOSIX, n, sid, rights) != nil {
+		return fs.Sharing
 	}
 	return nil
 }
@@ -121,20 +104,6 @@ func (t *openTable) doom(h *handle, on bool) {
 	}
 }
 
-// touchesData tells whether an open takes part in share modes: those for
-// attributes only do not.
-func touchesData(rights fs.Rights) bool {
-	return rights&(fs.RightRead|fs.RightExecute|fs.RightModify|fs.RightExtend|fs.RightDelete) != 0
-}
-
-// conflict tells whether an open with rights is forbidden by a share mode, as
-// [MS-FSA] 2.1.5.1.2.2 has it.
-func conflict(rights fs.Rights, share fs.Share) bool {
-	return rights&(fs.RightRead|fs.RightExecute) != 0 && share&fs.ShareRead == 0 ||
-		rights&(fs.RightModify|fs.RightExtend) != 0 && share&fs.ShareWrite == 0 ||
-		rights&fs.RightDelete != 0 && share&fs.ShareDelete == 0
-}
-
 // leave takes a handle away. It says whether it was the last of its inode, and
 // what is to be deleted because it was the last of its stream.
 func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
@@ -144,9 +113,7 @@ func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	if f == nil {
 		return false, nil
 	}
-	if _, ok := f.handles[h]; ok && h.denies() {
-		t.denying.Add(-1)
-	}
+	t.shares.Release(h.node, h.id)
 	delete(f.handles, h)
 	if d, ok := f.doomed[h.sid]; ok {
 		gone = &d
@@ -174,6 +141,7 @@ type handle struct {
 	sid     fs.StreamID
 	granted fs.Rights
 	share   fs.Share
+	space   fs.LockSpace
 	owner   fs.LockOwner
 	dir     fs.FileID // where it was opened, for delete-on-close
 	name    string
@@ -268,7 +236,7 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 	if o.DeleteOnClose && granted&fs.RightDelete == 0 {
 		return nil, false, fs.Access
 	}
-	h = &handle{f: f, caller: c, node: a.Node, granted: granted, share: o.Share, owner: o.Owner, dir: o.Dir.ID, name: stored}
+	h = &handle{f: f, caller: c, node: a.Node, granted: granted, share: o.Share, space: o.Space, owner: o.Owner, dir: o.Dir.ID, name: stored}
 	if o.StreamName != "" {
 		if err := f.openStream(ctx, c, o, h, creates, res); err != nil {
 			return nil, false, err
@@ -366,7 +334,7 @@ func (f *FS) Opens(ctx context.Context, n fs.Node, yield func(fs.OpenInfo) bool)
 			continue
 		}
 		for h := range file.handles {
-			out = append(out, fs.OpenInfo{Handle: h.id, Node: h.node, Stream: h.sid, Granted: h.granted, Share: h.share, Owner: h.owner, Caller: h.caller})
+			out = append(out, fs.OpenInfo{Handle: h.id, Node: h.node, Stream: h.sid, Granted: h.granted, Share: h.share, Space: h.space, Owner: h.owner, Caller: h.caller})
 		}
 	}
 	f.opens.mu.Unlock()
@@ -388,7 +356,7 @@ func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResul
 	if h.granted&(fs.RightRead|fs.RightExecute) == 0 {
 		return fs.ReadResult{}, wrap("read", h.node, "", fs.Access)
 	}
-	if err := h.f.unlocked(h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
+	if err := h.f.unlocked(h.space, h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
 	if _, err := h.f.breach(ctx, h.caller, h.node, h.sid, fs.BreachRead); err != nil {
@@ -407,7 +375,7 @@ func (h *handle) Write(ctx context.Context, w *fs.WriteRequest) (fs.WriteResult,
 	q.Stream = h.sid
 	q.Append = w.Append || h.granted&fs.RightModify == 0
 	if !q.Append {
-		if err := h.f.unlocked(h.node, h.sid, h.id, q.Offset, uint64(len(q.Data)), true); err != nil {
+		if err := h.f.unlocked(h.space, h.node, h.sid, h.id, q.Offset, uint64(len(q.Data)), true); err != nil {
 			return fs.WriteResult{}, wrap("write", h.node, "", err)
 		}
 	}

@@ -14,12 +14,19 @@ func (f *FS) free(op string, node fs.Node, id fs.StreamID, off, length uint64, w
 	switch {
 	case n == nil || !node.Live():
 		return nil
-	case f.shareConflict(n, id, !write, write, h):
+	case h == nil && f.shares.Test(fs.LockPOSIX, node, id, accessTo(write)) != nil:
 		return fs.E(op, node, "", fs.Sharing, nil)
 	case f.lockConflict(n, id, off, length, write, h):
 		return fs.E(op, node, "", fs.LockConflict, nil)
 	}
 	return nil
+}
+
+func accessTo(write bool) fs.Rights {
+	if write {
+		return fs.RightModify
+	}
+	return fs.RightRead
 }
 
 // findStream finds a stream of a node; the default one only of regular files.

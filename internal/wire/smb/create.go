@@ -368,7 +368,7 @@ func (r *request) openError(err error, q *createParams, t *target, a *fs.Attr, f
 func (r *request) openSpec(q *createParams, t *target, a *fs.Attr, stored string, found bool) (*fs.OpenSpec, status) {
 	spec := &fs.OpenSpec{
 		Dir: t.dir, Name: stored, StreamName: t.stream, Desired: q.desired, MaximumAllowed: q.maximum, Share: q.share,
-		Disposition: q.disposition, Want: wantAttrs,
+		Space: fs.LockSMB, Disposition: q.disposition, Want: wantAttrs,
 		Owner: fs.LockOwner{Client: "smb:" + r.c.remote.String(), Addr: r.c.remote.Addr().String()},
 	}
 	if t.name == "" {
