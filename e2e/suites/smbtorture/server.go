@@ -31,7 +31,7 @@ type Server struct {
 	closers []func() error // in the order of their opening
 }
 
-// users of every server, all with the password "test"; none has privileges.
+// users of every server, all with the password "test".
 var users = []string{"test", "test2"}
 
 type accounts map[string]*ntlm.Account
@@ -75,7 +75,7 @@ func listen() (net.Listener, error) {
 }
 
 // startServer serves an empty file system, with its data in dir.
-func startServer(ctx context.Context, dir, suite string) (srv *Server, err error) {
+func startServer(ctx context.Context, dir, suite, variant string) (srv *Server, err error) {
 	srv = &Server{}
 	defer func() {
 		if err != nil {
@@ -117,9 +117,14 @@ func startServer(ctx context.Context, dir, suite string) (srv *Server, err error
 	addr := l.Addr().(*net.TCPAddr)
 	srv.Host, srv.Port = addr.IP.String(), addr.Port
 	s := smb.New(ctx, smb.Options{
-		FS: f, Accounts: newAccounts(), Shares: sh, Logger: logger,
-		Policy:     smb.Policy{SigningRequired: suite == "smb2.session-require-signing"},
-		TestFsctls: true, ShortNames: true,
+		FS: f, Accounts: newAccounts(variant), Shares: sh, Logger: logger,
+		Policy: smb.Policy{
+			SigningRequired: suite == "smb2.session-require-signing",
+			BypassTraverse:  true,
+		},
+		// Some tests allow 35 s between what they see before and after.
+		BreakTimeout: 34500 * time.Millisecond,
+		TestFsctls:   true, ShortNames: true,
 		Interfaces: func() []smb.Interface {
 			return []smb.Interface{{Index: 1, Addr: netip.MustParseAddr(srv.Host), LinkRate: 1e9}}
 		},
@@ -145,10 +150,14 @@ func (s *Server) Close() (err error) {
 
 const firstUser = 1001
 
-func newAccounts() accounts {
+func newAccounts(variant string) accounts {
 	a := accounts{}
 	for i, u := range users {
-		a[u] = &ntlm.Account{Name: u, NTHash: ntlm.NTHash("test"), Cred: identity.New(identity.AuthID(firstUser+i), identity.Users, nil, nil)}
+		cred := identity.New(identity.AuthID(firstUser+i), identity.Users, nil, nil)
+		if variant == giver {
+			cred.Privileges = identity.ChangeOwner
+		}
+		a[u] = &ntlm.Account{Name: u, NTHash: ntlm.NTHash("test"), Cred: cred}
 	}
 	return a
 }
@@ -184,10 +193,20 @@ func newShares(ctx context.Context, f fs.FS, suite string) (shares, error) {
 	return shares{
 		"share": {
 			Name: "share", Root: root, FileMode: 0o755, DirMode: 0o755, Guest: true,
-			NoStreams:      suite == "smb2.create_no_streams",
-			NoChangeNotify: suite == "smb2.change_notify_disabled",
+			NoStreams:         suite == "smb2.create_no_streams",
+			NoChangeNotify:    suite == "smb2.change_notify_disabled",
+			KeepInheritedFlag: suite == "smb2.acls_non_canonical",
+			HideName:          hideName(suite),
 		},
 		"hideunread": {Name: "hideunread", Root: root, AccessBasedEnumeration: true, FileMode: 0o755},
 		"noperm":     {Name: "noperm", Root: closed},
 	}, nil
+}
+
+// hideName is the share option that smb2.dosmode is about.
+func hideName(suite string) func(string) bool {
+	if suite != "smb2.dosmode" {
+		return nil
+	}
+	return func(name string) bool { return name == "hidefile" || name[0] == '.' }
 }

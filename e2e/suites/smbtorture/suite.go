@@ -32,6 +32,24 @@ func (c *Case) suite() string {
 	return strings.Join(p[:min(2, len(p))], ".")
 }
 
+// Variants of the server or the client that single tests ask for.
+const (
+	plain    = ""
+	giver    = "giver"  // the user has the privilege to give files away
+	noQuotas = "samba3" // smbtorture is told of a server without quota levels and limits of NTFS
+)
+
+// variant of a test.
+func (c *Case) variant() string {
+	switch c.Name {
+	case "smb2.acls.SDFLAGSVSCHOWN", "smb2.create.aclfile", "smb2.create.acldir":
+		return giver
+	case "smb2.getinfo.qfs_buffercheck", "smb2.rw.invalid":
+		return noQuotas
+	}
+	return plain
+}
+
 // Result is the outcome of one test.
 type Result struct {
 	Name    string
@@ -86,7 +104,7 @@ func parseSubunit(r io.Reader) (results []Result, running string) {
 		outcome := ""
 		switch key {
 		case "time":
-			if t, err := time.Parse("2006-01-02 15:04:05.000000Z", rest); err == nil {
+			if t, err := time.Parse("2006-01-02 15:04:05.000000", strings.TrimSuffix(rest, "Z")); err == nil {
 				now = t
 			}
 		case "test":
@@ -158,7 +176,7 @@ func batches(cases []Case, limit float64) [][]Case {
 	last := map[string]int{}
 	total := map[int]float64{}
 	for _, c := range cases {
-		s := c.suite()
+		s := c.suite() + c.variant()
 		i, ok := last[s]
 		if !ok || total[i]+c.Seconds > limit {
 			i = len(out)

@@ -136,7 +136,7 @@ func runAll(t *testing.T, cases []Case) map[string]Result {
 		wg.Go(func() {
 			for b := range work {
 				suite := b[0].suite()
-				s, err := startServer(t.Context(), t.TempDir(), suite)
+				s, err := startServer(t.Context(), t.TempDir(), suite, b[0].variant())
 				if err != nil {
 					t.Error(err)
 					continue

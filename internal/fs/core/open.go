@@ -28,10 +28,11 @@ type openFile struct {
 	doomed map[fs.StreamID]doomed
 }
 
-// doomed is the name that goes; of use for the default stream.
+// doomed is what goes: a named stream, or the name that stands for the object.
 type doomed struct {
 	dir  fs.FileID
 	name string
+	sid  fs.StreamID
 }
 
 // peek returns the handles of a live inode, nil if it is not open.
@@ -100,12 +101,13 @@ func (t *openTable) doom(h *handle, on bool) {
 		if f.doomed == nil {
 			f.doomed = map[fs.StreamID]doomed{}
 		}
-		f.doomed[h.sid] = doomed{h.dir, h.name}
+		f.doomed[h.sid] = doomed{dir: h.dir, name: h.name}
 	}
 }
 
 // leave takes a handle away. It says whether it was the last of its inode, and
-// what is to be deleted because it was the last of its stream.
+// what is to be deleted because it was the last of its stream, or for the whole
+// object the last at all.
 func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +117,7 @@ func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	}
 	t.shares.Release(h.node, h.id)
 	delete(f.handles, h)
-	if d, ok := f.doomed[h.sid]; ok {
+	if d, ok := f.doomed[h.sid]; ok && h.sid != 0 {
 		gone = &d
 		for o := range f.handles {
 			if o.sid == h.sid {
@@ -123,11 +125,15 @@ func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 			}
 		}
 		if gone != nil {
+			gone.sid = h.sid
 			delete(f.doomed, h.sid)
 		}
 	}
 	if len(f.handles) > 0 {
 		return false, gone
+	}
+	if d, ok := f.doomed[0]; ok {
+		gone = &d
 	}
 	delete(t.files, h.node)
 	return true, gone
@@ -458,8 +464,8 @@ func (h *handle) Close(ctx context.Context) error {
 	h.f.ReleaseHandle(h.node, h.id)
 	last, gone := h.f.opens.leave(h)
 	if gone != nil && h.node.Live() {
-		if h.sid != 0 {
-			if rerr := h.f.removeStream(ctx, fs.SystemCaller(), h.node, h.sid); rerr != nil && !kindIs(rerr, fs.NoAttr, fs.Stale, fs.WORM) {
+		if gone.sid != 0 {
+			if rerr := h.f.removeStream(ctx, fs.SystemCaller(), h.node, gone.sid); rerr != nil && !kindIs(rerr, fs.NoAttr, fs.Stale, fs.WORM) {
 				err = errors.Join(err, rerr)
 			}
 		} else {
@@ -481,7 +487,7 @@ func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 		err = f.db.View(ctx, func(r *meta.Reader) error {
 			i, err := f.inode(ctx, r, id)
 			if err == nil {
-				d = doomed{i.Parent, i.ParentName}
+				d = doomed{dir: i.Parent, name: i.ParentName}
 			}
 			return err
 		})

@@ -73,7 +73,7 @@ var aclTests = []test{
 		for n, isDir := range map[fs.Node]bool{f: false, sub: true} {
 			got, err := e.GetACL(e.ctx, e.bob, n)
 			e.must(err)
-			want := acl.Inherit(&parent, isDir, identity.UID(1001), identity.GID(1001), ptr(fs.Mode(0o600)))
+			want := acl.Inherit(&parent, isDir, identity.UID(1001), identity.GID(1001), ptr(fs.Mode(0o600)), false)
 			if !slices.Equal(got.Entries, want.Entries) {
 				e.Fatalf("got %+v, want %+v", got.Entries, want.Entries)
 			}

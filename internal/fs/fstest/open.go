@@ -357,6 +357,20 @@ var openTests = []test{
 		e.must(h.Close(e.ctx))
 		e.has(e.home)
 	}},
+	{"delete_on_close_waits_for_streams", func(e *env) {
+		e.file(e.home, "f", "data")
+		hs := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.StreamName, o.Disposition = "s", fs.OpenIf })
+		h := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Desired = fs.RightDelete })
+		e.must(h.SetDeleteOnClose(e.ctx, true))
+		e.must(h.Close(e.ctx))
+		e.lookup(e.home, "f")
+		_, _, err := e.opened(e.root, "f", nil)
+		e.want(err, fs.Sharing)
+		_, err = hs.Write(e.ctx, &fs.WriteRequest{Data: []byte("x")})
+		e.must(err)
+		e.must(hs.Close(e.ctx))
+		e.missing(e.home, "f")
+	}},
 	{"delete_on_close_errors", func(e *env) {
 		e.fileAs(e.alice, e.home, "f", 0o666)
 		h := e.mustOpen(e.alice, "f", nil)

@@ -387,19 +387,22 @@ func (h *handle) Close(context.Context) error {
 	if h.deleteOnClose {
 		n.markPending(h)
 	}
-	if name, ok := n.pending[h.stream]; ok && !f.isOpen(n, h.stream) {
+	if _, ok := n.pending[h.stream]; ok && h.stream != 0 && !f.isOpen(n, h.stream) {
 		delete(n.pending, h.stream)
+		if !n.locked(f.now()) {
+			delete(n.streams, h.stream)
+			f.touch(n, false)
+			f.notify(n, fs.EventStream)
+		}
+	}
+	// The whole object goes when nothing of it is open.
+	if name, ok := n.pending[0]; ok && !f.held(n) {
+		delete(n.pending, 0)
 		if !slices.Contains(n.links, name) && len(n.links) > 0 {
 			name = n.links[0] // renamed meanwhile
 		}
 		d := f.live[name.dir]
-		switch {
-		case n.locked(f.now()):
-		case h.stream != 0:
-			delete(n.streams, h.stream)
-			f.touch(n, false)
-			f.notify(n, fs.EventStream)
-		case d != nil && d.entries[name.name].id == n.id && len(n.entries) == 0:
+		if d != nil && !n.locked(f.now()) && d.entries[name.name].id == n.id && len(n.entries) == 0 {
 			f.unlink(d, name.name, n)
 		}
 	}

@@ -152,7 +152,7 @@ func TestSecurityDescriptor(t *testing.T) {
 		},
 	}
 	b := encodeSD(t.Context(), p, &a, secOwner|secGroup|secDACL)
-	got, has, st := decodeSD(t.Context(), p, b)
+	got, has, st := decodeSD(t.Context(), p, b, false)
 	if st != stOK || has != secOwner|secGroup|secDACL {
 		t.Fatalf("%x %x", st, has)
 	}

@@ -242,7 +242,7 @@ func (r *request) parseCreate(q *createParams) status {
 		return stInvalidParameter
 	case q.options&optDirectory != 0 && q.options&optNonDirectory != 0:
 		return stInvalidParameter
-	case q.access == 0, q.access&0x0ce0fe00 != 0:
+	case q.access&^uint32(fs.RightSynchronize) == 0, q.access&0x0ce0fe00 != 0:
 		return stAccessDenied
 	case q.attrs&^0x7fb7 != 0:
 		return stInvalidParameter
@@ -450,7 +450,7 @@ func (r *request) openSpec(q *createParams, t *target, a *fs.Attr, stored string
 		} else {
 			dos &^= fs.DOSTemporary
 		}
-		spec.Create.Set = fs.SetAttr{Mode: &mode, DOS: &dos}
+		spec.Create.Set, spec.Create.ModeYields = fs.SetAttr{Mode: &mode, DOS: &dos}, true
 		spec.Create.Want = wantAttrs
 	}
 	spec.MustBeDir = asDir

@@ -467,5 +467,8 @@ func (r *request) usable(o *open) (*open, status) {
 		return nil, stFileClosed
 	}
 	r.ch.open, r.ch.failed = o, 0
+	o.s.mu.Lock()
+	o.touched = true
+	o.s.mu.Unlock()
 	return o, stOK
 }

@@ -25,6 +25,7 @@ type Server struct {
 	memory *semaphore.Weighted
 	policy atomic.Pointer[Policy]
 
+	padReads atomic.Bool  // test control: responses to READ have a gap
 	caching  atomic.Int64 // open files, which others may have to break
 	breaches breaches
 	attempts attempts

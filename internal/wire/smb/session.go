@@ -559,7 +559,7 @@ func (r *request) treeConnect() status {
 		if share.AccessBasedEnumeration {
 			flags |= 0x800
 		}
-		t.caller.ReadOnly = share.ReadOnly
+		t.caller.ReadOnly, t.caller.BypassTraverse = share.ReadOnly, r.c.s.policy.Load().BypassTraverse
 	}
 	s.mu.Lock()
 	if s.state != sessionValid || len(s.trees) >= 1<<16 {
