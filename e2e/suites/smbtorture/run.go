@@ -86,11 +86,7 @@ func (c *client) process(ctx context.Context, s *Server, suite string, cases []C
 	}
 	cmd := exec.CommandContext(ctx, "smbtorture", "-s", filepath.Join(c.dir, "client.conf"), "--format=subunit", "--fullname",
 		"-p", fmt.Sprint(s.Port), "-U", "test%test", "--basedir="+dir, "--load-list="+list,
-		"--option=torture:user2name=test2", "--option=torture:user2password=test")
-	if cases[0].variant() == noQuotas {
-		cmd.Args = append(cmd.Args, "--target=samba3")
-	}
-	cmd.Args = append(cmd.Args, target, suite)
+		"--option=torture:user2name=test2", "--option=torture:user2password=test", target, suite)
 	cmd.WaitDelay = 5 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout = &out

@@ -86,9 +86,6 @@ func Check(c *fs.Caller, a *fs.ACL, isDir bool, want fs.Rights) fs.Rights {
 		return want
 	}
 	granted := ofObject(cred, a, isDir, want)
-	if c.BypassTraverse && isDir {
-		granted |= want & fs.RightTraverse
-	}
 	if granted != want {
 		granted |= want & ofPrivileges(cred.Privileges, isDir)
 	}

@@ -2,6 +2,7 @@ package smb
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -242,7 +243,7 @@ func (r *request) parseCreate(q *createParams) status {
 		return stInvalidParameter
 	case q.options&optDirectory != 0 && q.options&optNonDirectory != 0:
 		return stInvalidParameter
-	case q.access&^uint32(fs.RightSynchronize) == 0, q.access&0x0ce0fe00 != 0:
+	case q.access == 0, q.access&0x0ce0fe00 != 0:
 		return stAccessDenied
 	case q.attrs&^0x7fb7 != 0:
 		return stInvalidParameter
@@ -289,9 +290,14 @@ func (r *request) createFile(q *createParams) status {
 		}
 	}
 	deadline := time.Now().Add(srv.o.BreakTimeout + 5*time.Second)
+	hesitated := false
 	for {
 		st, wait := r.tryCreate(q, &t)
 		if wait == nil {
+			if (st == stSharingViolation || st == stDeletePending) && !hesitated && r.hesitate() {
+				hesitated = true
+				continue
+			}
 			return st
 		}
 		if time.Now().After(deadline) {
@@ -299,6 +305,42 @@ func (r *request) createFile(q *createParams) status {
 		}
 		if st := r.await(wait); st != stOK {
 			return st
+		}
+	}
+}
+
+// hesitation is how long an open that others are in the way of waits for the
+// end of a connection of theirs.
+const hesitation = 20 * time.Millisecond
+
+// hesitate waits a moment if who is in the way came by another connection: that
+// may have been lost just now, and who comes back at once finds himself. It
+// answers whether it is worth another try.
+func (r *request) hesitate() bool {
+	if len(r.inTheWay) == 0 {
+		return false
+	}
+	r.ch.letNext()
+	t := time.NewTimer(hesitation)
+	defer t.Stop()
+	for _, c := range r.inTheWay {
+		select {
+		case <-c.gone:
+		case <-r.ctx.Done():
+			return false
+		case <-t.C:
+			return true
+		}
+	}
+	return true
+}
+
+// block notes whose open is in the way; needs Server.mu.
+func (r *request) block(f *file) {
+	r.inTheWay = nil
+	for _, o := range f.opens {
+		if o.conn != nil && o.conn != r.c && !slices.Contains(r.inTheWay, o.conn) {
+			r.inTheWay = append(r.inTheWay, o.conn)
 		}
 	}
 }
@@ -492,6 +534,7 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if f := srv.files[fileKey{node: a.Node}]; f != nil && f.pending {
+		r.block(f)
 		return nil, stDeletePending
 	}
 	if t.stream != "" && key.stream == 0 {
@@ -514,6 +557,7 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 		return nil, stOK
 	}
 	if f.pending {
+		r.block(f)
 		return nil, stDeletePending
 	}
 	wait, sharing := srv.contend(f, own, access, q.share, overwrite, ns)
@@ -521,6 +565,7 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 		return wait, stOK
 	}
 	if sharing {
+		r.block(f)
 		return nil, stSharingViolation
 	}
 	return nil, stOK

@@ -67,6 +67,7 @@ func (r *request) beginCreate(q *createParams) (done func(), ok bool) {
 		return nil, false
 	}
 	s.creating[id] = struct{}{}
+	r.replayable.Store(r.sess)
 	return func() {
 		s.mu.Lock()
 		delete(s.creating, id)

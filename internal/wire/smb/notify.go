@@ -185,6 +185,9 @@ func (w *watchState) run(events <-chan fs.Event) {
 			}
 			switch {
 			case !named:
+				if w.filter&filterAttributes != 0 && !isDir {
+					w.add(actionModified, name) // renaming marks a file for archiving
+				}
 			case same && from.Dir == e.Dir:
 				w.add(actionOldName, fromName)
 				w.add(actionNewName, name)
@@ -319,7 +322,7 @@ func (w *watchState) take(limit int) (out []byte, st status, ok bool) {
 		out = append(out, n...)
 	}
 	w.queue, w.size = nil, 0
-	if len(out) > limit {
+	if len(out) > min(limit, w.limit) { // what the first request said holds for all
 		return nil, stNotifyEnumDir, true
 	}
 	return out, stOK, true

@@ -290,7 +290,12 @@ func (r *request) close() status {
 		return st
 	}
 	if idle := o.waitIdle(); idle != nil {
-		r.pend()
+		r.ch.letNext()
+		select {
+		case <-idle:
+		case <-time.After(time.Second):
+			r.pend()
+		}
 		select {
 		case <-idle:
 		case <-r.ctx.Done():
