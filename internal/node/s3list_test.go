@@ -139,13 +139,14 @@ func TestS3_listing(t *testing.T) {
 	if !judged || len(times) < 60 {
 		return
 	}
-	median := func(part []time.Duration) time.Duration {
+	// The fastest tenth: the rest tells what else the machine did.
+	fast := func(part []time.Duration) time.Duration {
 		part = slices.Clone(part)
 		slices.Sort(part)
-		return part[len(part)/2]
+		return part[len(part)/10]
 	}
 	mid := len(times) / 2
-	first, middle, end := median(times[:20]), median(times[mid-10:mid+10]), median(times[len(times)-21:len(times)-1])
+	first, middle, end := fast(times[:20]), fast(times[mid-10:mid+10]), fast(times[len(times)-21:len(times)-1])
 	t.Logf("%d keys, %d pages; a page takes %v at the start, %v in the middle, %v at the end; heap %d MiB before, at most %d MiB",
 		keys, len(times), first, middle, end, before.HeapInuse>>20, most>>20)
 	if low, high := min(first, middle, end), max(first, middle, end); high > low*3/2 {

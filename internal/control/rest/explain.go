@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"manifold/internal/config"
 	"manifold/internal/control/service"
 	"manifold/internal/fs"
 	"manifold/internal/fs/acl"
@@ -260,6 +261,9 @@ func explainSetMode(q *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := q.limitsACL(); err != nil {
+		return reply{}, err
+	}
 	f, a, err := q.aclOf()
 	if err != nil {
 		return reply{}, err
@@ -323,4 +327,16 @@ func (q *request) setModeStep(s *acl.ChmodStep, isDir bool) (setModeStep, error)
 		*e.out = &a
 	}
 	return out, nil
+}
+
+// limitsACL fails where a chmod replaces the ACL: there is nothing to explain.
+func (q *request) limitsACL() error {
+	if q.s.o.FSSettings == nil {
+		return nil
+	}
+	r, err := q.s.o.FSSettings.Permissions(q.Context())
+	if err == nil && r.Value.Mode == config.PermissionsNative {
+		err = conflict("fs_permissions_mode_operation_unsupported_error", "in the permissions mode NATIVE a mode replaces the ACL")
+	}
+	return err
 }

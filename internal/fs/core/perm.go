@@ -182,10 +182,8 @@ const changing = fs.RightModify | fs.RightExtend | fs.RightWriteEA | fs.RightWri
 func (f *FS) GetACL(ctx context.Context, c *fs.Caller, n fs.Node) (fs.ACL, error) {
 	var a fs.ACL
 	err := f.load(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
-		if !owns(c, i) {
-			if err := f.need(ctx, r, c, i, fs.RightReadACL); err != nil {
-				return err
-			}
+		if err := f.need(ctx, r, c, i, fs.RightReadACL); err != nil {
+			return err
 		}
 		var err error
 		if a, err = f.aclOf(ctx, r, i); err != nil {
@@ -208,10 +206,8 @@ func (f *FS) SetACL(ctx context.Context, c *fs.Caller, n fs.Node, a *fs.ACL) (fs
 	}
 	if err == nil {
 		err = f.change(ctx, n.ID, func(tx *meta.Txn, i *meta.Inode) error {
-			if !owns(c, i) {
-				if err := f.need(ctx, tx.View(), c, i, fs.RightWriteACL); err != nil {
-					return err
-				}
+			if err := f.need(ctx, tx.View(), c, i, fs.RightWriteACL); err != nil {
+				return err
 			}
 			if err := f.checkWORM(i); err != nil {
 				return err
@@ -224,11 +220,21 @@ func (f *FS) SetACL(ctx context.Context, c *fs.Caller, n fs.Node, a *fs.ACL) (fs
 			if set.Group == identity.Unset {
 				set.Group = i.Group
 			}
-			if set.Owner != i.Owner && !c.Cred.Superuser && !c.Cred.Privileges.Has(identity.ChangeOwner) {
-				return fs.Perm
-			}
-			if set.Group != i.Group && !c.Cred.Superuser && !c.Cred.InGroup(set.Group) {
-				return fs.Perm
+			if set.Owner != i.Owner || set.Group != i.Group {
+				owner, group := identity.Unset, identity.Unset
+				if set.Owner != i.Owner {
+					owner = set.Owner
+				}
+				if set.Group != i.Group {
+					group = set.Group
+				}
+				old, err := f.aclOf(ctx, tx.View(), i)
+				if err != nil {
+					return err
+				}
+				if !acl.MayChown(c, &old, i.Type == fs.Directory, owner, group) {
+					return fs.Perm
+				}
 			}
 			set.Mode = i.Mode
 			if a.ModeOnly {

@@ -120,6 +120,30 @@ var aclTests = []test{
 		e.must(err)
 		eq(e, "owner", e.attr(f).Owner, identity.UID(1001))
 	}},
+	{"owner_rights", func(e *env) {
+		// What an entry for Owner Rights says is all that owning gives.
+		f := e.fileAs(e.alice, e.home, "f", 0o600)
+		set := fs.ACL{Entries: []fs.ACE{
+			{Trustee: identity.OwnerRights, Rights: fs.RightRead | fs.RightReadAttr},
+			{Trustee: identity.UID(1001), Rights: fs.RightWriteACL | fs.RightReadACL | fs.RightChangeOwner},
+		}}
+		_, err := e.SetACL(e.ctx, e.alice, f, &set)
+		e.must(err)
+		_, err = e.GetACL(e.ctx, e.alice, f)
+		e.want(err, fs.Access)
+		_, err = e.SetACL(e.ctx, e.alice, f, &set)
+		e.want(err, fs.Access)
+		// Who may change the owner may become it, and make nobody else it.
+		got, err := e.GetACL(e.ctx, e.bob, f)
+		e.must(err)
+		got.Owner = identity.UID(1002)
+		_, err = e.SetACL(e.ctx, e.bob, f, &got)
+		e.want(err, fs.Perm)
+		got.Owner = identity.UID(1001)
+		_, err = e.SetACL(e.ctx, e.bob, f, &got)
+		e.must(err)
+		eq(e, "owner", e.attr(f).Owner, identity.UID(1001))
+	}},
 	{"delete_by_right_of_the_object", func(e *env) {
 		d := e.mkdirAs(e.alice, e.home, "d", 0o755)
 		f := e.fileAs(e.alice, d, "f", 0o600)

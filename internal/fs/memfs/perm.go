@@ -113,7 +113,15 @@ func (f *FS) SetACL(_ context.Context, c *fs.Caller, node fs.Node, a *fs.ACL) (f
 		return fail(fs.Access)
 	case n.locked(f.now()):
 		return fail(fs.WORM)
-	case (a.Owner != identity.Unset || a.Group != identity.Unset) && !acl.MayChown(c, &n.acl, isDir, a.Owner, a.Group):
+	}
+	owner, group := a.Owner, a.Group
+	if owner == n.acl.Owner {
+		owner = identity.Unset
+	}
+	if group == n.acl.Group {
+		group = identity.Unset
+	}
+	if (owner != identity.Unset || group != identity.Unset) && !acl.MayChown(c, &n.acl, isDir, owner, group) {
 		return fail(fs.Perm)
 	}
 	set := *a

@@ -151,13 +151,9 @@ func (q *request) copyObject() error {
 	if p.isDir() {
 		return q.copyDirectory(p, o, attrs)
 	}
-	dir, err := q.staging()
+	st, err := q.stageObject()
 	if err != nil {
-		return q.gone(err)
-	}
-	st, err := q.stage(dir, "put-")
-	if err != nil {
-		return q.gone(err)
+		return err
 	}
 	defer q.drop(st)
 	if err := q.copyRange(o, byteRange{0, o.size()}, st); err != nil {

@@ -564,15 +564,13 @@ func (q *request) completeUpload() error {
 	if err != nil {
 		return q.gone(err)
 	}
-	st, err := q.stage(dir, "put-")
+	st, err := q.stageObject()
 	if err != nil {
-		return q.gone(err)
+		return err
 	}
 	defer q.drop(st)
-	for _, part := range parts {
-		if err := q.copyRange(part, byteRange{0, part.attr.Size}, st); err != nil {
-			return q.uploadGone(err)
-		}
+	if err := q.join(st, parts); err != nil {
+		return q.uploadGone(err)
 	}
 	attrs := &attributes{headers: u.Headers, meta: u.Meta, tags: u.Tags, lock: u.Lock}
 	if err := q.publish(st, p, rec, attrs, cond); err != nil {
@@ -582,6 +580,24 @@ func (q *request) completeUpload() error {
 		q.s.o.Log.WarnContext(q.ctx, "s3: completed upload stays behind", "upload", u.id, "error", err)
 	}
 	q.completed(rec)
+	return nil
+}
+
+// join makes the parts one, without copying their data.
+func (q *request) join(st *staged, parts []*object) error {
+	if st.loose {
+		nodes := make([]fs.Node, len(parts))
+		for i, p := range parts {
+			nodes[i] = p.attr.Node
+		}
+		_, err := q.s.o.FS.Splice(q.ctx, q.caller, st.node, nodes)
+		return err
+	}
+	for _, p := range parts {
+		if err := q.copyRange(p, byteRange{0, p.attr.Size}, st); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -94,13 +94,9 @@ func (q *request) putObject() error {
 
 // putBody makes the body the object of the key.
 func (q *request) putBody(p objectPath, attrs *attributes, cond writeCondition) (*record, error) {
-	dir, err := q.staging()
+	st, err := q.stageObject()
 	if err != nil {
-		return nil, q.gone(err)
-	}
-	st, err := q.stage(dir, "put-")
-	if err != nil {
-		return nil, q.gone(err)
+		return nil, err
 	}
 	defer q.drop(st)
 	q.body.start(!q.set.OpaqueETags)
@@ -224,10 +220,8 @@ func (q *request) publish(st *staged, p objectPath, rec *record, attrs *attribut
 	if q.bucket.Versioning != "" {
 		rec.Version = q.newVersion()
 	}
-	if err := q.writeAttributes(st.node, attrs); err != nil {
-		return q.gone(err)
-	}
-	if err := q.seal(st, rec); err != nil {
+	meta, err := q.describe(st, rec, attrs)
+	if err != nil {
 		return q.gone(err)
 	}
 	defer q.s.locks.lock(q.bucketName, q.key)()
@@ -244,7 +238,6 @@ func (q *request) publish(st *staged, p objectPath, rec *record, attrs *attribut
 	if _, err := q.s.o.Buckets.Bucket(q.ctx, q.bucketName); errors.Is(err, ErrNoBucket) {
 		return errNoSuchBucket.detail("BucketName", q.bucketName)
 	}
-	var err error
 	for range publishTries {
 		var dir fs.Node
 		if dir, err = q.makeDirs(q.root(), p.dirs); err != nil {
@@ -253,10 +246,7 @@ func (q *request) publish(st *staged, p objectPath, rec *record, attrs *attribut
 			}
 			return err
 		}
-		if err = q.adopt(st, dir); err != nil {
-			return err
-		}
-		if err = q.take(st, dir, p.name, rec, cond); err == nil {
+		if err = q.take(st, dir, p.name, rec, cond, meta); err == nil {
 			st.done = true
 			break
 		}
@@ -278,8 +268,42 @@ func (q *request) publish(st *staged, p objectPath, rec *record, attrs *attribut
 	return q.gone(err)
 }
 
+// describe puts on a staged file what it is; of a loose one it answers what is
+// to be set with its name.
+func (q *request) describe(st *staged, rec *record, attrs *attributes) ([]fs.MetaItem, error) {
+	if !st.loose {
+		if err := q.writeAttributes(st.node, attrs); err != nil {
+			return nil, err
+		}
+		return nil, q.seal(st, rec)
+	}
+	b, err := q.sealed(st, rec)
+	if err != nil {
+		return nil, err
+	}
+	meta := []fs.MetaItem{{Space: fs.MetaS3, Key: recordKey, Value: b}}
+	if len(attrs.meta)+len(attrs.tags) >= fs.MaxPublishMetaItems {
+		return meta, q.writeAttributes(st.node, attrs)
+	}
+	for k, v := range attrs.meta {
+		meta = append(meta, fs.MetaItem{Space: fs.MetaS3, Key: k, Value: []byte(v)})
+	}
+	for _, t := range attrs.tags {
+		meta = append(meta, fs.MetaItem{Space: fs.MetaGeneric, Key: t.Key, Value: []byte(t.Value)})
+	}
+	return meta, nil
+}
+
 // take is the moment at which the object appears.
-func (q *request) take(st *staged, dir fs.Node, name string, rec *record, cond writeCondition) error {
+func (q *request) take(st *staged, dir fs.Node, name string, rec *record, cond writeCondition, meta []fs.MetaItem) error {
+	if st.loose {
+		mode := modeFile
+		_, err := q.s.o.FS.Publish(q.ctx, q.caller, st.node, dir, name, &fs.PublishSpec{Set: fs.SetAttr{Mode: &mode}, Meta: meta, NoReplace: cond.noneMatch == "*"})
+		return err
+	}
+	if err := q.adopt(st, dir); err != nil {
+		return err
+	}
 	if q.bucket.Versioning != "" {
 		return q.takeVersion(st, dir, name, rec)
 	}

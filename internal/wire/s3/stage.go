@@ -14,12 +14,15 @@ import (
 	"manifold/internal/identity"
 )
 
-// staged is a file on its way: complete and durable before it takes its name.
+// staged is a file on its way: complete before it takes its name.
 type staged struct {
-	dir  fs.Node
-	name string
-	node fs.Node
-	size uint64
+	// loose files have no name yet, and what they are is set when they get
+	// one; others are names in dir, complete before they move.
+	loose bool
+	dir   fs.Node
+	name  string
+	node  fs.Node
+	size  uint64
 	// stream is where the data go, the file's own if 0
 	stream fs.StreamID
 	done   bool // it has its name, or is gone
@@ -37,6 +40,21 @@ func (q *request) stage(dir fs.Node, prefix string) (*staged, error) {
 	return st, nil
 }
 
+// stageObject makes an empty file that is to become the object of a key. Where
+// versions are kept it is linked and moved about, which wants a name.
+func (q *request) stageObject() (*staged, error) {
+	if q.bucket.Versioning == "" {
+		n, err := q.s.o.FS.Stage(q.ctx, q.caller, &fs.StageSpec{Dir: q.root()})
+		return &staged{loose: true, node: n}, q.gone(err)
+	}
+	dir, err := q.staging()
+	if err != nil {
+		return nil, q.gone(err)
+	}
+	st, err := q.stage(dir, "put-")
+	return st, q.gone(err)
+}
+
 // drop takes back what did not become an object. It runs even when the client
 // has gone.
 func (q *request) drop(st *staged) {
@@ -45,6 +63,12 @@ func (q *request) drop(st *staged) {
 	}
 	st.done = true
 	ctx := detach(q.ctx)
+	if st.loose {
+		if err := q.s.o.FS.Unstage(ctx, q.system(), st.node); err != nil && fs.KindOf(err) != fs.Stale {
+			q.s.o.Log.WarnContext(ctx, "s3: staged file stays behind until the next start", "node", st.node.String(), "error", err)
+		}
+		return
+	}
 	if _, err := q.s.o.FS.Remove(ctx, q.system(), st.dir, st.name, fs.RemoveFile); err != nil && fs.KindOf(err) != fs.NotExist && fs.KindOf(err) != fs.Stale {
 		q.s.o.Log.WarnContext(ctx, "s3: staged file stays behind", "name", st.name, "error", err)
 	}
@@ -90,7 +114,7 @@ func (q *request) receive(st *staged, most int64) error {
 	if err := p.verify(); err != nil {
 		return err
 	}
-	if st.size == 0 {
+	if st.size == 0 || st.loose { // a loose file is durable when it has a name
 		return nil
 	}
 	_, _, err := q.s.o.FS.Commit(q.ctx, q.caller, st.node, st.stream, 0, 0)
@@ -113,18 +137,23 @@ func (q *request) sums() map[string]string {
 	return map[string]string{q.body.claim.alg.name: base64.StdEncoding.EncodeToString(q.body.hSum.Sum(nil))}
 }
 
-// seal stores the record of a staged file, as of its present data.
-func (q *request) seal(st *staged, r *record) error {
+// sealed is the record of a staged file, as of its present data.
+func (q *request) sealed(st *staged, r *record) ([]byte, error) {
 	a, err := q.s.o.FS.GetAttr(q.ctx, q.system(), st.node, fs.AttrSize)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Rev, r.Size = a.DataRevision, a.Size
 	if r.ETag == "" {
 		a.Node = st.node
 		r.ETag = opaqueTag(&a)
 	}
-	b, err := json.Marshal(r)
+	return json.Marshal(r)
+}
+
+// seal stores the record of a staged file.
+func (q *request) seal(st *staged, r *record) error {
+	b, err := q.sealed(st, r)
 	if err != nil {
 		return err
 	}

@@ -154,15 +154,16 @@ type copyStep struct {
 func (s *copyStep) run(ctx context.Context) error {
 	to := &s.c.to
 	ino, err := s.tx.Inode(ctx, to.ID)
-	if errors.Is(err, meta.ErrNotFound) {
-		err = fs.Stale
-	}
-	if err != nil {
+	gone := errors.Is(err, meta.ErrNotFound)
+	if err != nil && !gone {
 		return err
 	}
 	var t *target // known once the first source has been checked
 	off := uint64(0)
 	load := func() error {
+		if gone { // said after what is wrong with a source, as of one that is being freed
+			return fs.Stale
+		}
 		if t, err = targetOf(ctx, s.tx, ino, to.Stream); errors.Is(err, meta.ErrNotFound) {
 			return fs.NoAttr
 		} else if err != nil {
