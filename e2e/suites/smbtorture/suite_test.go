@@ -27,7 +27,7 @@ var (
 )
 
 // quick is what a test may take to be in the run without -full.
-const quick = 3.5
+const quick = 12
 
 // atOnce is how many processes run at once: most wait for timers.
 const atOnce = 5
