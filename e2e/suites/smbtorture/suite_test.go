@@ -198,7 +198,7 @@ func writeReport(dir string, cases []Case, results map[string]Result, known map[
 	fmt.Fprintf(&md, `# smbtorture
 
 Samba's suite for SMB 2 and 3 (%s, Debian 12), run by e2e/suites/smbtorture as
-a user without privileges. The server has its own file system on a key store in
+a user without privileges, but for three tests that give files away. The server has its own file system on a key store in
 memory; short names and the private controls that some tests want are on, which
 the product does not have. Per test: [smbtorture.tsv](smbtorture.tsv).
 
@@ -207,7 +207,7 @@ the product does not have. Per test: [smbtorture.tsv](smbtorture.tsv).
 
 | class | tests | pass | Samba's smbd passes |
 |---|---|---|---|
-`, strings.TrimSpace(string(version)), time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)))
+`, strings.SplitN(string(version), "\n", 2)[0], time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)))
 	for _, o := range order {
 		fmt.Fprintf(&md, "| %s | %d | %d | %d |\n", o, classes[o].tests, classes[o].ours, classes[o].samba)
 	}

@@ -117,6 +117,21 @@ func (c *conn) teardown() {
 	c.wg.Wait()
 }
 
+// ends tells whether the connection is being taken out of its sessions.
+func (c *conn) ends() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		return false
+	}
+	select {
+	case <-c.gone:
+		return false
+	default:
+		return true
+	}
+}
+
 // mayGoOn tells whether a request outlives its connection: a create that can
 // be replayed on another channel of the session. Needs c.mu.
 func (r *request) mayGoOn() bool {

@@ -2,6 +2,7 @@ package smb
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -335,6 +336,26 @@ func (r *request) hesitate() bool {
 	return true
 }
 
+// awaitClosing waits for the opens of an object that are on their way out. It
+// answers false if there are none.
+func (r *request) awaitClosing(n fs.Node) bool {
+	s := r.c.s
+	var wait []chan struct{}
+	s.mu.Lock()
+	if f := s.files[fileKey{node: n}]; f != nil {
+		wait = slices.Collect(maps.Values(f.closing))
+	}
+	s.mu.Unlock()
+	for _, w := range wait {
+		select {
+		case <-w:
+		case <-r.ctx.Done():
+			return false
+		}
+	}
+	return len(wait) > 0
+}
+
 // block notes whose open is in the way; needs Server.mu.
 func (r *request) block(f *file) {
 	r.inTheWay = nil
@@ -378,6 +399,9 @@ func (r *request) tryCreate(q *createParams, t *target) (st status, wait []chan 
 		}
 	}
 	h, res, err := srv.o.FS.Open(r.ctx, r.caller, spec)
+	if found && err != nil && fs.KindOf(err) == fs.Sharing && r.awaitClosing(a.Node) {
+		h, res, err = srv.o.FS.Open(r.ctx, r.caller, spec)
+	}
 	if err != nil {
 		return r.openError(err, q, t, &a, found), nil
 	}
@@ -534,6 +558,9 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if f := srv.files[fileKey{node: a.Node}]; f != nil && f.pending {
+		if len(f.opens) == 0 && f.streams == 0 { // it is as good as gone
+			return slices.Collect(maps.Values(f.closing)), stOK
+		}
 		r.block(f)
 		return nil, stDeletePending
 	}

@@ -2,6 +2,7 @@ package smb
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,11 +37,12 @@ type fileKey struct {
 type file struct {
 	key     fileKey
 	opens   []*open
-	pending bool   // goes when the last handle closes
-	alloc   uint64 // space that was asked for
-	locks   int    // byte-range locks held
-	base    *file  // of a named stream: the object's own
-	streams int    // named streams that are open
+	pending bool                    // goes when the last handle closes
+	alloc   uint64                  // space that was asked for
+	locks   int                     // byte-range locks held
+	base    *file                   // of a named stream: the object's own
+	streams int                     // named streams that are open
+	closing map[*open]chan struct{} // out of opens, not yet closed below
 }
 
 // open is one handle of a client.
@@ -143,7 +145,7 @@ func (s *Server) fileFor(k fileKey) *file {
 
 // tidy forgets a file that nobody has open; needs s.mu.
 func (s *Server) tidy(f *file) {
-	if f == nil || len(f.opens) > 0 || f.streams > 0 {
+	if f == nil || len(f.opens) > 0 || f.streams > 0 || len(f.closing) > 0 {
 		return
 	}
 	delete(s.files, f.key)
@@ -183,9 +185,13 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 				told = append(told, f.opens...)
 			}
 		}
-		s.tidy(f)
+		if f.closing == nil {
+			f.closing = map[*open]chan struct{}{}
+		}
+		f.closing[o] = make(chan struct{})
 	}
 	s.mu.Unlock()
+	defer s.closed(o)
 	if waits != nil {
 		defer close(waits)
 	}
@@ -213,6 +219,17 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 		return nil
 	}
 	return o.handle.Close(context.WithoutCancel(ctx))
+}
+
+// closed notes that an open has left the file system, too.
+func (s *Server) closed(o *open) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := o.file; f != nil {
+		close(f.closing[o])
+		delete(f.closing, o)
+		s.tidy(f)
+	}
 }
 
 // begin and end enclose an operation that a CLOSE waits for.
@@ -254,6 +271,9 @@ func (o *open) disconnect() bool {
 	}
 	if o.file.pending {
 		return false
+	}
+	if o.cache.breaking && !slices.ContainsFunc(s.clients[o.guid], func(c *conn) bool { return c != o.conn && !c.ends() }) {
+		return false // nobody is left to give up what others wait for
 	}
 	if o.durable == 1 && o.locks > 0 && o.cache.state&leaseW == 0 {
 		return false

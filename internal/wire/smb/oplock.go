@@ -308,6 +308,11 @@ func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, 
 		return nil, sharing
 	}
 	for _, o := range f.opens {
+		// Whose connection ends just now will soon have lost it.
+		if o.sess != nil && o.conn.ends() && (shareConflict(access, share, o) || o.cache != nil && o.cache != own && o.cache.state&leaseW != 0) {
+			wait = append(wait, o.conn.gone)
+			continue
+		}
 		// Who lost its connection is not asked.
 		if o.sess == nil && (shareConflict(access, share, o) || o.cache != nil && o.cache != own && o.cache.state&leaseW != 0) {
 			done := make(chan struct{})
