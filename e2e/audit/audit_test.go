@@ -166,23 +166,16 @@ func configure(t *testing.T, s *harness.Server, more map[string]any) *harness.RE
 // waitStatus until the connection is what it should be, for that reason.
 func waitStatus(t *testing.T, rest *harness.REST, want string, reason ...string) {
 	t.Helper()
-	limit := time.After(60 * time.Second)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var st struct {
-			Status  string `json:"connection_status"`
-			Details string `json:"error_details"`
-		}
+	var st struct {
+		Status  string `json:"connection_status"`
+		Details string `json:"error_details"`
+	}
+	if !harness.Within(60*time.Second, func() bool {
+		st.Details = ""
 		rest.Must(t, "GET", "/v1/audit/syslog/status", nil, &st)
-		if st.Status == want && (len(reason) == 0 || strings.Contains(st.Details, reason[0])) {
-			return
-		}
-		select {
-		case <-limit:
-			t.Fatalf("the connection is %+v", st)
-		case <-tick.C:
-		}
+		return st.Status == want && (len(reason) == 0 || strings.Contains(st.Details, reason[0]))
+	}) {
+		t.Fatalf("the connection is %+v", st)
 	}
 }
 

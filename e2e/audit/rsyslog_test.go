@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -112,24 +113,21 @@ func (r *rsyslog) records() (out []record) {
 }
 
 // wait until a record has come that holds a text, and answer all.
-func (r *rsyslog) wait(text string) []record {
+func (r *rsyslog) wait(text string) (all []record) {
 	r.tb.Helper()
-	limit := time.After(60 * time.Second)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		rs := r.records()
-		for i := len(rs) - 1; i >= 0 && i > len(rs)-1000; i-- {
-			if strings.Contains(rs[i].text, text) {
-				return rs
-			}
+	if !harness.Within(60*time.Second, func() bool {
+		all = r.records()
+		if slices.ContainsFunc(all[max(0, len(all)-1000):], func(x record) bool { return strings.Contains(x.text, text) }) {
+			return true
 		}
 		select {
 		case <-r.proc.Done():
 			r.tb.Fatalf("rsyslogd ended: %v", r.proc.Err())
-		case <-limit:
-			r.tb.Fatalf("%q has not come; %d records have", text, len(rs))
-		case <-tick.C:
+		default:
 		}
+		return false
+	}) {
+		r.tb.Fatalf("%q has not come; %d records have", text, len(all))
 	}
+	return all
 }

@@ -124,12 +124,10 @@ func treeCPU(root int) (time.Duration, error) {
 // settle waits until the processes that served a client have ended: their
 // parent counts them then.
 func settle(root int) {
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	harness.Within(3*time.Second, func() bool {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", root, root))
-		if len(bytes.TrimSpace(b)) == 0 {
-			return
-		}
-	}
+		return len(bytes.TrimSpace(b)) == 0
+	})
 }
 
 // measure runs a client and notes what it and the server took.

@@ -51,33 +51,37 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// start starts a client.
-func (w *world) start(stdin, name string, args ...string) (*netns.Process, *bytes.Buffer) {
-	w.Helper()
+// client is a command and what it says.
+func (w *world) client(stdin, name string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.Command(name, args...)
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = strings.NewReader(stdin), &out, &out, w.dir
 	cmd.Env = append(os.Environ(), "HOME="+w.dir)
+	return cmd, &out
+}
+
+// start starts a client.
+func (w *world) start(stdin, name string, args ...string) (*netns.Process, *bytes.Buffer) {
+	w.Helper()
+	cmd, out := w.client(stdin, name, args...)
 	p, err := w.s.Net.Start(cmd)
 	if err != nil {
 		w.Fatal(err)
 	}
-	return p, &out
+	return p, out
 }
 
 // run answers what a client says and how it ended.
 func (w *world) run(stdin, name string, args ...string) (string, error) {
 	w.Helper()
-	p, out := w.start(stdin, name, args...)
+	cmd, out := w.client(stdin, name, args...)
 	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Minute+time.Duration(treeFiles())*20*time.Millisecond)
 	defer cancel()
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Kill()
-		w.Fatalf("%s %q hangs\n%s", name, args, out)
+	err := w.s.Net.Run(ctx, cmd)
+	if !netns.Ran(err) {
+		w.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}
-	return out.String(), p.Err()
+	return out.String(), err
 }
 
 func (w *world) must(name string, args ...string) string {
@@ -185,12 +189,10 @@ func (w *world) tree() map[string][]byte {
 	return files
 }
 
-// until polls.
+// until waits for what gives no event.
 func (w *world) until(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.Fatalf("waited in vain for %s", what)
-		}
+	if !harness.Within(30*time.Second, ok) {
+		w.Fatalf("waited in vain for %s", what)
 	}
 }

@@ -208,15 +208,11 @@ func (s *Server) NFS(tb testing.TB, cred nfsclient.Cred) *nfsclient.Conn {
 // folder, so that a login lasts. It returns both outputs.
 func (s *Server) CLI(ctx context.Context, args ...string) (stdout, stderr string, err error) {
 	var out, errOut bytes.Buffer
-	cmd := exec.CommandContext(ctx, s.bin, args...)
+	cmd := exec.Command(s.bin, args...)
 	cmd.Env = s.env()
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	p, err := s.Net.Start(cmd)
-	if err != nil {
-		return "", "", err
-	}
-	<-p.Done()
-	return out.String(), errOut.String(), p.Err()
+	err = s.Net.Run(ctx, cmd)
+	return out.String(), errOut.String(), err
 }
 
 // MustCLI is CLI for commands that have to succeed.

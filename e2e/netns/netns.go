@@ -8,6 +8,7 @@ package netns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -139,6 +140,29 @@ func (n *Namespace) Start(cmd *exec.Cmd) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// Run runs a command in the namespace to its end and answers how that was. When
+// ctx ends before, it kills the command and its children, and says so.
+func (n *Namespace) Run(ctx context.Context, cmd *exec.Cmd) error {
+	p, err := n.Start(cmd)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+		return p.Err()
+	case <-ctx.Done():
+		p.Kill()
+		return fmt.Errorf("killed: %w", ctx.Err())
+	}
+}
+
+// Ran tells whether what Run answered is how a command ended, and not that it
+// did not start or was killed.
+func Ran(err error) bool {
+	var ended *exec.ExitError
+	return err == nil || errors.As(err, &ended)
 }
 
 // Done is closed when the process has ended and its output is complete.

@@ -106,15 +106,9 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	freed := time.Now()
-	for {
-		err := write(1000)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, nfsclient.NoSpc) || time.Since(freed) > 90*time.Second {
-			t.Fatalf("%v after removing: %v", time.Since(freed), err)
-		}
-		time.Sleep(500 * time.Millisecond)
+	room := func() bool { err = write(1000); return err == nil || !errors.Is(err, nfsclient.NoSpc) }
+	if !harness.Within(90*time.Second, room) || err != nil {
+		t.Fatalf("%v after removing: %v", time.Since(freed), err)
 	}
 	t.Logf("room again after %v", time.Since(freed).Round(time.Second))
 	for _, i := range []int{n - 3, n - 2, n - 1, 1000} {

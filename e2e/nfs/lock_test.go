@@ -73,8 +73,8 @@ umount /mnt; exit $rc
 // takes its lock again.
 func TestLockIsReclaimedAfterCrash(t *testing.T) {
 	s := harness.StartServer(t)
-	held := func() int {
-		r := s.Login(t)
+	held := func(r *harness.REST) int {
+		t.Helper()
 		var doc struct{ Grants []map[string]any }
 		r.Must(t, "GET", "/v1/files/locks/nlm/byte-range/", nil, &doc)
 		return len(doc.Grants)
@@ -93,23 +93,21 @@ func TestLockIsReclaimedAfterCrash(t *testing.T) {
 		res = guest.Run(t, reclaimScript)
 	}()
 	<-locked
-	if n := held(); n != 1 {
+	if n := held(s.Login(t)); n != 1 {
 		t.Errorf("%d locks are held, want 1", n)
 	}
 	s.Kill9()
 	s.Start(t)
-	for deadline := time.Now().Add(90 * time.Second); held() != 1; time.Sleep(200 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Error("the lock was not reclaimed")
-			break
-		}
+	r := s.Login(t)
+	if !harness.Within(90*time.Second, func() bool { return held(r) == 1 }) {
+		t.Error("the lock was not reclaimed")
 	}
-	s.Login(t).Must(t, "POST", "/v1/files/2/entries/", map[string]string{"action": "CREATE_FILE", "name": "go"}, nil)
+	r.Must(t, "POST", "/v1/files/2/entries/", map[string]string{"action": "CREATE_FILE", "name": "go"}, nil)
 	<-done
 	if res.Code != 0 || res.Stdout != "locked\nunlocked\n" {
 		t.Errorf("exit code %d\n%s\n%s", res.Code, res.Stdout, res.Stderr)
 	}
-	if n := held(); n != 0 {
+	if n := held(r); n != 0 {
 		t.Errorf("%d locks are left", n)
 	}
 }

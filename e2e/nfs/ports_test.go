@@ -177,20 +177,8 @@ func TestUnprivileged(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		c, err := s.Net.Dial(t.Context(), "tcp", netns.Server+":22049")
-		if err == nil {
-			c.Close()
-			return
-		}
-		select {
-		case <-p.Done():
-			b, _ := os.ReadFile(log.Name())
-			t.Fatalf("%v\n%s", p.Err(), b)
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
+	if err := harness.Answers(t.Context(), s.Net, p, netns.Server+":22049", 20*time.Second); err != nil {
+		b, _ := os.ReadFile(log.Name())
+		t.Fatalf("%v\n%s", err, b)
 	}
 }

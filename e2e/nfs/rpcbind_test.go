@@ -53,17 +53,13 @@ func TestSystemRpcbind(t *testing.T) {
 		q := exec.Command("rpcinfo", "-p", netns.Server)
 		var out strings.Builder
 		q.Stdout, q.Stderr = &out, &out
-		r, err := s.Net.Start(q)
-		if err != nil {
+		if err := s.Net.Run(t.Context(), q); !netns.Ran(err) { // if it failed, rpcbind is not up yet
 			t.Fatal(err)
 		}
-		<-r.Done() // an error means that rpcbind is not up yet
 		return out.String()
 	}
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(registered(), "100003    3   tcp   2049"); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not registered:\n%s", registered())
-		}
+	if !harness.Within(20*time.Second, func() bool { return strings.Contains(registered(), "100003    3   tcp   2049") }) {
+		t.Fatalf("not registered:\n%s", registered())
 	}
 	checkSlice(t, s.Net, "mount -t nfs -o vers=3,proto=tcp,nolock $SERVER:/ /mnt || exit 1")
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"manifold/e2e/harness"
 	"manifold/e2e/netns"
 )
 
@@ -25,7 +26,7 @@ func (p *Peer) Pid() int { return p.p.Pid() }
 // who may do everything in dir/pub.
 func StartVsftpd(tb testing.TB, dir string) *Peer {
 	tb.Helper()
-	need(tb, "vsftpd", "openssl")
+	harness.Require(tb, "ip", "vsftpd", "openssl")
 	state := tb.TempDir()
 	sh(tb, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=peer",
 		"-keyout", filepath.Join(state, "key.pem"), "-out", filepath.Join(state, "cert.pem"))
@@ -80,7 +81,7 @@ rsa_private_key_file=%s
 func StartSSHD(tb testing.TB, pub string) *Peer {
 	tb.Helper()
 	const sshd, sftp = "/usr/sbin/sshd", "/usr/lib/openssh/sftp-server"
-	need(tb, sshd, sftp, "ssh-keygen")
+	harness.Require(tb, "ip", sshd, sftp, "ssh-keygen")
 	state := tb.TempDir()
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		tb.Fatal(err)
@@ -105,21 +106,11 @@ func start(tb testing.TB, port string, cmd *exec.Cmd) *Peer {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(p.p.Kill)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		c, err := p.Net.Dial(tb.Context(), "tcp", "127.0.0.1:"+port)
-		if err == nil {
-			_ = c.Close()
-			return p
-		}
-		select {
-		case <-p.p.Done():
-			tb.Fatalf("%s ended: %v\n%s", cmd.Path, p.p.Err(), &out)
-		default:
-		}
-		if time.Now().After(end) {
-			tb.Fatalf("%s does not answer: %v", cmd.Path, err)
-		}
+	if err := harness.Answers(tb.Context(), p.Net, p.p, "127.0.0.1:"+port, 20*time.Second); err != nil {
+		p.p.Kill() // only then is its output complete
+		tb.Fatalf("%s: %v\n%s", cmd.Path, err, &out)
 	}
+	return p
 }
 
 // openUp lets everybody pass through the folders above dir: test folders are

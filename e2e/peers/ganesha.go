@@ -2,7 +2,8 @@
 // network namespace without a way out.
 //
 // Invariants: a peer ends with its test, whatever happens to the test; only
-// processes started here are ended. The package must not know our server.
+// processes started here are ended. The package must not know our server: of the
+// harness it takes what waits and what says that a program is missing.
 package peers
 
 import (
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"manifold/e2e/harness"
 	"manifold/e2e/netns"
 )
 
@@ -30,7 +32,7 @@ type Ganesha struct {
 // test is skipped, in CI it fails.
 func StartGanesha(tb testing.TB, dir string) *Ganesha {
 	tb.Helper()
-	need(tb, "ganesha.nfsd", "rpcbind", "unshare", "setpriv")
+	harness.Require(tb, "ip", "ganesha.nfsd", "rpcbind", "unshare", "setpriv")
 	state := tb.TempDir()
 	g := &Ganesha{Net: netns.New(tb), Dir: dir}
 	script := filepath.Join(state, "ganesha.sh")
@@ -50,38 +52,11 @@ func StartGanesha(tb testing.TB, dir string) *Ganesha {
 			}
 		}
 	})
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		c, err := g.Net.Dial(tb.Context(), "tcp", "127.0.0.1:2049")
-		if err == nil {
-			c.Close()
-			return g
-		}
-		if time.Now().After(deadline) {
-			tb.Fatalf("ganesha does not answer: %v", err)
-		}
+	if err := harness.Answers(tb.Context(), g.Net, p, "127.0.0.1:2049", 30*time.Second); err != nil {
+		tb.Fatalf("ganesha: %v", err)
 	}
+	return g
 }
 
 // Pid is the server's process: the script hands its own over to Ganesha.
 func (g *Ganesha) Pid() int { return g.pid }
-
-// need skips on a laptop without root or a program, and fails in CI.
-func need(tb testing.TB, programs ...string) {
-	tb.Helper()
-	missing := ""
-	if os.Getuid() != 0 {
-		missing = "root"
-	}
-	for _, p := range append(programs, "ip") {
-		if _, err := exec.LookPath(p); err != nil {
-			missing = p
-		}
-	}
-	switch {
-	case missing == "":
-	case os.Getenv("CI") != "":
-		tb.Fatalf("%s is missing: make setup, as root", missing)
-	default:
-		tb.Skipf("%s is missing: make setup, as root", missing)
-	}
-}

@@ -295,18 +295,19 @@ func treeDelete(t *testing.T, r *harness.REST) {
 	}
 	r.Must(t, "POST", "/v1/tree-delete/jobs/", object{"id": "/tree"}, nil)
 	refused(t, r, "GET", file("/tree", "/info/attributes"), nil, 404, "fs_no_such_entry_error")
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	ended := func() bool {
 		_, err := r.Try(t.Context(), "GET", "/v1/tree-delete/jobs/"+d.ID, nil, nil)
 		var e *harness.StatusError
 		if errors.As(err, &e) && e.Status == 404 && e.Class == "http_not_found_error" {
-			break
+			return true
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("the job does not end")
-		}
+		return false
+	}
+	if !harness.Within(20*time.Second, ended) {
+		t.Fatal("the job does not end")
 	}
 	refused(t, r, "POST", "/v1/tree-delete/jobs/", object{"id": "/tree"}, 404, "")
 }

@@ -71,20 +71,10 @@ func (w *world) must(name string, args ...string) string {
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &out, w.dir
 	cmd.Env = append(os.Environ(), "HOME="+w.dir, "AWS_ACCESS_KEY_ID="+w.id, "AWS_SECRET_ACCESS_KEY="+w.secret, "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_CA_BUNDLE=", "PYTHONWARNINGS=ignore")
-	p, err := w.s.Net.Start(cmd)
-	if err != nil {
-		w.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(w.Context(), patience())
 	defer cancel()
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Kill()
-		w.Fatalf("%s %q hangs\n%s", name, args, &out)
-	}
-	if p.Err() != nil {
-		w.Fatalf("%s %q: %v\n%s", name, args, p.Err(), &out)
+	if err := w.s.Net.Run(ctx, cmd); err != nil {
+		w.Fatalf("%s %q: %v\n%s", name, args, err, &out)
 	}
 	return out.String()
 }

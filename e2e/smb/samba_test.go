@@ -44,17 +44,11 @@ func (x *tools) run(t *testing.T, name string, args ...string) (string, bool) {
 	cmd := exec.Command(name, append([]string{"--configfile=" + filepath.Join(x.dir, "smb.conf")}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &out, x.dir
-	p, err := x.s.Net.Start(cmd)
-	if err != nil {
-		t.Fatal(err)
+	err := x.s.Net.Run(ctx, cmd)
+	if !netns.Ran(err) {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, &out)
 	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Kill()
-		t.Errorf("%s %q hangs\n%s", name, args, &out)
-	}
-	return out.String(), p.Err() == nil
+	return out.String(), err == nil
 }
 
 // wants runs a program that must succeed and say all of what is wanted.

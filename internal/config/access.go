@@ -38,7 +38,7 @@ const maxGreeting = 4096
 
 // FTP answers the settings of the FTP server.
 func (s *Store) FTP(ctx context.Context) (Record[FTP], error) {
-	return theOneOr(ctx, s, kindFTP, DefaultFTP)
+	return readOr(ctx, s, kindFTP, theOne, DefaultFTP)
 }
 
 // FTPInForce answers them at the cost of one atomic load.
@@ -46,22 +46,19 @@ func (s *Store) FTPInForce() FTP { return *s.ftp.Load() }
 
 // SetFTP replaces them; they are in force when it returns.
 func (s *Store) SetFTP(ctx context.Context, revision uint64, v FTP) (Record[FTP], error) {
-	var rec Record[FTP]
 	if len(v.Greeting) > maxGreeting || !utf8.ValidString(v.Greeting) || strings.ContainsFunc(v.Greeting, func(r rune) bool { return r < ' ' && r != '\n' }) {
-		return rec, invalid("greeting", "want text of at most %d bytes", maxGreeting)
+		return Record[FTP]{}, invalid("greeting", "want text of at most %d bytes", maxGreeting)
 	}
-	err := s.change(ctx, func(tx kv.Txn) (err error) {
+	return changed(ctx, s, func(tx kv.Txn) (Record[FTP], error) {
 		if v.Anonymous != 0 {
 			if _, err := get[User](ctx, tx, kindUser, v.Anonymous); errors.Is(err, ErrNotFound) {
-				return invalid("anonymous_user", "there is no local user %d", v.Anonymous)
+				return Record[FTP]{}, invalid("anonymous_user", "there is no local user %d", v.Anonymous)
 			} else if err != nil {
-				return err
+				return Record[FTP]{}, err
 			}
 		}
-		rec, err = replaceTheOne(ctx, tx, kindFTP, revision, v)
-		return err
+		return replace(ctx, tx, kindFTP, theOne, revision, v)
 	})
-	return rec, err
 }
 
 // SSH are the settings of the SSH server.
@@ -80,7 +77,7 @@ var DefaultSSH = SSH{Enabled: true, SFTP: true, Passwords: true}
 
 // SSH answers the settings of the SSH server.
 func (s *Store) SSH(ctx context.Context) (Record[SSH], error) {
-	return theOneOr(ctx, s, kindSSH, DefaultSSH)
+	return readOr(ctx, s, kindSSH, theOne, DefaultSSH)
 }
 
 // SSHInForce answers them at the cost of one atomic load.
@@ -88,51 +85,7 @@ func (s *Store) SSHInForce() SSH { return *s.ssh.Load() }
 
 // SetSSH replaces them; they are in force when it returns.
 func (s *Store) SetSSH(ctx context.Context, revision uint64, v SSH) (Record[SSH], error) {
-	var rec Record[SSH]
-	err := s.change(ctx, func(tx kv.Txn) (err error) {
-		rec, err = replaceTheOne(ctx, tx, kindSSH, revision, v)
-		return err
-	})
-	return rec, err
-}
-
-// loadAccess makes the stored settings of FTP and SSH those in force. s.reload
-// is held.
-func (s *Store) loadAccess(ctx context.Context) error {
-	f, err := s.FTP(ctx)
-	if err != nil {
-		return fmt.Errorf("config: load FTP settings: %w", err)
-	}
-	h, err := s.SSH(ctx)
-	if err != nil {
-		return fmt.Errorf("config: load SSH settings: %w", err)
-	}
-	s.ftp.Store(&f.Value)
-	s.ssh.Store(&h.Value)
-	return nil
-}
-
-// theOneOr reads a record of which there is one, def with revision 0 if it was
-// never written.
-func theOneOr[T any](ctx context.Context, s *Store, k kind, def T) (Record[T], error) {
-	rec, err := read[T](ctx, s, k, theOne)
-	if errors.Is(err, ErrNotFound) {
-		return Record[T]{ID: theOne, Value: def}, nil
-	}
-	return rec, err
-}
-
-// replaceTheOne writes a record of which there is one, whose revision is as
-// given (0: any).
-func replaceTheOne[T any](ctx context.Context, tx kv.Txn, k kind, revision uint64, v T) (Record[T], error) {
-	old, err := get[T](ctx, tx, k, theOne)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return old, err
-	}
-	if revision != 0 && revision != old.Revision {
-		return old, ErrStale
-	}
-	return put(ctx, tx, k, theOne, v)
+	return changed(ctx, s, func(tx kv.Txn) (Record[SSH], error) { return replace(ctx, tx, kindSSH, theOne, revision, v) })
 }
 
 // hostKeys are the private keys of the SSH server, in PEM and sealed.

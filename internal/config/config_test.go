@@ -671,6 +671,20 @@ func TestExports_rules(t *testing.T) {
 }
 
 // Another store on the same keys learns of a change.
+// What another node changes is in force here soon after, settings included.
+func TestSettings_follow(t *testing.T) {
+	e, c := newKV(t), newClock()
+	here, there := open(t, e, c), open(t, e, c)
+	changed := here.Changed()
+	if _, err := there.SetAtime(t.Context(), 0, Atime{Enabled: true, Granularity: GranularityDay}); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	if got := here.GeneralInForce().Atime; !got.Enabled || got.Granularity != GranularityDay {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestExports_follow(t *testing.T) {
 	ctx := t.Context()
 	e, c := newKV(t), newClock()

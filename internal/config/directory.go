@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -209,10 +208,10 @@ func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
 	}
 }
 
+// inForceKinds are those of the records that load reads.
+var inForceKinds = []kind{kindExport, kindUser, kindGroup, kindNFS, kindFTP, kindSSH, kindShare, kindSMB, kindSetting}
+
 // inForceKey tells whether a key belongs to what load reads.
 func inForceKey(k []byte) bool {
-	return bytes.HasPrefix(k, kindPrefix(kindExport)) || bytes.HasPrefix(k, kindPrefix(kindUser)) ||
-		bytes.HasPrefix(k, kindPrefix(kindGroup)) || bytes.HasPrefix(k, kindPrefix(kindNFS)) ||
-		bytes.HasPrefix(k, kindPrefix(kindFTP)) || bytes.HasPrefix(k, kindPrefix(kindSSH)) ||
-		bytes.HasPrefix(k, kindPrefix(kindShare)) || bytes.HasPrefix(k, kindPrefix(kindSMB)) || len(k) > 0 && k[0] == tagMemberOf
+	return len(k) > 0 && k[0] == tagMemberOf || ofKind(k, inForceKinds...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"manifold/internal/fs"
@@ -214,25 +215,27 @@ func (s *Store) Exports(ctx context.Context, after uint64, limit int) ([]Record[
 
 // AddExport creates an export. It is in force when the call returns.
 func (s *Store) AddExport(ctx context.Context, e Export) (Record[Export], error) {
-	return s.changeExport(ctx, func(tx kv.Txn) (Record[Export], error) {
-		if err := checkExport(ctx, tx, e); err != nil {
-			return Record[Export]{}, err
-		}
-		id, err := next(ctx, tx, counterExport, 1)
-		if err != nil {
-			return Record[Export]{}, err
-		}
-		if err := claim(ctx, tx, spaceExport, e.Path, id); err != nil {
-			return Record[Export]{}, err
-		}
-		return put(ctx, tx, kindExport, id, e)
-	})
+	return changed(ctx, s, func(tx kv.Txn) (Record[Export], error) { return putNewExport(ctx, tx, e) })
+}
+
+func putNewExport(ctx context.Context, tx kv.Txn, e Export) (Record[Export], error) {
+	if err := checkExport(ctx, tx, e); err != nil {
+		return Record[Export]{}, err
+	}
+	id, err := next(ctx, tx, counterExport, 1)
+	if err != nil {
+		return Record[Export]{}, err
+	}
+	if err := claim(ctx, tx, spaceExport, e.Path, id); err != nil {
+		return Record[Export]{}, err
+	}
+	return put(ctx, tx, kindExport, id, e)
 }
 
 // ModifyExport replaces an export whose revision is as given (0: any). It is
 // in force, on live mounts too, when the call returns.
 func (s *Store) ModifyExport(ctx context.Context, id, revision uint64, e Export) (Record[Export], error) {
-	return s.changeExport(ctx, func(tx kv.Txn) (Record[Export], error) {
+	return changed(ctx, s, func(tx kv.Txn) (Record[Export], error) {
 		old, err := forChange[Export](ctx, tx, kindExport, id, revision)
 		if err != nil {
 			return old, err
@@ -249,29 +252,15 @@ func (s *Store) ModifyExport(ctx context.Context, id, revision uint64, e Export)
 
 // DeleteExport removes an export; its handles are stale when the call returns.
 func (s *Store) DeleteExport(ctx context.Context, id, revision uint64) error {
-	_, err := s.changeExport(ctx, func(tx kv.Txn) (Record[Export], error) {
+	return s.change(ctx, func(tx kv.Txn) error {
 		old, err := forChange[Export](ctx, tx, kindExport, id, revision)
 		if err != nil {
-			return old, err
+			return err
 		}
 		tx.Delete(recordKey(kindExport, id))
 		tx.Delete(nameKey(spaceExport, old.Value.Path))
-		return old, nil
+		return nil
 	})
-	return err
-}
-
-func (s *Store) changeExport(ctx context.Context, fn func(kv.Txn) (Record[Export], error)) (Record[Export], error) {
-	var rec Record[Export]
-	err := s.update(ctx, func(tx kv.Txn) (err error) {
-		rec, err = fn(tx)
-		return err
-	})
-	if err != nil {
-		return rec, err
-	}
-	// The change is durable: loading it must not depend on the caller's patience.
-	return rec, s.load(context.WithoutCancel(ctx))
 }
 
 const (
@@ -282,20 +271,29 @@ const (
 // reason is an error's text without its kind: the field says that it is invalid.
 func reason(err error) string { return strings.TrimSuffix(err.Error(), ": "+fs.Invalid.Error()) }
 
+// checkShown checks what exports and shares have alike.
+func checkShown(fsPath, description string) error {
+	switch {
+	case !strings.HasPrefix(fsPath, "/"):
+		return invalid("fs_path", "%q is not an absolute path", fsPath)
+	case len(fsPath) > fs.MaxPath:
+		return invalid("fs_path", "is longer than %d bytes", fs.MaxPath)
+	case strings.ContainsRune(fsPath, 0):
+		return invalid("fs_path", "contains a zero byte")
+	case len(description) > 4096:
+		return invalid("description", "is longer than 4096 bytes")
+	}
+	return nil
+}
+
 func checkExport(ctx context.Context, r kv.Reader, e Export) error {
 	if err := export.CheckPath(e.Path); err != nil {
 		return invalid("export_path", "%s", reason(err))
 	}
-	switch {
-	case !strings.HasPrefix(e.FSPath, "/"):
-		return invalid("fs_path", "%q is not an absolute path", e.FSPath)
-	case len(e.FSPath) > fs.MaxPath:
-		return invalid("fs_path", "is longer than %d bytes", fs.MaxPath)
-	case strings.ContainsRune(e.FSPath, 0):
-		return invalid("fs_path", "contains a zero byte")
-	case len(e.Description) > 4096:
-		return invalid("description", "is longer than 4096 bytes")
-	case len(e.Restrictions) > maxRestrictions:
+	if err := checkShown(e.FSPath, e.Description); err != nil {
+		return err
+	}
+	if len(e.Restrictions) > maxRestrictions {
 		return invalid("restrictions", "are more than %d", maxRestrictions)
 	}
 	for i, x := range e.Restrictions {
@@ -336,23 +334,22 @@ func checkRestriction(x Restriction) error {
 	return nil
 }
 
+const factoryText = "Everything, for the subnets that this machine was in at first start."
+
+// factoryHosts are this machine and its subnets.
+func factoryHosts(subnets []netip.Prefix) []string {
+	out := []string{"127.0.0.0/8", "::1/128"}
+	for _, p := range subnets {
+		if h := p.Masked().String(); !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 // putFactoryExport exports everything, root included, but only to machines on
 // our own subnets.
 func (s *Store) putFactoryExport(ctx context.Context, tx kv.Txn, subnets []netip.Prefix) error {
-	id, err := next(ctx, tx, counterExport, 1)
-	if err != nil {
-		return err
-	}
-	x := Restriction{Hosts: []string{"127.0.0.0/8", "::1/128"}}
-	for _, p := range subnets {
-		if h := p.Masked().String(); h != x.Hosts[0] && h != x.Hosts[1] {
-			x.Hosts = append(x.Hosts, h)
-		}
-	}
-	e := Export{Path: "/", FSPath: "/", Description: "Everything, for the subnets that this machine was in at first start.", Restrictions: []Restriction{x}}
-	if err := claim(ctx, tx, spaceExport, e.Path, id); err != nil {
-		return err
-	}
-	_, err = put(ctx, tx, kindExport, id, e)
+	_, err := putNewExport(ctx, tx, Export{Path: "/", FSPath: "/", Description: factoryText, Restrictions: []Restriction{{Hosts: factoryHosts(subnets)}}})
 	return err
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/binary"
 	"hash/fnv"
+	"slices"
 )
 
 // Keys of this room. Numbers are 8 bytes, big-endian; every key has at least 9
@@ -110,6 +111,11 @@ func key(tag byte, numbers ...uint64) []byte {
 func recordKey(k kind, id uint64) []byte { return key(tagRecord, uint64(k), id) }
 func kindPrefix(k kind) []byte           { return key(tagRecord, uint64(k)) }
 func counterKey(id uint64) []byte        { return key(tagCounter, id) }
+
+// ofKind tells whether a key is that of a record of one of the kinds.
+func ofKind(k []byte, kinds ...kind) bool {
+	return len(k) == 17 && k[0] == tagRecord && slices.Contains(kinds, kind(lastNumber(k[:9])))
+}
 
 // lastNumber reads the id that ends a key.
 func lastNumber(k []byte) uint64 { return binary.BigEndian.Uint64(k[len(k)-8:]) }

@@ -106,6 +106,15 @@ func read[T any](ctx context.Context, s *Store, k kind, id uint64) (Record[T], e
 	return rec, err
 }
 
+// readOr reads a record, def with revision 0 if it was never written.
+func readOr[T any](ctx context.Context, s *Store, k kind, id uint64, def T) (Record[T], error) {
+	rec, err := read[T](ctx, s, k, id)
+	if errors.Is(err, ErrNotFound) {
+		return Record[T]{ID: id, Value: def}, nil
+	}
+	return rec, err
+}
+
 // put writes a record under a new revision.
 func put[T any](ctx context.Context, tx kv.Txn, k kind, id uint64, v T) (Record[T], error) {
 	rev, err := next(ctx, tx, counterRevision, 1)
@@ -127,6 +136,37 @@ func forChange[T any](ctx context.Context, tx kv.Txn, k kind, id, revision uint6
 	if err == nil && revision != 0 && revision != rec.Revision {
 		return rec, ErrStale
 	}
+	return rec, err
+}
+
+// replace writes a record, which need not be there, and checks the revision that
+// its changer has seen; 0 is any.
+func replace[T any](ctx context.Context, tx kv.Txn, k kind, id, revision uint64, v T) (Record[T], error) {
+	old, err := get[T](ctx, tx, k, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return old, err
+	}
+	if revision != 0 && revision != old.Revision {
+		return old, ErrStale
+	}
+	return put(ctx, tx, k, id, v)
+}
+
+// updated is [Store.update] for one record.
+func updated[T any](ctx context.Context, s *Store, fn func(kv.Txn) (Record[T], error)) (rec Record[T], err error) {
+	err = s.update(ctx, func(tx kv.Txn) (err error) {
+		rec, err = fn(tx)
+		return err
+	})
+	return rec, err
+}
+
+// changed is [Store.change] for one record.
+func changed[T any](ctx context.Context, s *Store, fn func(kv.Txn) (Record[T], error)) (rec Record[T], err error) {
+	err = s.change(ctx, func(tx kv.Txn) (err error) {
+		rec, err = fn(tx)
+		return err
+	})
 	return rec, err
 }
 

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,31 +80,16 @@ func checkS3(v *S3) error {
 
 // S3 answers the settings.
 func (s *Store) S3(ctx context.Context) (Record[S3], error) {
-	rec, err := read[S3](ctx, s, kindS3, theOne)
-	if errors.Is(err, ErrNotFound) {
-		return Record[S3]{ID: theOne, Value: DefaultS3}, nil
-	}
-	return rec, err
+	return readOr(ctx, s, kindS3, theOne, DefaultS3)
 }
 
 // SetS3 replaces the settings whose revision is as given (0: any). They are in
 // force when the call returns.
 func (s *Store) SetS3(ctx context.Context, revision uint64, v S3) (Record[S3], error) {
-	var rec Record[S3]
 	if err := checkS3(&v); err != nil {
-		return rec, err
+		return Record[S3]{}, err
 	}
-	err := s.update(ctx, func(tx kv.Txn) error {
-		old, err := get[S3](ctx, tx, kindS3, theOne)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if revision != 0 && revision != old.Revision {
-			return ErrStale
-		}
-		rec, err = put(ctx, tx, kindS3, theOne, v)
-		return err
-	})
+	rec, err := updated(ctx, s, func(tx kv.Txn) (Record[S3], error) { return replace(ctx, tx, kindS3, theOne, revision, v) })
 	if err != nil {
 		return rec, err
 	}
@@ -249,9 +233,7 @@ func (s *Store) refreshS3(ctx context.Context, k kind, id uint64) error {
 	return nil
 }
 
-func s3Record(k []byte) bool {
-	return bytes.HasPrefix(k, kindPrefix(kindS3)) || bytes.HasPrefix(k, kindPrefix(kindBucket)) || bytes.HasPrefix(k, kindPrefix(kindS3Key))
-}
+func s3Record(k []byte) bool { return ofKind(k, kindS3, kindBucket, kindS3Key) }
 
 // followS3 brings into force what has changed.
 func (s *Store) followS3(ctx context.Context, b kv.Batch) error {
@@ -260,7 +242,7 @@ func (s *Store) followS3(ctx context.Context, b kv.Batch) error {
 	}
 	var errs []error
 	for _, k := range b.Keys {
-		if len(k) == 17 && s3Record(k) {
+		if s3Record(k) {
 			errs = append(errs, s.refreshS3(ctx, kind(lastNumber(k[:9])), lastNumber(k)))
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"encoding/base32"
 	"encoding/base64"
@@ -98,7 +99,7 @@ func (s *Store) S3Keys(after uint64, owner identity.AuthID, limit int) []Record[
 		}
 	}
 	s.s3.mu.RUnlock()
-	slices.SortFunc(out, func(a, b Record[S3Key]) int { return int(int64(a.ID) - int64(b.ID)) })
+	slices.SortFunc(out, func(a, b Record[S3Key]) int { return cmp.Compare(a.ID, b.ID) })
 	if limit > 0 && len(out) > limit {
 		out = out[:limit]
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -80,42 +79,16 @@ var DefaultNFS = NFS{AuthSysEnabled: true, Krb5Enabled: true, Krb5iEnabled: true
 
 // NFS answers the switches.
 func (s *Store) NFS(ctx context.Context) (Record[NFS], error) {
-	return read[NFS](ctx, s, kindNFS, theOne)
+	return readOr(ctx, s, kindNFS, theOne, DefaultNFS)
 }
 
 // SetNFS replaces the switches.
 func (s *Store) SetNFS(ctx context.Context, revision uint64, v NFS) (Record[NFS], error) {
-	var rec Record[NFS]
-	err := s.update(ctx, func(tx kv.Txn) error {
-		_, err := forChange[NFS](ctx, tx, kindNFS, theOne, revision)
-		if err != nil {
-			return err
-		}
-		rec, err = put(ctx, tx, kindNFS, theOne, v)
-		return err
-	})
-	if err != nil {
-		return rec, err
-	}
-	// The change is durable: loading it must not depend on the caller's patience.
-	return rec, s.load(context.WithoutCancel(ctx))
+	return changed(ctx, s, func(tx kv.Txn) (Record[NFS], error) { return replace(ctx, tx, kindNFS, theOne, revision, v) })
 }
 
 // NFSInForce answers the switches at the cost of one atomic load.
 func (s *Store) NFSInForce() NFS { return *s.nfs.Load() }
-
-// loadNFS makes the stored switches those in force. s.reload is held.
-func (s *Store) loadNFS(ctx context.Context) error {
-	rec, err := s.NFS(ctx)
-	if errors.Is(err, ErrNotFound) {
-		rec.Value, err = DefaultNFS, nil
-	}
-	if err != nil {
-		return fmt.Errorf("config: load NFS settings: %w", err)
-	}
-	s.nfs.Store(&rec.Value)
-	return nil
-}
 
 // metrics is the hash of the token that reads metrics and nothing else.
 type metrics struct {

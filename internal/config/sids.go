@@ -42,6 +42,13 @@ func (s *Store) SIDs(ctx context.Context) (*SIDs, error) {
 	return &SIDs{s: s, scheme: sid.NewScheme(c.Value.UUID), ids: map[sid.SID]identity.AuthID{}, names: map[identity.AuthID]sid.SID{}}, nil
 }
 
+// SID is the text form of the SID of one of the cluster's own principals, ""
+// for others.
+func (c *Cluster) SID(a identity.AuthID) string {
+	n, _ := sid.NewScheme(c.UUID).Of(a)
+	return n.String()
+}
+
 // Scheme answers the SIDs that follow from numbers.
 func (x *SIDs) Scheme() sid.Scheme { return x.scheme }
 

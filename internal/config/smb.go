@@ -130,7 +130,7 @@ func (t *ShareTable) Superseded() <-chan struct{} { return t.superseded }
 // ShareInForce is a share as stored and as clients are matched with it.
 type ShareInForce struct {
 	Record[Share]
-	network []export.Rule // parallel to Value.Network
+	network []export.Rule // parallel to Value.Network; nil serves nobody
 }
 
 // Named finds a share by its name, in any case.
@@ -186,49 +186,28 @@ func (s *Store) SMBInForce() *SMB { return s.smb.Load() }
 
 // SMB answers the settings.
 func (s *Store) SMB(ctx context.Context) (Record[SMB], error) {
-	rec, err := read[SMB](ctx, s, kindSMB, theOne)
-	if errors.Is(err, ErrNotFound) { // made before there was SMB
-		return Record[SMB]{ID: theOne, Value: DefaultSMB()}, nil
-	}
-	return rec, err
+	return readOr(ctx, s, kindSMB, theOne, DefaultSMB())
 }
 
 // SetSMB replaces the settings whose revision is as given (0: any). They are in
 // force when the call returns.
 func (s *Store) SetSMB(ctx context.Context, revision uint64, v SMB) (Record[SMB], error) {
-	var rec Record[SMB]
 	for i, d := range v.Dialects {
 		if d != SMB2_002 && d != SMB2_1 && d != SMB3_0 && d != SMB3_11 || slices.Contains(v.Dialects[:i], d) {
-			return rec, invalid("supported_dialects", "%#x is unknown or given twice", uint16(d))
+			return Record[SMB]{}, invalid("supported_dialects", "%#x is unknown or given twice", uint16(d))
 		}
 	}
 	if v.Encryption > EncryptionRequired || v.Snapshots > SnapshotsDisabled {
-		return rec, invalid("settings", "unknown number")
+		return Record[SMB]{}, invalid("settings", "unknown number")
 	}
+	v.Dialects = slices.Clone(v.Dialects) // the caller may have more use for them
 	slices.Sort(v.Dialects)
-	err := s.update(ctx, func(tx kv.Txn) error {
-		old, err := get[SMB](ctx, tx, kindSMB, theOne)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if revision != 0 && revision != old.Revision {
-			return ErrStale
-		}
-		rec, err = put(ctx, tx, kindSMB, theOne, v)
-		return err
-	})
-	if err != nil {
-		return rec, err
-	}
-	return rec, s.load(context.WithoutCancel(ctx))
+	return changed(ctx, s, func(tx kv.Txn) (Record[SMB], error) { return replace(ctx, tx, kindSMB, theOne, revision, v) })
 }
 
-// loadSMB makes what is stored the shares and settings in force. s.reload is held.
-func (s *Store) loadSMB(ctx context.Context) error {
-	v, err := s.SMB(ctx)
-	if err != nil {
-		return fmt.Errorf("config: load SMB settings: %w", err)
-	}
+// loadShares makes what is stored the shares in force; the settings must have
+// been loaded. s.reload is held.
+func (s *Store) loadShares(ctx context.Context) error {
 	recs, err := list[Share](ctx, s, kindShare, 0, 0)
 	if err != nil {
 		return fmt.Errorf("config: load shares: %w", err)
@@ -239,14 +218,16 @@ func (s *Store) loadSMB(ctx context.Context) error {
 		for i, p := range rec.Value.Network {
 			hosts, err := shareHosts(p.Addresses)
 			if err != nil {
-				return fmt.Errorf("config: share %d: %w", rec.ID, err)
+				// Half the rules could let in whom the other half keeps out.
+				s.log.ErrorContext(ctx, "a share cannot be understood and is closed to everybody", "share", rec.Value.Name, "error", err)
+				x.network = nil
+				break
 			}
 			x.network[i].Hosts = hosts
 		}
 		t.byName[fold(rec.Value.Name)] = x
 		t.sorted = append(t.sorted, x)
 	}
-	s.smb.Store(&v.Value)
 	if old := s.shares.Swap(t); old != nil {
 		close(old.superseded)
 	}
@@ -291,7 +272,7 @@ func (s *Store) AddShare(ctx context.Context, v Share) (Record[Share], error) {
 	if len(s.ShareTable().All()) >= MaxShares {
 		return Record[Share]{}, ErrLimit
 	}
-	return s.changeShare(ctx, func(tx kv.Txn) (Record[Share], error) { return putNewShare(ctx, tx, v) })
+	return changed(ctx, s, func(tx kv.Txn) (Record[Share], error) { return putNewShare(ctx, tx, v) })
 }
 
 func putNewShare(ctx context.Context, tx kv.Txn, v Share) (Record[Share], error) {
@@ -311,7 +292,7 @@ func putNewShare(ctx context.Context, tx kv.Txn, v Share) (Record[Share], error)
 // ModifyShare replaces a share whose revision is as given (0: any). It is in
 // force when the call returns, and for connected clients soon after.
 func (s *Store) ModifyShare(ctx context.Context, id, revision uint64, v Share) (Record[Share], error) {
-	return s.changeShare(ctx, func(tx kv.Txn) (Record[Share], error) {
+	return changed(ctx, s, func(tx kv.Txn) (Record[Share], error) {
 		old, err := forChange[Share](ctx, tx, kindShare, id, revision)
 		if err != nil {
 			return old, err
@@ -328,29 +309,15 @@ func (s *Store) ModifyShare(ctx context.Context, id, revision uint64, v Share) (
 
 // DeleteShare removes a share; connected clients lose it soon after.
 func (s *Store) DeleteShare(ctx context.Context, id, revision uint64) error {
-	_, err := s.changeShare(ctx, func(tx kv.Txn) (Record[Share], error) {
+	return s.change(ctx, func(tx kv.Txn) error {
 		old, err := forChange[Share](ctx, tx, kindShare, id, revision)
 		if err != nil {
-			return old, err
+			return err
 		}
 		tx.Delete(recordKey(kindShare, id))
 		tx.Delete(nameKey(spaceShare, fold(old.Value.Name)))
-		return old, nil
+		return nil
 	})
-	return err
-}
-
-func (s *Store) changeShare(ctx context.Context, fn func(kv.Txn) (Record[Share], error)) (Record[Share], error) {
-	var rec Record[Share]
-	err := s.update(ctx, func(tx kv.Txn) (err error) {
-		rec, err = fn(tx)
-		return err
-	})
-	if err != nil {
-		return rec, err
-	}
-	// The change is durable: loading it must not depend on the caller's patience.
-	return rec, s.load(context.WithoutCancel(ctx))
 }
 
 // maxShareEntries bounds each list of permissions.
@@ -377,15 +344,10 @@ func checkShare(v *Share) error {
 	if err := CheckShareName(v.Name); err != nil {
 		return err
 	}
+	if err := checkShown(v.FSPath, v.Description); err != nil {
+		return err
+	}
 	switch {
-	case !strings.HasPrefix(v.FSPath, "/"):
-		return invalid("fs_path", "%q is not an absolute path", v.FSPath)
-	case len(v.FSPath) > fs.MaxPath:
-		return invalid("fs_path", "is longer than %d bytes", fs.MaxPath)
-	case strings.ContainsRune(v.FSPath, 0):
-		return invalid("fs_path", "contains a zero byte")
-	case len(v.Description) > 4096:
-		return invalid("description", "is longer than 4096 bytes")
 	case v.FileMode > 0o7777 || v.DirMode > 0o7777:
 		return invalid("default_file_create_mode", "modes have four octal digits")
 	case len(v.Permissions) > maxShareEntries:
@@ -399,7 +361,16 @@ func checkShare(v *Share) error {
 		}
 	}
 	for i, p := range v.Network {
-		if _, err := shareHosts(p.Addresses); err != nil || len(p.Addresses) > maxHosts || p.Rights&^fs.RightsAll != 0 {
+		err := error(nil)
+		switch {
+		case len(p.Addresses) > maxHosts:
+			err = fmt.Errorf("more than %d addresses", maxHosts)
+		case p.Rights&^fs.RightsAll != 0:
+			err = errors.New("unknown rights")
+		default:
+			_, err = shareHosts(p.Addresses)
+		}
+		if err != nil {
 			return invalid(fmt.Sprintf("network_permissions[%d]", i), "%v", err)
 		}
 	}
@@ -410,15 +381,9 @@ func checkShare(v *Share) error {
 // with machines on our own subnets.
 func (s *Store) putFactoryShare(ctx context.Context, tx kv.Txn, subnets []netip.Prefix) error {
 	all := ShareRead | ShareWrite | ShareChangePermissions
-	n := NetworkPermission{Addresses: []string{"127.0.0.0/8", "::1/128"}, Rights: all}
-	for _, p := range subnets {
-		if h := p.Masked().String(); !slices.Contains(n.Addresses, h) {
-			n.Addresses = append(n.Addresses, h)
-		}
-	}
 	_, err := putNewShare(ctx, tx, Share{
-		Name: "Files", FSPath: "/", Description: "Everything, for the subnets that this machine was in at first start.",
-		Permissions: []SharePermission{{Trustee: identity.Everyone, Rights: all}}, Network: []NetworkPermission{n},
+		Name: "Files", FSPath: "/", Description: factoryText,
+		Permissions: []SharePermission{{Trustee: identity.Everyone, Rights: all}}, Network: []NetworkPermission{{Addresses: factoryHosts(subnets), Rights: all}},
 		FileMode: DefaultShareFileMode, DirMode: DefaultShareDirMode,
 	})
 	return err

@@ -12,6 +12,7 @@ import (
 	"manifold/internal/identity"
 	"manifold/internal/identity/ntlm"
 	"manifold/internal/identity/sid"
+	"manifold/internal/kv"
 	"manifold/internal/kv/memkv"
 )
 
@@ -112,6 +113,20 @@ func TestShare_network(t *testing.T) {
 		if got := x.From(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("from %s: %x, want %x", addr, got, want)
 		}
+	}
+}
+
+// A rule that this version cannot read closes its share and nothing else.
+func TestShare_unreadable(t *testing.T) {
+	s, _ := newStore(t)
+	if _, err := changed(t.Context(), s, func(tx kv.Txn) (Record[Share], error) {
+		return put(t.Context(), tx, kindShare, 9, Share{Name: "n", FSPath: "/", Network: []NetworkPermission{{Rights: ShareRead}, {Addresses: []string{"a@b"}}}})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	x, ok := s.ShareTable().Named("n")
+	if !ok || x.From(netip.MustParseAddr("10.0.0.1")) != 0 {
+		t.Errorf("%+v", x)
 	}
 }
 

@@ -25,39 +25,18 @@ const (
 
 // setting reads a setting, def with revision 0 if it was never made.
 func setting[T any](ctx context.Context, s *Store, id uint64, def T) (Record[T], error) {
-	rec, err := read[T](ctx, s, kindSetting, id)
-	if errors.Is(err, ErrNotFound) {
-		return Record[T]{ID: id, Value: def}, nil
-	}
-	return rec, err
+	return readOr(ctx, s, kindSetting, id, def)
 }
 
 // setSetting replaces a setting whose revision is as given (0: any).
 func setSetting[T any](ctx context.Context, s *Store, id, revision uint64, v T) (Record[T], error) {
-	var rec Record[T]
-	err := s.update(ctx, func(tx kv.Txn) error {
-		old, err := get[T](ctx, tx, kindSetting, id)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if revision != 0 && revision != old.Revision {
-			return ErrStale
-		}
-		rec, err = put(ctx, tx, kindSetting, id, v)
-		return err
-	})
-	return rec, err
+	return updated(ctx, s, func(tx kv.Txn) (Record[T], error) { return replace(ctx, tx, kindSetting, id, revision, v) })
 }
 
 // changeSetting is setSetting for those that others follow: it is in force when
 // the call returns.
 func changeSetting[T any](ctx context.Context, s *Store, id, revision uint64, v T) (Record[T], error) {
-	rec, err := setSetting(ctx, s, id, revision, v)
-	if err != nil {
-		return rec, err
-	}
-	// The change is durable: loading it must not depend on the caller's patience.
-	return rec, s.load(context.WithoutCancel(ctx))
+	return changed(ctx, s, func(tx kv.Txn) (Record[T], error) { return replace(ctx, tx, kindSetting, id, revision, v) })
 }
 
 // loadSetting reads a setting into v, which stays as it is if there is none.
@@ -82,9 +61,12 @@ type Syslog struct {
 	Format  string `json:"format"`          // csv or json
 }
 
+// DefaultSyslog is that of a fresh system.
+var DefaultSyslog = Syslog{Port: 514, Format: "csv"}
+
 // Syslog answers where audit records go.
 func (s *Store) Syslog(ctx context.Context) (Record[Syslog], error) {
-	return setting(ctx, s, settingSyslog, Syslog{Port: 514, Format: "csv"})
+	return setting(ctx, s, settingSyslog, DefaultSyslog)
 }
 
 // SetSyslog replaces it.

@@ -16,13 +16,11 @@ import (
 	"manifold/internal/wire/ftp"
 )
 
-// ftpDoor makes a door of FTP on a file system that may be decorated; with
-// implicit, TLS starts with the connection.
-func ftpDoor(o *remoteOptions, g *guests, who *ftpUsers, implicit bool) *door {
-	name, id := "FTP", ports.FTP
-	if implicit {
-		name, id = "FTPS", ports.FTPS
-	}
+// ftpDoor makes a door of FTP on a file system that may be decorated; at the
+// port of FTPS, TLS starts with the connection.
+func ftpDoor(o *remoteOptions, g *guests, who *ftpUsers, id ports.ID) *door {
+	implicit := id == ports.FTPS
+	name := map[bool]string{false: "FTP", true: "FTPS"}[implicit]
 	c := o.logins.config
 	wanted := func() (bool, <-chan struct{}) {
 		changed := c.Changed()
@@ -107,7 +105,9 @@ func (u *ftpUsers) account(ctx context.Context, a account, err error) (ftp.Accou
 func (u *ftpUsers) Login(l ftp.Login) { u.login("ftp", l.User, l.Client.Addr(), l.OK, "") }
 
 // Observe implements ftp.Observer.
-func (u *ftpUsers) Observe(o ftp.Op) { u.ops.done(o.Command, o.Duration, o.In+o.Out, o.Code >= 400) }
+func (u *ftpUsers) Observe(o ftp.Op) {
+	u.ops.done(o.Command, o.Duration, int(o.In+o.Out), o.Code >= 400)
+}
 
 // Connected implements ftp.Observer.
 func (u *ftpUsers) Connected(int) {}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"sync"
 	"time"
 
 	"manifold/internal/config"
 	"manifold/internal/control/audit"
 	"manifold/internal/control/service"
 	"manifold/internal/identity"
-	"manifold/internal/telemetry"
 )
 
 // logins are the local users as protocols that log them in see them.
@@ -84,24 +82,6 @@ func (a *logins) login(protocol, name string, client netip.Addr, ok bool, method
 		r.User = identity.AuthID(u.ID)
 	}
 	a.trail.Add(&r)
-}
-
-// opCounter counts the operations of a protocol in the metrics. Handles are
-// made once for each.
-type opCounter struct {
-	metrics  *telemetry.Registry
-	protocol string
-	kind     func(name string) (telemetry.DataType, telemetry.IOType)
-	ops      sync.Map // name -> *telemetry.Op
-}
-
-func (c *opCounter) done(name string, took time.Duration, bytes uint64, failed bool) {
-	h, ok := c.ops.Load(name)
-	if !ok {
-		d, io := c.kind(name)
-		h, _ = c.ops.LoadOrStore(name, c.metrics.Op(c.protocol, name, d, io))
-	}
-	h.(*telemetry.Op).Done(took, int(bytes), failed)
 }
 
 // disconnecting ends the connections of users who are changed, as the sessions

@@ -94,30 +94,15 @@ func (e exports) ByPath(path string) (*export.Export, bool) {
 }
 func (e exports) All() []*export.Export { return e.c.ExportTable().AllRules() }
 
-// nfsObserver counts calls in the metrics. Handles are made once for each
-// procedure.
-type nfsObserver struct {
-	metrics *telemetry.Registry
-	ops     sync.Map // opKey -> *telemetry.Op
-}
+// nfsObserver counts calls in the metrics.
+type nfsObserver struct{ ops opCounter }
 
-type opKey struct {
-	program string
-	proc    uint32
+func newNFSObserver(m *telemetry.Registry) *nfsObserver {
+	return &nfsObserver{opCounter{metrics: m, protocol: "nfs", kind: kindOf}}
 }
-
-func newNFSObserver(m *telemetry.Registry) *nfsObserver { return &nfsObserver{metrics: m} }
 
 // Observe implements nfs3.Observer.
-func (v *nfsObserver) Observe(o nfs3.Op) {
-	k := opKey{o.Program, o.Proc}
-	h, ok := v.ops.Load(k)
-	if !ok {
-		d, io := kindOf(o.Name)
-		h, _ = v.ops.LoadOrStore(k, v.metrics.Op("nfs", o.Name, d, io))
-	}
-	h.(*telemetry.Op).Done(o.Duration, o.In+o.Out, o.Status != 0)
-}
+func (v *nfsObserver) Observe(o nfs3.Op) { v.ops.done(o.Name, o.Duration, o.In+o.Out, o.Status != 0) }
 
 // nlmNames are the procedures of NLM 4 by number; answers to our callbacks and
 // what nobody sends any more go as one.

@@ -47,9 +47,9 @@ type remote struct {
 func newRemote(ctx context.Context, o remoteOptions) (*remote, error) {
 	r := &remote{o: o, ftpGuests: newGuests(), sshGuests: newGuests()}
 	who := &ftpUsers{logins: o.logins, log: o.log, ops: &opCounter{metrics: o.metrics, protocol: "ftp", kind: ftpKind}}
-	for id, implicit := range map[ports.ID]bool{ports.FTP: false, ports.FTPS: true} {
+	for _, id := range []ports.ID{ports.FTP, ports.FTPS} {
 		if o.ledger.Enabled(id) {
-			r.ftp = append(r.ftp, ftpDoor(&r.o, r.ftpGuests, who, implicit))
+			r.ftp = append(r.ftp, ftpDoor(&r.o, r.ftpGuests, who, id))
 		}
 	}
 	for protocol, g := range map[string]*guests{"ftp": r.ftpGuests, "ssh": r.sshGuests} {

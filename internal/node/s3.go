@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -133,26 +133,19 @@ func expireUploads(ctx context.Context, srv *s3.Server, c *config.Store, log *sl
 	}
 }
 
-// s3Observer counts requests in the metrics. Handles are made once for each
-// operation.
+// s3Observer counts requests in the metrics, and logs slow ones.
 type s3Observer struct {
-	metrics *telemetry.Registry
-	slow    time.Duration
-	log     *slog.Logger
-	ops     sync.Map // string -> *telemetry.Op
+	ops  *opCounter
+	slow time.Duration
+	log  *slog.Logger
 }
 
 func newS3Observer(m *telemetry.Registry, slow time.Duration, log *slog.Logger) *s3Observer {
-	return &s3Observer{metrics: m, slow: slow, log: log}
+	return &s3Observer{ops: &opCounter{metrics: m, protocol: "s3", kind: s3Kind}, slow: slow, log: log}
 }
 
 func (v *s3Observer) done(e s3.Event) {
-	op, ok := v.ops.Load(e.Operation)
-	if !ok {
-		d, io := s3Kind(e.Operation)
-		op, _ = v.ops.LoadOrStore(e.Operation, v.metrics.Op("s3", e.Operation, d, io))
-	}
-	op.(*telemetry.Op).Done(e.Took, int(e.In+e.Out), e.Status >= 400 || e.Status == 0)
+	v.ops.done(e.Operation, e.Took, int(e.In+e.Out), e.Status >= 400 || e.Status == 0)
 	const much = 1 << 20
 	if e.Took >= v.slow && e.In < much && e.Out < much {
 		v.log.Warn("slow request", "protocol", "s3", "operation", e.Operation, "bucket", e.Bucket, "key", e.Key, "duration", e.Took, "status", e.Status)
@@ -168,9 +161,10 @@ func s3Kind(operation string) (telemetry.DataType, telemetry.IOType) {
 	case "Unknown":
 		return telemetry.NoData, telemetry.NoIO
 	}
-	switch {
-	case len(operation) > 3 && (operation[:3] == "Get" || operation[:4] == "Head" || operation[:4] == "List"):
-		return telemetry.Metadata, telemetry.Read
+	for _, read := range []string{"Get", "Head", "List"} {
+		if strings.HasPrefix(operation, read) {
+			return telemetry.Metadata, telemetry.Read
+		}
 	}
 	return telemetry.Metadata, telemetry.Write
 }
@@ -316,13 +310,5 @@ type s3Switch struct {
 
 // SetS3 implements control.S3Settings.
 func (w s3Switch) SetS3(ctx context.Context, revision uint64, v config.S3) (config.Record[config.S3], error) {
-	if v.Enabled {
-		// Before it is promised: nobody sees an error in a log of ours.
-		if err := w.door.Bind(ctx); err != nil {
-			return config.Record[config.S3]{}, err
-		}
-	}
-	rec, err := w.Store.SetS3(ctx, revision, v)
-	// Also after a failure: the port that was bound may not be wanted.
-	return rec, errors.Join(err, w.door.Sync(context.WithoutCancel(ctx)))
+	return move(ctx, v.Enabled, []*door{w.door}, func() (config.Record[config.S3], error) { return w.Store.SetS3(ctx, revision, v) })
 }

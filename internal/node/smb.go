@@ -34,12 +34,13 @@ func newSMB(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, metrics 
 	if err != nil {
 		return nil, err
 	}
+	ops := &opCounter{metrics: metrics, protocol: "smb", kind: smbKind}
 	// The server outlives ctx by the time that draining takes.
 	srv := smb.New(context.WithoutCancel(ctx), smb.Options{
 		FS: f, Accounts: accounts{st.config}, Shares: shares{st.config, st.fs}, Principals: principals{sids, log},
 		Name: netBIOS(cluster.Value.Name), GUID: st.fs.Superblock().UUID,
 		Policy:     smbPolicy(st.config),
-		Observer:   newSMBObserver(metrics).observe,
+		Observer:   func(o smb.Op) { ops.done(o.Name, o.Duration, o.Bytes, o.Failed) },
 		Interfaces: func() []smb.Interface { return smbInterfaces(l.Addresses()) },
 		Logger:     log,
 	})
@@ -215,32 +216,18 @@ func (p principals) AuthID(ctx context.Context, b []byte) (identity.AuthID, erro
 	return p.sids.AuthID(ctx, n)
 }
 
-// smbObserver counts requests in the metrics. Handles are made once for each
-// command.
-type smbObserver struct {
-	metrics *telemetry.Registry
-	ops     sync.Map // name -> *telemetry.Op
-}
-
-func newSMBObserver(m *telemetry.Registry) *smbObserver { return &smbObserver{metrics: m} }
-
-func (v *smbObserver) observe(o smb.Op) {
-	h, ok := v.ops.Load(o.Name)
-	if !ok {
-		d, io := telemetry.Metadata, telemetry.Read
-		switch o.Name {
-		case "ECHO", "CANCEL":
-			d, io = telemetry.NoData, telemetry.NoIO
-		case "READ":
-			d = telemetry.Data
-		case "WRITE", "FLUSH":
-			d, io = telemetry.Data, telemetry.Write
-		case "SET_INFO":
-			io = telemetry.Write
-		}
-		h, _ = v.ops.LoadOrStore(o.Name, v.metrics.Op("smb", o.Name, d, io))
+func smbKind(command string) (telemetry.DataType, telemetry.IOType) {
+	switch command {
+	case "ECHO", "CANCEL":
+		return telemetry.NoData, telemetry.NoIO
+	case "READ":
+		return telemetry.Data, telemetry.Read
+	case "WRITE", "FLUSH":
+		return telemetry.Data, telemetry.Write
+	case "SET_INFO":
+		return telemetry.Metadata, telemetry.Write
 	}
-	h.(*telemetry.Op).Done(o.Duration, o.Bytes, o.Failed)
+	return telemetry.Metadata, telemetry.Read
 }
 
 // smbInterfaces lists the addresses that clients may open more channels to:

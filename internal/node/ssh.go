@@ -125,7 +125,7 @@ func (u *sshUsers) Login(l ssh.Login) {
 // SFTP implements ssh.Observer.
 func (u *sshUsers) SFTP(_ *ssh.Account, o sftp.Op) {
 	name, _, _ := strings.Cut(o.Name, "@")
-	u.ops.done(name, o.Duration, uint64(o.In+o.Out), o.Err != nil)
+	u.ops.done(name, o.Duration, int(o.In+o.Out), o.Err != nil)
 }
 
 // Connected implements ssh.Observer.

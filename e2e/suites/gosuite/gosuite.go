@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"manifold/e2e/harness"
+	"manifold/e2e/netns"
+	"manifold/e2e/suites"
 )
 
 // Suite is one test package of a public project.
@@ -33,7 +35,7 @@ type Suite struct {
 	TreeEnv string
 	// Package in the tree.
 	Package string
-	// Programs that the suite runs; without them it does not count either.
+	// Programs that the suite runs.
 	Programs []string
 	// Pattern of the tests that count, as for go test -run; "" is all.
 	Pattern string
@@ -70,23 +72,6 @@ func parse(listed []string, out []byte) []Result {
 	return results
 }
 
-// ParseKnown reads a list of known failures: reasons by test.
-func ParseKnown(list string) (map[string]string, error) {
-	known := map[string]string{}
-	for line := range strings.Lines(list) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		test, reason, ok := strings.Cut(line, ": ")
-		if !ok || reason == "" {
-			return nil, fmt.Errorf("want \"test: reason\": %q", line)
-		}
-		known[test] = reason
-	}
-	return known, nil
-}
-
 // judge lists what differs from the known failures.
 func judge(results []Result, known map[string]string) (complaints []string) {
 	for _, r := range results {
@@ -110,15 +95,21 @@ func judge(results []Result, known map[string]string) (complaints []string) {
 	return complaints
 }
 
+// Tree is that of the suite, as [suites.Tree] has it.
+func (s Suite) Tree(t *testing.T) string {
+	t.Helper()
+	return suites.Tree(t, s.Name, s.TreeEnv, append(s.Programs, "go")...)
+}
+
 // Run builds the suite, runs it in the server's namespace and judges it. With
 // update it writes docs/conformance.
 func Run(t *testing.T, s *harness.Server, suite Suite, update bool) {
 	t.Helper()
-	known, err := ParseKnown(suite.Known)
+	known, err := suites.ParseKnown(suite.Known)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree := os.Getenv(suite.TreeEnv)
+	tree := suite.Tree(t)
 	exe := filepath.Join(t.TempDir(), "suite.test")
 	build := exec.Command("go", "test", "-c", "-o", exe, suite.Package)
 	build.Dir = tree
@@ -144,11 +135,9 @@ func Run(t *testing.T, s *harness.Server, suite Suite, update bool) {
 	cmd := exec.Command(exe, "-test.v", "-test.run", pattern, "-test.timeout", timeout.String())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
 	cmd.Env = append(append(os.Environ(), "HOME="+t.TempDir()), suite.Env...)
-	p, err := s.Net.Start(cmd)
-	if err != nil {
+	if err := s.Net.Run(t.Context(), cmd); !netns.Ran(err) { // it fails when a test does; the outcomes say which
 		t.Fatal(err)
 	}
-	<-p.Done()
 	results := parse(strings.Fields(string(names)), out.Bytes())
 	passed := 0
 	for _, r := range results {
@@ -174,29 +163,14 @@ func Run(t *testing.T, s *harness.Server, suite Suite, update bool) {
 	}
 }
 
-// Require skips where the tree or a program is missing: not run is not passed.
-func (s Suite) Require(t *testing.T) {
-	t.Helper()
-	if os.Getenv(s.TreeEnv) == "" {
-		fmt.Fprintf(os.Stdout, "NOT RUN: %s (set %s to the project's tree)\n", s.Name, s.TreeEnv)
-		t.Skip("NOT RUN")
-	}
-	for _, p := range s.Programs {
-		if _, err := exec.LookPath(p); err != nil {
-			fmt.Fprintf(os.Stdout, "NOT RUN: %s (there is no %s)\n", s.Name, p)
-			t.Skip("NOT RUN")
-		}
-	}
-}
-
 func (s Suite) write(dir string, results []Result, known map[string]string, passed int) error {
-	commit, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=10").Output()
+	commit, err := suites.Commit()
 	if err != nil {
 		return err
 	}
 	var md strings.Builder
 	fmt.Fprintf(&md, "# %s\n\n%s\nRun unmodified by e2e/suites/%s.\n\n- date: %s\n- commit: %s\n- %d of %d tests pass\n\n| Test | Outcome | Reason |\n|---|---|---|\n",
-		s.Title, s.About, s.Name, time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), passed, len(results))
+		s.Title, s.About, s.Name, time.Now().UTC().Format(time.DateOnly), commit, passed, len(results))
 	for _, r := range results {
 		outcome := r.Outcome
 		if outcome == "" {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"manifold/e2e/suites"
 )
 
 // FileResult is the outcome of one test file.
@@ -49,25 +51,19 @@ func parse(out string) (results []FileResult, err error) {
 	return results, sc.Err()
 }
 
-// parseKnown reads a list of known failures as "file number" keys.
-func parseKnown(list string) (map[string]bool, error) {
-	known := map[string]bool{}
-	for line := range strings.Lines(list) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
+// parseKnown reads a list of known failures by "file number".
+func parseKnown(list string) (map[string]string, error) {
+	known, err := suites.ParseKnown(list)
+	for key := range known {
+		if len(strings.Fields(key)) != 2 {
+			return nil, fmt.Errorf("want \"file test: reason\": %q", key)
 		}
-		key, reason, ok := strings.Cut(line, ": ")
-		if !ok || reason == "" || len(strings.Fields(key)) != 2 {
-			return nil, fmt.Errorf("want \"file test: reason\": %q", line)
-		}
-		known[key] = true
 	}
-	return known, nil
+	return known, err
 }
 
 // judge lists what differs from the known failures among the files that ran.
-func judge(results []FileResult, known map[string]bool) (complaints []string) {
+func judge(results []FileResult, known map[string]string) (complaints []string) {
 	ran := map[string]bool{}
 	failed := map[string]bool{}
 	for _, r := range results {
@@ -75,7 +71,7 @@ func judge(results []FileResult, known map[string]bool) (complaints []string) {
 		for _, n := range r.Failed {
 			key := fmt.Sprintf("%s %d", r.File, n)
 			failed[key] = true
-			if !known[key] {
+			if known[key] == "" {
 				complaints = append(complaints, key+" failed")
 			}
 		}

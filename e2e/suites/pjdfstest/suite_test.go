@@ -14,6 +14,7 @@ import (
 	"manifold/e2e/harness"
 	"manifold/e2e/netns"
 	"manifold/e2e/peers"
+	"manifold/e2e/suites"
 )
 
 //go:embed known_failures_ganesha.txt
@@ -60,15 +61,14 @@ func TestJudge(t *testing.T) {
 
 var update = flag.Bool("update", false, "write docs/conformance/pjdfstest.tsv and .md from the run on our server")
 
-// suiteDir is the built tree, or "" if the suite is not here; then the test is
-// not passed but not run.
+// suiteDir is the tree, built.
 func suiteDir(t *testing.T) string {
-	suite := os.Getenv("PJDFSTEST_DIR")
-	if suite == "" {
-		fmt.Println("NOT RUN: pjdfstest (set PJDFSTEST_DIR to a built tree)")
-		t.Skip("NOT RUN")
+	t.Helper()
+	dir := suites.Tree(t, "pjdfstest", "PJDFSTEST_DIR")
+	if _, err := exec.LookPath(filepath.Join(dir, "pjdfstest")); err != nil {
+		t.Fatalf("the tree is not built: %v", err)
 	}
-	return suite
+	return dir
 }
 
 // runSuite runs the files that PJDFSTEST_FILES (shell patterns) chooses.
@@ -122,7 +122,7 @@ func TestManifold(t *testing.T) {
 }
 
 func writeReport(dir string, results []FileResult) error {
-	commit, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=10").Output()
+	commit, err := suites.Commit()
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ by e2e/suites/pjdfstest. Per file: [pjdfstest.tsv](pjdfstest.tsv).
 - %d of %d tests pass (NFS-Ganesha 4.3 over ext4, same runner: 8793 of 8798)
 
 Failing:
-`, time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), passed, planned)
+`, time.Now().UTC().Format(time.DateOnly), commit, passed, planned)
 	for _, r := range results {
 		failed := strings.Trim(fmt.Sprint(r.Failed), "[]")
 		fmt.Fprintf(&tsv, "%s\t%d\t%d\t%s\n", r.File, r.Planned, r.Passed, failed)

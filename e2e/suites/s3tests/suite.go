@@ -32,22 +32,6 @@ func parseAims(list string) ([]aim, error) {
 	return out, nil
 }
 
-// parseKnown reads known failures, "test: reason".
-func parseKnown(list string) (map[string]string, error) {
-	known := map[string]string{}
-	for line := range strings.Lines(list) {
-		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-			continue
-		}
-		name, reason, ok := strings.Cut(line, ": ")
-		if !ok || reason == "" {
-			return nil, fmt.Errorf("want \"test: reason\": %q", line)
-		}
-		known[name] = reason
-	}
-	return known, nil
-}
-
 // parseResults reads lines of name and result.
 func parseResults(table string) (map[string]string, error) {
 	out := map[string]string{}

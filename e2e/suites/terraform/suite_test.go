@@ -10,6 +10,7 @@ import (
 
 	"manifold/e2e/harness"
 	"manifold/e2e/netns"
+	"manifold/e2e/suites"
 	"manifold/e2e/suites/gosuite"
 )
 
@@ -25,13 +26,13 @@ var suite = gosuite.Suite{
 }
 
 func TestKnown(t *testing.T) {
-	if _, err := gosuite.ParseKnown(known); err != nil {
+	if _, err := suites.ParseKnown(known); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestManifold(t *testing.T) {
-	suite.Require(t)
+	suite.Tree(t)
 	terraform, err := exec.LookPath("terraform")
 	if err != nil {
 		t.Fatal(err)

@@ -142,6 +142,29 @@ func TestWrap_stage(t *testing.T) {
 		fmt.Sprintf(`fs_create_hard_link,ok,%d,"/g","/f"`, n.ID))
 }
 
+// What is staged while nothing is recorded costs nothing and is recorded by its
+// name if that comes later; what has its name meanwhile is forgotten.
+func TestWrap_stageOff(t *testing.T) {
+	w := wrap(t, CSV)
+	named, err := w.Stage(w.ctx, w.c, &fs.StageSpec{Dir: fs.Root})
+	w.must(err)
+	w.l.Configure(Config{})
+	n, err := w.Stage(w.ctx, w.c, &fs.StageSpec{Dir: fs.Root})
+	w.must(err)
+	if w.staged.has(n) || !w.staged.has(named) {
+		t.Error("the wrong file is remembered")
+	}
+	_, err = w.Publish(w.ctx, w.c, named, fs.Root, "f", &fs.PublishSpec{})
+	w.must(err)
+	if w.staged.count.Load() != 0 {
+		t.Error("a file that has its name is remembered")
+	}
+	w.l.Configure(Config{Local: true})
+	_, err = w.Publish(w.ctx, w.c, n, fs.Root, "g", &fs.PublishSpec{})
+	w.must(err)
+	w.want(fmt.Sprintf(`fs_create_file,ok,%d,"/g",""`, n.ID), fmt.Sprintf(`fs_write_data,ok,%d,"/g",""`, n.ID))
+}
+
 // What moves while nothing is recorded is known when it is again.
 func TestWrap_off(t *testing.T) {
 	w := wrap(t, CSV)

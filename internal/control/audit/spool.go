@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -97,7 +98,14 @@ const (
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
 func openSpool(dir string, limit int64) (*spool, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	err := os.Mkdir(dir, 0o700)
+	switch {
+	case err == nil:
+		err = syncNames(filepath.Dir(dir))
+	case errors.Is(err, os.ErrExist):
+		err = nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	s := &spool{dir: dir, limit: limit, segmentBytes: max(4096, min(maxSegment, limit/8)), resendBytes: min(ResendBytes, limit/4)}
@@ -134,18 +142,8 @@ func openSpool(dir string, limit int64) (*spool, error) {
 		s.mu.segments = append(s.mu.segments, segment{first, good})
 		s.mu.bytes += good
 	}
-	slices.SortFunc(s.mu.segments, func(a, b segment) int { return compare(a.first, b.first) })
+	slices.SortFunc(s.mu.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
 	return s, nil
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (s *spool) path(name string) string { return filepath.Join(s.dir, name) }
@@ -345,8 +343,13 @@ func (s *spool) sync() error {
 	pos := s.position()
 	s.mu.Unlock()
 	var err error
+	fresh := m != nil && m.clean == 0 // a file whose name may not be on disk
 	for _, m := range old {
+		fresh = fresh || m.clean == 0
 		err = errors.Join(err, m.close())
+	}
+	if fresh {
+		err = errors.Join(err, syncNames(s.dir))
 	}
 	// Only sync and close close mappings, and their caller is one.
 	if m != nil && used > m.clean {
@@ -358,6 +361,15 @@ func (s *spool) sync() error {
 		err = errors.Join(err, s.writePosition(pos))
 	}
 	return err
+}
+
+// syncNames makes the names in a directory durable.
+func syncNames(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // position as it is to be written. mu is held.

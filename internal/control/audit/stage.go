@@ -42,16 +42,21 @@ func (s *stagedSet) add(n fs.Node) {
 }
 
 func (s *stagedSet) remove(n fs.Node) {
+	if s.count.Load() == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.ids, n.ID)
 	s.count.Store(int32(len(s.ids)))
 }
 
-// Stage implements fs.Staging. A file that has no name is nothing to record.
+// Stage implements fs.Staging. A file that has no name is nothing to record. One
+// that was staged while nothing is recorded is not remembered: what is done to
+// it, if recording begins meanwhile, is recorded without a path.
 func (f *FS) Stage(ctx context.Context, c *fs.Caller, s *fs.StageSpec) (fs.Node, error) {
 	n, err := f.FS.Stage(ctx, c, s)
-	if err == nil {
+	if err == nil && f.log.Enabled() {
 		f.staged.add(n)
 	}
 	return n, err
@@ -59,18 +64,15 @@ func (f *FS) Stage(ctx context.Context, c *fs.Caller, s *fs.StageSpec) (fs.Node,
 
 // Publish implements fs.Staging: this is when the file is made and written.
 func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, name fs.Name, p *fs.PublishSpec) (fs.PublishResult, error) {
+	if !f.log.Enabled() {
+		res, err := f.FS.Publish(ctx, c, staged, dir, name, p)
+		f.published(staged, &res, err)
+		return res, err
+	}
 	sized := *p
 	sized.Want |= fs.AttrSize
 	res, err := f.FS.Publish(ctx, c, staged, dir, name, &sized)
-	if err == nil {
-		f.staged.remove(staged)
-		if res.Replaced != (fs.Node{}) {
-			f.paths.forget(res.Replaced)
-		}
-	}
-	if !f.log.Enabled() {
-		return res, err
-	}
+	f.published(staged, &res, err)
 	path := f.path(ctx, dir)
 	if res.Replaced != (fs.Node{}) {
 		f.add(c, &Record{Operation: "fs_delete", FileID: uint64(res.Replaced.ID), Path: path, Name: name}, nil)
@@ -85,6 +87,17 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 	return res, err
 }
 
+// published forgets what is no longer so.
+func (f *FS) published(staged fs.Node, res *fs.PublishResult, err error) {
+	if err != nil {
+		return
+	}
+	f.staged.remove(staged)
+	if res.Replaced != (fs.Node{}) && f.log.Enabled() {
+		f.paths.forget(res.Replaced)
+	}
+}
+
 // Splice implements fs.Staging.
 func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.Node) (uint64, error) {
 	size, err := f.FS.Splice(ctx, c, dst, parts)
@@ -97,7 +110,7 @@ func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.N
 // Unstage implements fs.Staging.
 func (f *FS) Unstage(ctx context.Context, c *fs.Caller, staged fs.Node) error {
 	err := f.FS.Unstage(ctx, c, staged)
-	if err == nil {
+	if err == nil || fs.KindOf(err) == fs.Stale {
 		f.staged.remove(staged)
 	}
 	return err

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path"
 	"strings"
@@ -106,12 +107,25 @@ func New(o Options) []*cobra.Command {
 	return cmds
 }
 
-// open opens a local file for reading.
+// open opens a local file for reading, or standard input for "-".
 func (a *app) open(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(a.o.In), nil
+	}
 	if a.o.Client != nil {
 		return nil, fmt.Errorf("%s: there are no local files here; send it on standard input", name)
 	}
 	return os.Open(name)
+}
+
+// read reads a file as open opens it, at most limit bytes of it.
+func (a *app) read(name string, limit int64) ([]byte, error) {
+	f, err := a.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // readPassword asks on the terminal.
@@ -158,6 +172,17 @@ func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	return c
 }
 
+// toggle makes the commands that switch a server on and off.
+func (a *app) toggle(on, off string, set func(ctx context.Context, c *client.Client, on bool) error) (enable, disable *cobra.Command) {
+	one := func(verb, short string, on bool) *cobra.Command {
+		return &cobra.Command{
+			Use: verb, Short: short, Args: cobra.NoArgs,
+			RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error { return set(ctx, c, on) }),
+		}
+	}
+	return one("enable", on, true), one("disable", off, false)
+}
+
 // json prints v.
 func (a *app) json(v any) error {
 	e := json.NewEncoder(a.o.Out)
@@ -184,6 +209,30 @@ func (a *app) table(heading string, rows [][]string) error {
 		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
 	}
 	return w.Flush()
+}
+
+// listing prints items as JSON, or as a table with a row for each.
+func listing[T any](a *app, items []T, heading string, row func(*T) []string) error {
+	if a.asJSON {
+		return a.json(items)
+	}
+	rows := make([][]string, len(items))
+	for i := range items {
+		rows[i] = row(&items[i])
+	}
+	return a.table(heading, rows)
+}
+
+// collect takes all that a paged listing yields.
+func collect[T any](all iter.Seq2[T, error]) ([]T, error) {
+	out := []T{}
+	for x, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }
 
 // record prints names and values in turn, one pair a line.

@@ -3,6 +3,9 @@ package cli
 import (
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -50,6 +53,32 @@ func TestPrintable(t *testing.T) {
 	for s, want := range map[string]string{"ä b": "ä b", "a\nb": `"a\nb"`, "\x1b[31m": `"\x1b[31m"`, "\u009b": `"\u009b"`} {
 		if got := printable(s); got != want {
 			t.Errorf("%q: %s", s, got)
+		}
+	}
+}
+
+// The shell of a server reads none of the server's files.
+func TestNoLocalFiles(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != "GET" {
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+		_, _ = io.WriteString(w, `[{"id":"500","name":"jane"}]`)
+	}))
+	defer srv.Close()
+	c, err := client.New(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "cli_test.go"
+	for _, args := range [][]string{
+		{"s3", "policy", "set", "b", file}, {"ssh", "key", "add", "jane", file}, {"fs", "write", "/f", file}, {"nfs", "export", "add", "/e", "/e", "--restrictions", file},
+	} {
+		root := &cobra.Command{Use: "manifold", SilenceUsage: true, SilenceErrors: true}
+		root.AddCommand(New(Options{Client: c, Out: io.Discard, Err: io.Discard, In: strings.NewReader("{}")})...)
+		root.SetArgs(args)
+		if err := root.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "no local files") {
+			t.Errorf("%v: %v", args, err)
 		}
 	}
 }

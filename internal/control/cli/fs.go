@@ -333,17 +333,13 @@ func (a *app) fsWrite() *cobra.Command {
 	c := &cobra.Command{
 		Use: "write PATH [FILE]", Short: "Replace the content of a file by that of a local one or of standard input", Args: cobra.RangeArgs(1, 2),
 		RunE: a.file(func(ctx context.Context, c *client.Client, r client.Ref, args []string) error {
-			in := a.o.In
-			if len(args) == 1 && args[0] != "-" {
-				f, err := a.open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			f, err := a.open(append(args, "-")[0])
+			if err != nil {
+				return err
 			}
+			defer f.Close()
 			// The transport closes what it can; standard input is not ours to close.
-			in = struct{ io.Reader }{in}
+			in := struct{ io.Reader }{f}
 			if create {
 				dir, name, err := place(string(r))
 				if err != nil {

@@ -10,7 +10,10 @@ import (
 )
 
 func (a *app) ftpCommand() *cobra.Command {
-	return noun("ftp", "The FTP server", a.ftpShow(), a.ftpSwitch("enable", "Switch FTP on", true), a.ftpSwitch("disable", "Switch FTP off; connections end", false), a.ftpModify())
+	on, off := a.toggle("Switch FTP on", "Switch FTP off; connections end", func(ctx context.Context, c *client.Client, on bool) error {
+		return a.changeFTP(ctx, c, func(v *client.FTPSettings) { v.Enabled = on })
+	})
+	return noun("ftp", "The FTP server", a.ftpShow(), on, off, a.ftpModify())
 }
 
 func (a *app) ftpShow() *cobra.Command {
@@ -21,16 +24,16 @@ func (a *app) ftpShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			nodes, err := c.FTPStatus(ctx)
-			if err != nil {
-				return err
-			}
-			return a.printFTP(v, nodes)
+			return a.printFTP(ctx, c, v)
 		}),
 	}
 }
 
-func (a *app) printFTP(v client.FTPSettings, nodes []client.NodeStatus) error {
+func (a *app) printFTP(ctx context.Context, c *client.Client, v client.FTPSettings) error {
+	nodes, err := c.FTPStatus(ctx)
+	if err != nil {
+		return err
+	}
 	if a.asJSON {
 		return a.json(struct {
 			client.FTPSettings
@@ -70,20 +73,7 @@ func (a *app) changeFTP(ctx context.Context, c *client.Client, change func(*clie
 	if v, err = c.SetFTPSettings(ctx, v, etag); err != nil {
 		return err
 	}
-	nodes, err := c.FTPStatus(ctx)
-	if err != nil {
-		return err
-	}
-	return a.printFTP(v, nodes)
-}
-
-func (a *app) ftpSwitch(verb, short string, on bool) *cobra.Command {
-	return &cobra.Command{
-		Use: verb, Short: short, Args: cobra.NoArgs,
-		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			return a.changeFTP(ctx, c, func(v *client.FTPSettings) { v.Enabled = on })
-		}),
-	}
+	return a.printFTP(ctx, c, v)
 }
 
 func (a *app) ftpModify() *cobra.Command {

@@ -13,14 +13,7 @@ func (a *app) groupCommand() *cobra.Command {
 }
 
 func (a *app) printGroups(gs []client.Group) error {
-	if a.asJSON {
-		return a.json(gs)
-	}
-	var rows [][]string
-	for _, g := range gs {
-		rows = append(rows, []string{g.ID.String(), g.Name, g.GID})
-	}
-	return a.table("ID NAME GID", rows)
+	return listing(a, gs, "ID NAME GID", func(g *client.Group) []string { return []string{g.ID.String(), g.Name, g.GID} })
 }
 
 func (a *app) groupList() *cobra.Command {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -29,14 +28,9 @@ func (a *app) exportList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(es)
-			}
-			var rows [][]string
-			for _, e := range es {
-				rows = append(rows, []string{e.ID, e.ExportPath, e.FSPath, rules(&e), e.Description})
-			}
-			return a.table("ID EXPORT DIRECTORY RULES DESCRIPTION", rows)
+			return listing(a, es, "ID EXPORT DIRECTORY RULES DESCRIPTION", func(e *client.Export) []string {
+				return []string{e.ID, e.ExportPath, e.FSPath, rules(e), e.Description}
+			})
 		}),
 	}
 }
@@ -166,16 +160,7 @@ func (f *exportFlags) rule() (client.Restriction, error) {
 }
 
 func (a *app) readRestrictions(name string) (out []client.Restriction, err error) {
-	var b []byte
-	if name == "-" {
-		b, err = io.ReadAll(io.LimitReader(a.o.In, 4<<20))
-	} else {
-		var f io.ReadCloser
-		if f, err = a.open(name); err == nil {
-			b, err = io.ReadAll(io.LimitReader(f, 4<<20))
-			_ = f.Close()
-		}
-	}
+	b, err := a.read(name, 4<<20)
 	if err == nil {
 		err = json.Unmarshal(b, &out)
 	}

@@ -25,10 +25,10 @@ func (a *app) lockList() *cobra.Command {
 					return err
 				}
 			}
-			out := struct {
+			var out struct {
 				Grants  []client.Lock `json:"grants"`
 				Waiters []client.Lock `json:"waiters"`
-			}{[]client.Lock{}, []client.Lock{}}
+			}
 			var rows [][]string
 			row := func(l *client.Lock, state string) {
 				mode, size := "shared", l.Size.String()
@@ -40,22 +40,20 @@ func (a *app) lockList() *cobra.Command {
 				}
 				rows = append(rows, []string{l.FileID.String(), state, mode, l.Offset.String(), size, l.OwnerName, l.OwnerAddress, l.OwnerID})
 			}
-			for l, err := range c.Locks(ctx, f) {
-				if err != nil {
-					return err
-				}
-				out.Grants = append(out.Grants, l)
-				row(&l, "held")
+			if out.Grants, err = collect(c.Locks(ctx, f)); err != nil {
+				return err
 			}
-			for l, err := range c.LockWaiters(ctx, f) {
-				if err != nil {
-					return err
-				}
-				out.Waiters = append(out.Waiters, l)
-				row(&l, "waiting")
+			if out.Waiters, err = collect(c.LockWaiters(ctx, f)); err != nil {
+				return err
 			}
 			if a.asJSON {
 				return a.json(out)
+			}
+			for i := range out.Grants {
+				row(&out.Grants[i], "held")
+			}
+			for i := range out.Waiters {
+				row(&out.Waiters[i], "waiting")
 			}
 			return a.table("FILE STATE MODE OFFSET SIZE CLIENT ADDRESS OWNER", rows)
 		}),
@@ -117,14 +115,8 @@ func (a *app) showNFSSettings(s client.NFSSettings) error {
 	if a.asJSON {
 		return a.json(s)
 	}
-	text := func(on bool) string {
-		if on {
-			return "on"
-		}
-		return "off"
-	}
-	return a.record("NFSv4.1", text(s.V4Enabled), "AUTH_SYS", text(s.AuthSysEnabled), "Kerberos", text(s.Krb5Enabled),
-		"Kerberos, integrity", text(s.Krb5iEnabled), "Kerberos, privacy", text(s.Krb5pEnabled))
+	return a.record("NFSv4.1", onOff(s.V4Enabled), "AUTH_SYS", onOff(s.AuthSysEnabled), "Kerberos", onOff(s.Krb5Enabled),
+		"Kerberos, integrity", onOff(s.Krb5iEnabled), "Kerberos, privacy", onOff(s.Krb5pEnabled))
 }
 
 func (a *app) nfsSettingsModify() *cobra.Command {

@@ -16,19 +16,13 @@ func (a *app) quotaList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List quotas with usage", Args: cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			all := []client.Quota{}
-			var rows [][]string
-			for q, err := range c.Quotas(ctx) {
-				if err != nil {
-					return err
-				}
-				all = append(all, q)
-				rows = append(rows, []string{q.ID.String(), q.Path, bytesText(q.Limit), bytesText(q.Usage)})
+			qs, err := collect(c.Quotas(ctx))
+			if err != nil {
+				return err
 			}
-			if a.asJSON {
-				return a.json(all)
-			}
-			return a.table("ID PATH LIMIT USAGE", rows)
+			return listing(a, qs, "ID PATH LIMIT USAGE", func(q *client.Quota) []string {
+				return []string{q.ID.String(), q.Path, bytesText(q.Limit), bytesText(q.Usage)}
+			})
 		}),
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,8 +15,10 @@ import (
 )
 
 func (a *app) s3Command() *cobra.Command {
-	return noun("s3", "The S3 server: settings, buckets, access keys, uploads",
-		a.s3Show(), a.s3Switch("enable", "Serve S3", true), a.s3Switch("disable", "Stop serving S3; what is under way finishes", false), a.s3Modify(),
+	on, off := a.toggle("Serve S3", "Stop serving S3; what is under way finishes", func(ctx context.Context, c *client.Client, on bool) error {
+		return a.changeS3(ctx, c, client.S3SettingsChange{Enabled: &on})
+	})
+	return noun("s3", "The S3 server: settings, buckets, access keys, uploads", a.s3Show(), on, off, a.s3Modify(),
 		noun("bucket", "Buckets", a.bucketList(), a.bucketAdd(), a.bucketModify(), a.bucketDelete()),
 		noun("policy", "Policies of buckets", a.policyShow(), a.policySet(), a.policyDelete()),
 		noun("access-key", "Access keys of users", a.s3KeyList(), a.s3KeyCreate(), a.s3KeyRevoke()),
@@ -53,15 +53,6 @@ func (a *app) changeS3(ctx context.Context, c *client.Client, v client.S3Setting
 		return err
 	}
 	return a.printS3(s)
-}
-
-func (a *app) s3Switch(verb, short string, on bool) *cobra.Command {
-	return &cobra.Command{
-		Use: verb, Short: short, Args: cobra.NoArgs,
-		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			return a.changeS3(ctx, c, client.S3SettingsChange{Enabled: &on})
-		}),
-	}
 }
 
 func (a *app) s3Modify() *cobra.Command {
@@ -104,14 +95,9 @@ func (a *app) bucketList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(bs)
-			}
-			var rows [][]string
-			for _, b := range bs {
-				rows = append(rows, []string{b.Name, b.Path, b.Versioning, strconv.FormatBool(b.Lock.Enabled), strconv.FormatBool(b.Anonymous), b.Created})
-			}
-			return a.table("NAME PATH VERSIONING LOCK ANONYMOUS CREATED", rows)
+			return listing(a, bs, "NAME PATH VERSIONING LOCK ANONYMOUS CREATED", func(b *client.Bucket) []string {
+				return []string{b.Name, b.Path, b.Versioning, strconv.FormatBool(b.Lock.Enabled), strconv.FormatBool(b.Anonymous), b.Created}
+			})
 		}),
 	}
 }
@@ -186,13 +172,7 @@ func (a *app) policySet() *cobra.Command {
 	c := &cobra.Command{Use: "set BUCKET FILE", Short: "Replace a bucket's policy by the JSON in a file, - for standard input", Args: cobra.ExactArgs(2)}
 	c.Flags().BoolVar(&removeSelf, "allow-remove-self", false, "accept a policy under which you could not change it again")
 	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
-		var b []byte
-		var err error
-		if args[1] == "-" {
-			b, err = io.ReadAll(io.LimitReader(a.o.In, 1<<20))
-		} else {
-			b, err = os.ReadFile(args[1])
-		}
+		b, err := a.read(args[1], 1<<20)
 		if err != nil {
 			return err
 		}
@@ -218,19 +198,11 @@ func (a *app) s3KeyList() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List access keys", Args: cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			list := []client.S3Key{}
-			var rows [][]string
-			for k, err := range c.S3Keys(ctx, user) {
-				if err != nil {
-					return err
-				}
-				list = append(list, k)
-				rows = append(rows, []string{k.ID, k.Owner.String(), k.Created})
+			ks, err := collect(c.S3Keys(ctx, user))
+			if err != nil {
+				return err
 			}
-			if a.asJSON {
-				return a.json(list)
-			}
-			return a.table("ID OWNER CREATED", rows)
+			return listing(a, ks, "ID OWNER CREATED", func(k *client.S3Key) []string { return []string{k.ID, k.Owner.String(), k.Created} })
 		}),
 	}
 	c.Flags().StringVar(&user, "user", "", "only those of this user")
@@ -265,19 +237,13 @@ func (a *app) uploadList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list BUCKET", Short: "List uploads that are neither complete nor given up", Args: cobra.ExactArgs(1),
 		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
-			list := []client.Upload{}
-			var rows [][]string
-			for u, err := range c.Uploads(ctx, args[0]) {
-				if err != nil {
-					return err
-				}
-				list = append(list, u)
-				rows = append(rows, []string{u.ID, u.Key, u.Initiator.String(), u.Initiated, u.Modified, u.Blocks.String()})
+			us, err := collect(c.Uploads(ctx, args[0]))
+			if err != nil {
+				return err
 			}
-			if a.asJSON {
-				return a.json(list)
-			}
-			return a.table("ID KEY INITIATOR INITIATED MODIFIED BLOCKS", rows)
+			return listing(a, us, "ID KEY INITIATOR INITIATED MODIFIED BLOCKS", func(u *client.Upload) []string {
+				return []string{u.ID, u.Key, u.Initiator.String(), u.Initiated, u.Modified, u.Blocks.String()}
+			})
 		}),
 	}
 }

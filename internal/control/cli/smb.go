@@ -29,15 +29,9 @@ func (a *app) shareList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(ss)
-			}
-			var rows [][]string
-			for i := range ss {
-				s := &ss[i]
-				rows = append(rows, []string{s.ID, s.ShareName, s.FSPath, sharePermissions(s), shareHosts(s), s.Description})
-			}
-			return a.table("ID SHARE DIRECTORY PERMISSIONS HOSTS DESCRIPTION", rows)
+			return listing(a, ss, "ID SHARE DIRECTORY PERMISSIONS HOSTS DESCRIPTION", func(s *client.Share) []string {
+				return []string{s.ID, s.ShareName, s.FSPath, sharePermissions(s), shareHosts(s), s.Description}
+			})
 		}),
 	}
 }
@@ -319,20 +313,14 @@ func (a *app) smbSessionList() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List sessions", Args: cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			out := []client.SMBSession{}
-			var rows [][]string
-			for s, err := range c.SMBSessions(ctx, identity) {
-				if err != nil {
-					return err
-				}
-				out = append(out, s)
+			ss, err := collect(c.SMBSessions(ctx, identity))
+			if err != nil {
+				return err
+			}
+			return listing(a, ss, "LOCATION USER CLIENT OPENS IDLE ENCRYPTED SHARES", func(s *client.SMBSession) []string {
 				idle := time.Duration(s.TimeIdle.Nanoseconds).Round(time.Second)
-				rows = append(rows, []string{s.Location, s.User.String(), s.Originator, fmt.Sprint(s.NumOpens), idle.String(), onOff(s.IsEncrypted), strings.Join(s.ShareNames, ",")})
-			}
-			if a.asJSON {
-				return a.json(out)
-			}
-			return a.table("LOCATION USER CLIENT OPENS IDLE ENCRYPTED SHARES", rows)
+				return []string{s.Location, s.User.String(), s.Originator, fmt.Sprint(s.NumOpens), idle.String(), onOff(s.IsEncrypted), strings.Join(s.ShareNames, ",")}
+			})
 		}),
 	}
 	c.Flags().StringVar(&identity, "identity", "", "only those of a user")
@@ -343,19 +331,13 @@ func (a *app) smbFileList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List open files", Args: cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			out := []client.SMBHandle{}
-			var rows [][]string
-			for h, err := range c.SMBHandles(ctx) {
-				if err != nil {
-					return err
-				}
-				out = append(out, h)
-				rows = append(rows, []string{h.Info.Location, h.FileNumber.String(), h.Info.Owner, fmt.Sprint(h.Info.NumLocks), h.Info.Path})
+			hs, err := collect(c.SMBHandles(ctx))
+			if err != nil {
+				return err
 			}
-			if a.asJSON {
-				return a.json(out)
-			}
-			return a.table("LOCATION FILE OWNER LOCKS PATH", rows)
+			return listing(a, hs, "LOCATION FILE OWNER LOCKS PATH", func(h *client.SMBHandle) []string {
+				return []string{h.Info.Location, h.FileNumber.String(), h.Info.Owner, fmt.Sprint(h.Info.NumLocks), h.Info.Path}
+			})
 		}),
 	}
 }

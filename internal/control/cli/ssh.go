@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -12,8 +11,10 @@ import (
 )
 
 func (a *app) sshCommand() *cobra.Command {
-	return noun("ssh", "The SSH server: shell and SFTP", a.sshShow(), a.sshSwitch("enable", "Switch SSH on", true), a.sshSwitch("disable", "Switch SSH off; connections end", false),
-		a.sshModify(), a.sshHostKeys(),
+	on, off := a.toggle("Switch SSH on", "Switch SSH off; connections end", func(ctx context.Context, c *client.Client, on bool) error {
+		return a.changeSSH(ctx, c, func(v *client.SSHSettings) { v.Enabled = on })
+	})
+	return noun("ssh", "The SSH server: shell and SFTP", a.sshShow(), on, off, a.sshModify(), a.sshHostKeys(),
 		noun("key", "Public keys with which local users log in", a.sshKeyList(), a.sshKeyAdd(), a.sshKeyRemove()))
 }
 
@@ -57,15 +58,6 @@ func (a *app) changeSSH(ctx context.Context, c *client.Client, change func(*clie
 	return a.printSSH(ctx, c, v)
 }
 
-func (a *app) sshSwitch(verb, short string, on bool) *cobra.Command {
-	return &cobra.Command{
-		Use: verb, Short: short, Args: cobra.NoArgs,
-		RunE: a.run(func(ctx context.Context, c *client.Client, _ []string) error {
-			return a.changeSSH(ctx, c, func(v *client.SSHSettings) { v.Enabled = on })
-		}),
-	}
-}
-
 func (a *app) sshModify() *cobra.Command {
 	var n client.SSHSettings
 	c := &cobra.Command{Use: "modify", Short: "Change settings of the SSH server", Args: cobra.NoArgs}
@@ -95,14 +87,7 @@ func (a *app) sshHostKeys() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(ks)
-			}
-			var rows [][]string
-			for _, k := range ks {
-				rows = append(rows, []string{k.Fingerprint, k.Type})
-			}
-			return a.table("FINGERPRINT TYPE", rows)
+			return listing(a, ks, "FINGERPRINT TYPE", func(k *client.SSHKey) []string { return []string{k.Fingerprint, k.Type} })
 		}),
 	}
 }
@@ -115,14 +100,9 @@ func (a *app) sshKeyList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.asJSON {
-				return a.json(ks)
-			}
-			var rows [][]string
-			for _, k := range ks {
-				rows = append(rows, []string{k.Fingerprint, k.Type, k.Created, k.Comment})
-			}
-			return a.table("FINGERPRINT TYPE CREATED COMMENT", rows)
+			return listing(a, ks, "FINGERPRINT TYPE CREATED COMMENT", func(k *client.SSHKey) []string {
+				return []string{k.Fingerprint, k.Type, k.Created, k.Comment}
+			})
 		}),
 	}
 }
@@ -131,16 +111,7 @@ func (a *app) sshKeyAdd() *cobra.Command {
 	return &cobra.Command{
 		Use: "add USER [FILE]", Short: "Let a local user log in with the public key in a file or on standard input", Args: cobra.RangeArgs(1, 2),
 		RunE: a.named(func(ctx context.Context, c *client.Client, u client.LocalUser, args []string) error {
-			in := a.o.In
-			if len(args) == 1 && args[0] != "-" {
-				f, err := a.open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
-			}
-			b, err := io.ReadAll(io.LimitReader(in, 64<<10))
+			b, err := a.read(append(args, "-")[0], 64<<10)
 			if err != nil {
 				return err
 			}

@@ -15,14 +15,9 @@ func (a *app) userCommand() *cobra.Command {
 }
 
 func (a *app) printUsers(us []client.LocalUser) error {
-	if a.asJSON {
-		return a.json(us)
-	}
-	var rows [][]string
-	for _, u := range us {
-		rows = append(rows, []string{u.ID.String(), u.Name, u.PrimaryGroup.String(), u.UID, deref(u.Home)})
-	}
-	return a.table("ID NAME GROUP UID HOME", rows)
+	return listing(a, us, "ID NAME GROUP UID HOME", func(u *client.LocalUser) []string {
+		return []string{u.ID.String(), u.Name, u.PrimaryGroup.String(), u.UID, deref(u.Home)}
+	})
 }
 
 func deref(s *string) string {

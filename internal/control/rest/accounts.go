@@ -7,6 +7,7 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/control"
+	"manifold/internal/identity"
 )
 
 type userRecord struct {
@@ -96,27 +97,27 @@ func accountError(noun, which string, err error) error {
 	return err
 }
 
-// clusterUUID is looked up once for a request.
-func (q *request) clusterUUID() (string, error) {
-	if q.cluster == "" {
+// cluster is looked up once for a request.
+func (q *request) cluster() (*config.Cluster, error) {
+	if q.ofCluster.UUID == "" {
 		c, err := q.s.o.Members.Cluster(q.Context())
 		if err != nil {
-			return "", err
+			return &q.ofCluster, err
 		}
-		q.cluster = c.Value.UUID
+		q.ofCluster = c.Value
 	}
-	return q.cluster, nil
+	return &q.ofCluster, nil
 }
 
 func (q *request) userRecord(u *config.Record[config.User]) (userRecord, error) {
-	uuid, err := q.clusterUUID()
+	c, err := q.cluster()
 	if err != nil {
 		return userRecord{}, err
 	}
 	can, err := q.s.o.Auth.HasPassword(q.Context(), u.ID)
 	r := userRecord{
 		ID: strconv.FormatUint(u.ID, 10), Name: u.Value.Name, PrimaryGroup: strconv.FormatUint(u.Value.PrimaryGroup, 10),
-		SID: localSID(uuid, u.ID), UID: textNumber(u.Value.UID), CanChangePassword: can,
+		SID: c.SID(identity.AuthID(u.ID)), UID: textNumber(u.Value.UID), CanChangePassword: can,
 	}
 	if u.Value.Home != "" {
 		r.HomeDirectory = &u.Value.Home
@@ -149,8 +150,8 @@ func (q *request) oneUser(u config.Record[config.User]) (reply, error) {
 }
 
 func (q *request) groupRecord(g *config.Record[config.Group]) (groupRecord, error) {
-	uuid, err := q.clusterUUID()
-	return groupRecord{strconv.FormatUint(g.ID, 10), g.Value.Name, localSID(uuid, g.ID), textNumber(g.Value.GID)}, err
+	c, err := q.cluster()
+	return groupRecord{strconv.FormatUint(g.ID, 10), g.Value.Name, c.SID(identity.AuthID(g.ID)), textNumber(g.Value.GID)}, err
 }
 
 func (q *request) groups(gs []config.Record[config.Group]) (reply, error) {

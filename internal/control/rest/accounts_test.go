@@ -2,6 +2,7 @@ package rest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -247,6 +248,8 @@ func TestIdentities(t *testing.T) {
 		}
 	}
 	a.fails(400, "cred_invalid_sid_error", "POST", "/v1/identity/find", object{"sid": "S-1-5-21-1-2-3-500"})
+	// The system itself is no local principal, though its id is as small as theirs.
+	a.fails(400, "cred_invalid_sid_error", "POST", "/v1/identity/find", object{"sid": strings.TrimSuffix(sid, "001")})
 	a.fails(400, "cred_identity_not_supported_error", "POST", "/v1/identity/find", object{"auth_id": "0"})
 	a.fails(400, "decode_error", "POST", "/v1/identity/find", object{})
 	a.fails(400, "cred_invalid_local_user_error", "POST", "/v1/auth/identity/find", object{"name": "nobody"})

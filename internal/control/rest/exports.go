@@ -181,10 +181,7 @@ func (q *request) export(byPath bool) (config.Record[config.Export], error) {
 	default:
 		err = config.ErrNotFound
 	}
-	if err != nil {
-		err = q.exportError(err)
-	}
-	return r, err
+	return r, q.exportError(err)
 }
 
 // cleanExport drops trailing slashes, which the stored form has not.
@@ -227,7 +224,8 @@ func changeExport(q *request, byPath, replace bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if _, err := q.match(tag(old.ID, old.Revision)); err != nil {
+	conditional, err := q.match(tag(old.ID, old.Revision))
+	if err != nil {
 		return reply{}, err
 	}
 	e, revision := old.Value, old.Revision
@@ -236,7 +234,7 @@ func changeExport(q *request, byPath, replace bool) (reply, error) {
 			return reply{}, decodeError("export_path and fs_path are required")
 		}
 		e = config.Export{}
-		if q.Header.Get("If-Match") == "" {
+		if !conditional {
 			revision = 0 // the last writer wins
 		}
 	}
@@ -244,11 +242,7 @@ func changeExport(q *request, byPath, replace bool) (reply, error) {
 		return reply{}, err
 	}
 	r, err := q.s.o.Exports.ModifyExport(q.Context(), old.ID, revision, e)
-	if errors.Is(err, config.ErrStale) && q.Header.Get("If-Match") == "" {
-		// Parts of it changed since they were read; the client asked for no guard.
-		return reply{}, ofKind(fs.Retry, err)
-	}
-	return q.exportReply(r, err)
+	return q.exportReply(r, raced(conditional, err))
 }
 
 func deleteExport(q *request, byPath bool) (reply, error) {
@@ -256,23 +250,17 @@ func deleteExport(q *request, byPath bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	conditional, err := q.match(tag(r.ID, r.Revision))
+	rev, err := q.seen(tag(r.ID, r.Revision), r.Revision)
 	if err != nil {
 		return reply{}, err
 	}
-	if !conditional {
-		r.Revision = 0
-	}
-	if err := q.s.o.Exports.DeleteExport(q.Context(), r.ID, r.Revision); err != nil {
-		return reply{}, q.exportError(err)
-	}
-	return reply{}, nil
+	return reply{}, q.exportError(q.s.o.Exports.DeleteExport(q.Context(), r.ID, rev))
 }
 
 // applyExport puts what was given into e and sees to its directory.
 func (q *request) applyExport(e *config.Export, in *exportPatch) error {
-	if in.TenantID != nil && *in.TenantID > 1 {
-		return badRequest("http_bad_request_error", "there is no tenant %d", *in.TenantID)
+	if err := tenant(in.TenantID); err != nil {
+		return err
 	}
 	if in.ExportPath != nil {
 		e.Path = cleanExport(*in.ExportPath)
@@ -280,9 +268,7 @@ func (q *request) applyExport(e *config.Export, in *exportPatch) error {
 			return badRequest("http_bad_request_error", "export_path is %q, want an absolute path", *in.ExportPath)
 		}
 	}
-	if in.Description != nil {
-		e.Description = *in.Description
-	}
+	given(in.Description, &e.Description)
 	if in.Restrictions.Given {
 		e.Restrictions = nil
 		for _, x := range in.Restrictions.Value {
@@ -313,34 +299,46 @@ func (q *request) applyExport(e *config.Export, in *exportPatch) error {
 			}
 		}
 	}
-	if in.FSPath == nil {
-		return nil
-	}
-	if !strings.HasPrefix(*in.FSPath, "/") {
-		return badRequest("http_bad_request_error", "fs_path is %q, want an absolute path", *in.FSPath)
-	}
-	e.FSPath = path.Clean(*in.FSPath)
-	return q.exportedDirectory(e.FSPath)
+	return q.exportedDirectory(in.FSPath, &e.FSPath)
 }
 
-// exportedDirectory checks that the directory is there, or makes it.
-func (q *request) exportedDirectory(p string) error {
+// tenant checks the one there is.
+func tenant(id *uint64) error {
+	if id != nil && *id > 1 {
+		return badRequest("http_bad_request_error", "there is no tenant %d", *id)
+	}
+	return nil
+}
+
+// exportedDirectory takes a directory over if it was given, and checks that it
+// is there, or makes it.
+func (q *request) exportedDirectory(given, to *string) error {
+	if given == nil {
+		return nil
+	}
+	if !strings.HasPrefix(*given, "/") {
+		return badRequest("http_bad_request_error", "fs_path is %q, want an absolute path", *given)
+	}
+	p := path.Clean(*given)
+	*to = p
 	create, err := q.argBool("allow-fs-path-create")
 	if err != nil {
 		return err
 	}
+	_, err = q.directory(p, create)
+	return err
+}
+
+// directory finds a directory by its path, or makes it.
+func (q *request) directory(p string, create bool) (fs.Attr, error) {
 	if create {
-		_, err = q.s.svc.MkdirAll(q.Context(), q.caller(), p)
-		return err
+		return q.s.svc.MkdirAll(q.Context(), q.caller(), p)
 	}
 	a, err := q.s.o.FS.Resolve(q.Context(), q.caller(), p, fs.AttrType)
-	if err != nil {
-		return q.missing(p, err)
+	if err == nil && a.Type != fs.Directory {
+		err = ofKind(fs.NotDir, nil)
 	}
-	if a.Type != fs.Directory {
-		return ofKind(fs.NotDir, nil)
-	}
-	return nil
+	return a, q.missing(p, err)
 }
 
 func (q *request) parseRestriction(x *restriction) (config.Restriction, error) {

@@ -235,8 +235,8 @@ func deleteKey(q *request) (reply, error) {
 
 // challengeOf is a text that is another whenever one of its parts is.
 func (q *request) challengeOf(kind string, numbers ...any) (string, error) {
-	uuid, err := q.clusterUUID()
-	h := sha256.Sum256([]byte(fmt.Sprintln(append([]any{"manifold", kind, uuid}, numbers...)...)))
+	c, err := q.cluster()
+	h := sha256.Sum256([]byte(fmt.Sprintln(append([]any{"manifold", kind, c.UUID}, numbers...)...)))
 	return base64.StdEncoding.EncodeToString(h[:]), err
 }
 

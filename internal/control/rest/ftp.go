@@ -41,15 +41,13 @@ type ftpStatus struct {
 }
 
 func ftpRoutes() []route {
-	const path = "/v0/ftp/settings"
-	return []route{
-		{Method: "GET", Path: path, Privilege: control.FTPRead, Summary: "Settings of the FTP server.", Out: ftpSettings{}, handle: getFTP},
-		{Method: "PUT", Path: path, Privilege: control.FTPWrite, Summary: "Replace the settings of the FTP server.", In: ftpSettingsPatch{}, Out: ftpSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeFTP(q, true) }},
-		{Method: "PATCH", Path: path, Privilege: control.FTPWrite, Summary: "Change some settings of the FTP server.", In: ftpSettingsPatch{}, Out: ftpSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeFTP(q, false) }},
-		{Method: "GET", Path: "/v0/ftp/status", Privilege: control.FTPRead, Summary: "Settings of the FTP server, and its state on each node.", Out: ftpStatus{}, handle: getFTPStatus},
-	}
+	get, set := verbs(func(q *request) control.FTP { return q.s.o.FTP }, control.FTP.FTP, control.FTP.SetFTP)
+	return append(singleton[config.FTP, ftpSettingsPatch]{
+		path: "/v0/ftp/settings", read: control.FTPRead, write: control.FTPWrite, about: "Settings of the FTP server", out: ftpSettings{},
+		def: config.DefaultFTP, get: get, set: set, merge: (*request).mergeFTP,
+		render: func(q *request, v config.FTP) (any, error) { return q.ftpSettings(v) },
+	}.routes("PUT", "PATCH"),
+		route{Method: "GET", Path: "/v0/ftp/status", Privilege: control.FTPRead, Summary: "Settings of the FTP server, and its state on each node.", Out: ftpStatus{}, handle: getFTPStatus})
 }
 
 func (q *request) ftpSettings(v config.FTP) (ftpSettings, error) {
@@ -64,38 +62,7 @@ func (q *request) ftpSettings(v config.FTP) (ftpSettings, error) {
 	return out, nil
 }
 
-func (q *request) oneFTP(rec config.Record[config.FTP]) (reply, error) {
-	v, err := q.ftpSettings(rec.Value)
-	return reply{body: v, tag: tag(rec.Revision)}, err
-}
-
-func getFTP(q *request) (reply, error) {
-	rec, err := q.s.o.FTP.FTP(q.Context())
-	if err != nil {
-		return reply{}, err
-	}
-	return q.oneFTP(rec)
-}
-
-func changeFTP(q *request, whole bool) (reply, error) {
-	in, err := body[ftpSettingsPatch](q)
-	if err != nil {
-		return reply{}, err
-	}
-	old, err := q.s.o.FTP.FTP(q.Context())
-	if err != nil {
-		return reply{}, err
-	}
-	rev, err := q.seen(tag(old.Revision), old.Revision)
-	if err != nil {
-		return reply{}, err
-	}
-	v := old.Value
-	if whole {
-		v = config.DefaultFTP
-	} else if rev == 0 {
-		rev = old.Revision // the parts that stay are those that were read
-	}
+func (q *request) mergeFTP(in ftpSettingsPatch, v *config.FTP) (err error) {
 	given(in.Enabled, &v.Enabled)
 	given(in.CheckRemoteHost, &v.CheckRemoteHost)
 	given(in.LogOperations, &v.LogOperations)
@@ -103,28 +70,15 @@ func changeFTP(q *request, whole bool) (reply, error) {
 	given(in.AllowUnencryptedConnections, &v.AllowUnencrypted)
 	given(in.ExpandWildcards, &v.ExpandWildcards)
 	given(in.Greeting, &v.Greeting)
-	if a := in.AnonymousUser; a.Null {
+	switch a := in.AnonymousUser; {
+	case a.Null:
 		v.Anonymous = 0
-	} else if a.Given {
-		if a.Value.Type != "LOCAL_USER" {
-			return reply{}, badRequest("ftp_anonymous_user_invalid_error", "anonymous_user must be a local user")
-		}
-		if v.Anonymous, err = q.localUser(a.Value.Value); err != nil {
-			return reply{}, err
-		}
+	case a.Given && a.Value.Type != "LOCAL_USER":
+		return badRequest("ftp_anonymous_user_invalid_error", "anonymous_user must be a local user")
+	case a.Given:
+		v.Anonymous, err = q.localUser(a.Value.Value)
 	}
-	rec, err := q.s.o.FTP.SetFTP(q.Context(), rev, v)
-	if err != nil {
-		return reply{}, err
-	}
-	return q.oneFTP(rec)
-}
-
-// given takes a member of a body over if it was there.
-func given[T any](from, to *T) {
-	if from != nil {
-		*to = *from
-	}
+	return err
 }
 
 func getFTPStatus(q *request) (reply, error) {

@@ -41,14 +41,14 @@ func webUIRoutes() []route {
 	get, set := verbs(general, control.General.WebUI, control.General.SetWebUI)
 	return singleton[config.WebUI, webUIPatch]{
 		path: "/v1/web-ui/settings", public: true, write: control.WebUIWrite, about: "Settings of the web console", out: webUISettings{}, get: get, set: set,
-		render: func(v config.WebUI) any {
+		render: plain(func(v config.WebUI) webUISettings {
 			out := webUISettings{Banner: v.Banner}
 			if v.Inactivity != 0 {
 				out.Inactivity = &nanoseconds{num(uint64(v.Inactivity))}
 			}
 			return out
-		},
-		merge: func(in webUIPatch, v *config.WebUI) error {
+		}),
+		merge: func(_ *request, in webUIPatch, v *config.WebUI) error {
 			if in.Inactivity.Given {
 				n := in.Inactivity.Value.Nanoseconds.N
 				if n > math.MaxInt64 {
@@ -73,8 +73,8 @@ func fsSettingsRoutes() []route {
 	rs := singleton[config.Atime, atimePatch]{
 		path: "/v1/file-system/settings/atime", read: r, write: w, about: "Whether reading a file changes its access time, and how old it grows before", out: atimeSettings{},
 		def: config.Atime{Granularity: config.GranularityHour}, get: getAtime, set: setAtime,
-		render: func(v config.Atime) any { return atimeSettings(v) },
-		merge: func(in atimePatch, v *config.Atime) error {
+		render: plain(func(v config.Atime) atimeSettings { return atimeSettings(v) }),
+		merge: func(_ *request, in atimePatch, v *config.Atime) error {
 			given(in.Enabled, &v.Enabled)
 			given(in.Granularity, &v.Granularity)
 			return nil
@@ -84,14 +84,17 @@ func fsSettingsRoutes() []route {
 	rs = append(rs, singleton[config.Permissions, permissionsSettings]{
 		path: "/v1/file-system/settings/permissions", read: r, write: w, about: "Whether a chmod limits an ACL (CROSS_PROTOCOL) or replaces it (NATIVE)", out: permissionsSettings{},
 		get: getMode, set: setMode,
-		render: func(v config.Permissions) any { return permissionsSettings(v) },
-		merge:  func(in permissionsSettings, v *config.Permissions) error { v.Mode = in.Mode; return nil },
+		render: plain(func(v config.Permissions) permissionsSettings { return permissionsSettings(v) }),
+		merge:  func(_ *request, in permissionsSettings, v *config.Permissions) error { v.Mode = in.Mode; return nil },
 	}.routes("PUT")...)
 	getNotify, setNotify := verbs(fsSettings, control.FSSettings.Notify, control.FSSettings.SetNotify)
 	return append(rs, singleton[config.Notify, notifySettings]{
 		path: "/v1/file-system/settings/notify", read: r, write: w, about: "What a request for the changes of a whole tree gets", out: notifySettings{},
 		get: getNotify, set: setNotify,
-		render: func(v config.Notify) any { return notifySettings(v) },
-		merge:  func(in notifySettings, v *config.Notify) error { v.RecursiveMode = in.RecursiveMode; return nil },
+		render: plain(func(v config.Notify) notifySettings { return notifySettings(v) }),
+		merge: func(_ *request, in notifySettings, v *config.Notify) error {
+			v.RecursiveMode = in.RecursiveMode
+			return nil
+		},
 	}.routes("PUT")...)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"manifold/internal/config"
 	"manifold/internal/control"
 )
 
@@ -141,5 +142,14 @@ func TestDNS(t *testing.T) {
 	a.must(200, "POST", "/v1/dns/clear-dns-cache", object{"skip_reverse_cache": true})
 	if l, ok := a.options.Resolver.(*lookupTable); !ok || l.forward != 1 || l.reverse != 0 {
 		t.Errorf("%+v", a.options.Resolver)
+	}
+}
+
+// A change of parts that lost a race says so only to a client that asked for a guard.
+func TestRaced(t *testing.T) {
+	for conditional, want := range map[bool]int{false: 503, true: 412} {
+		if got := errorOf(raced(conditional, config.ErrStale)); got.Status != want {
+			t.Errorf("If-Match %v: %v, want %d", conditional, got, want)
+		}
 	}
 }

@@ -1,11 +1,8 @@
 package rest
 
 import (
-	"errors"
-
 	"manifold/internal/config"
 	"manifold/internal/control"
-	"manifold/internal/fs"
 )
 
 type nfsSettings struct {
@@ -26,61 +23,25 @@ type nfsSettingsPatch struct {
 }
 
 func nfsSettingsRoutes() []route {
-	const path = "/v2/nfs/settings"
-	return []route{
-		{Method: "GET", Path: path, Privilege: control.NFSSettingsRead, Summary: "Which ways into NFS are open.", Out: nfsSettings{}, handle: getNFSSettings},
-		{Method: "PUT", Path: path, Privilege: control.NFSSettingsWrite, Summary: "Replace the NFS settings.", In: nfsSettingsPatch{}, Out: nfsSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeNFSSettings(q, true) }},
-		{Method: "PATCH", Path: path, Privilege: control.NFSSettingsWrite, Summary: "Change some NFS settings; mounted clients notice at once.", In: nfsSettingsPatch{}, Out: nfsSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeNFSSettings(q, false) }},
-	}
-}
-
-func renderNFSSettings(rec config.Record[config.NFS]) reply {
-	v := rec.Value
-	return reply{body: nfsSettings{v.V4Enabled, v.Krb5Enabled, v.Krb5pEnabled, v.Krb5iEnabled, v.AuthSysEnabled}, tag: tag(rec.Revision)}
-}
-
-func getNFSSettings(q *request) (reply, error) {
-	rec, err := q.s.o.NFS.NFS(q.Context())
-	return renderNFSSettings(rec), err
-}
-
-func changeNFSSettings(q *request, replace bool) (reply, error) {
-	in, err := body[nfsSettingsPatch](q)
-	if err != nil {
-		return reply{}, err
-	}
-	rec, err := q.s.o.NFS.NFS(q.Context())
-	if err != nil {
-		return reply{}, err
-	}
-	conditional, err := q.match(tag(rec.Revision))
-	if err != nil {
-		return reply{}, err
-	}
-	v, revision := rec.Value, rec.Revision
-	if replace && !conditional {
-		revision = 0 // the last writer wins
-	}
-	if replace {
-		v = config.DefaultNFS // what a client leaves out, as some leave out krb5i and krb5p
-	}
-	for _, f := range []struct{ given, to *bool }{
-		{in.V4Enabled, &v.V4Enabled}, {in.Krb5Enabled, &v.Krb5Enabled}, {in.Krb5pEnabled, &v.Krb5pEnabled},
-		{in.Krb5iEnabled, &v.Krb5iEnabled}, {in.AuthSysEnabled, &v.AuthSysEnabled},
-	} {
-		if f.given != nil {
-			*f.to = *f.given
-		}
-	}
-	if v.V4Enabled {
-		// Taking it without serving it would leave clients without an answer.
-		return reply{}, badRequest("http_bad_request_error", "NFSv4.1 is not offered by this server")
-	}
-	rec, err = q.s.o.NFS.SetNFS(q.Context(), revision, v)
-	if errors.Is(err, config.ErrStale) && !conditional {
-		return reply{}, ofKind(fs.Retry, err)
-	}
-	return renderNFSSettings(rec), err
+	get, set := verbs(func(q *request) control.NFSSettings { return q.s.o.NFS }, control.NFSSettings.NFS, control.NFSSettings.SetNFS)
+	return singleton[config.NFS, nfsSettingsPatch]{
+		path: "/v2/nfs/settings", read: control.NFSSettingsRead, write: control.NFSSettingsWrite, about: "Which ways into NFS are open; mounted clients notice a change at once", out: nfsSettings{},
+		def: config.DefaultNFS, // what a client leaves out, as some leave out krb5i and krb5p
+		get: get, set: set,
+		render: plain(func(v config.NFS) nfsSettings {
+			return nfsSettings{v.V4Enabled, v.Krb5Enabled, v.Krb5pEnabled, v.Krb5iEnabled, v.AuthSysEnabled}
+		}),
+		merge: func(_ *request, in nfsSettingsPatch, v *config.NFS) error {
+			given(in.V4Enabled, &v.V4Enabled)
+			given(in.Krb5Enabled, &v.Krb5Enabled)
+			given(in.Krb5pEnabled, &v.Krb5pEnabled)
+			given(in.Krb5iEnabled, &v.Krb5iEnabled)
+			given(in.AuthSysEnabled, &v.AuthSysEnabled)
+			if v.V4Enabled {
+				// Taking it without serving it would leave clients without an answer.
+				return badRequest("http_bad_request_error", "NFSv4.1 is not offered by this server")
+			}
+			return nil
+		},
+	}.routes("PUT", "PATCH")
 }

@@ -116,11 +116,11 @@ func (q *request) identityOf(a identity.AuthID) (identityRecord, error) {
 			r.Domain, r.GID, sid = domainGroup, &n, sidGID+strconv.FormatUint(uint64(n), 10)
 		}
 	case identity.KindLocal:
-		uuid, err := q.clusterUUID()
+		c, err := q.cluster()
 		if err != nil {
 			return r, err
 		}
-		r.Domain, sid = domainLocal, localSID(uuid, uint64(a))
+		r.Domain, sid = domainLocal, c.SID(a)
 		if err := q.completeLocal(a, &r); err != nil {
 			return r, err
 		}
@@ -289,16 +289,15 @@ func (q *request) ofSID(s string) (identity.AuthID, error) {
 			return of(uint32(n)), nil
 		}
 	}
-	uuid, err := q.clusterUUID()
+	c, err := q.cluster()
 	if err != nil {
 		return 0, err
 	}
-	i := strings.LastIndexByte(s, '-')
-	rid, err := strconv.ParseUint(s[i+1:], 10, 31)
-	if err != nil || rid == 0 || localSID(uuid, rid) != s {
-		return 0, bad
+	rid, err := strconv.ParseUint(s[strings.LastIndexByte(s, '-')+1:], 10, 31)
+	if a := identity.AuthID(rid); err == nil && a.Kind() == identity.KindLocal && c.SID(a) == s {
+		return a, nil
 	}
-	return identity.AuthID(rid), nil
+	return 0, bad
 }
 
 func findIdentity(q *request) (reply, error) {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/control/service"
 	"manifold/internal/fs"
@@ -66,8 +67,8 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
-	// cluster is the UUID, "" until it was looked up.
-	cluster string
+	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.
+	ofCluster config.Cluster
 }
 
 // caller acts on the file system.
@@ -237,15 +238,18 @@ type page struct {
 
 const maxPage = 1000
 
-func (q *request) page() (page, error) {
-	n, err := q.argUint("limit", maxPage)
+func (q *request) page() (page, error) { return q.pageOf(maxPage) }
+
+// pageOf is page where up to most entries fit.
+func (q *request) pageOf(most uint64) (page, error) {
+	n, err := q.argUint("limit", most)
 	if err != nil {
 		return page{}, err
 	}
 	if n == 0 {
 		return page{}, badRequest("http_bad_request_error", "limit must be at least 1")
 	}
-	return page{q.arg("after"), int(min(n, maxPage))}, nil
+	return page{q.arg("after"), int(min(n, most))}, nil
 }
 
 // number is the after key of listings ordered by a number.

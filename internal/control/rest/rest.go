@@ -21,6 +21,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"manifold/internal/control"
@@ -90,7 +91,7 @@ type server struct {
 	router router
 	log    *slog.Logger
 	now    func() time.Time
-	api    []byte // openapi.json
+	api    func() []byte // openapi.json, made when it is first asked for
 	chunks chunks
 }
 
@@ -109,117 +110,48 @@ func New(o Options) http.Handler {
 	if s.svc == nil {
 		s.svc = service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now})
 	}
-	routes := s.routes()
+	routes := o.routes(false)
 	for i := range routes {
 		s.router.add(&routes[i])
 	}
-	s.api = describe(routes)
+	s.api = sync.OnceValue(func() []byte { return describe(routes) })
 	return s
 }
 
-// routes is the table of all operations of the parts that are present.
-func (s *server) routes() []route {
+// parts of the API beside the core, and whether they are present.
+func (o *Options) parts() []part {
+	return []part{
+		{o.Accounts != nil, accountRoutes}, {o.Tokens != nil, tokenRoutes}, {o.Identities != nil, identityRoutes}, {o.Policies != nil, policyRoutes}, {o.FSKeys != nil, keyRoutes},
+		{o.Settings != nil, settingsRoutes}, {o.Settings != nil && o.Audit != nil, auditRoutes}, {o.Exports != nil, exportRoutes}, {o.NFS != nil, nfsSettingsRoutes},
+		{o.Shares != nil, shareRoutes}, {o.SMB != nil, smbSettingsRoutes}, {o.SMBServer != nil, smbServerRoutes}, {o.FTP != nil, ftpRoutes}, {o.SSH != nil, sshRoutes}, {o.SSHKeys != nil, sshKeyRoutes},
+		{o.S3Settings != nil, s3SettingsRoutes}, {o.S3Keys != nil, s3KeyRoutes}, {o.S3Buckets != nil && o.S3 != nil, s3BucketRoutes},
+		{o.Metrics != nil, metricsRoutes}, {o.Ports != nil, portRoutes}, {o.Scrubber != nil, scrubRoutes},
+		{o.General != nil, webUIRoutes}, {o.General != nil, timeRoutes}, {o.General != nil, dnsRoutes}, {o.FSSettings != nil, fsSettingsRoutes},
+	}
+}
+
+type part struct {
+	present bool
+	routes  func() []route
+}
+
+// routes is the table of all operations of the parts that are present, or of all.
+func (o *Options) routes(all bool) []route {
 	rs := coreRoutes()
-	if s.o.Accounts != nil {
-		rs = append(rs, accountRoutes()...)
-	}
-	if s.o.Tokens != nil {
-		rs = append(rs, tokenRoutes()...)
-	}
-	if s.o.Settings != nil {
-		rs = append(rs, settingsRoutes()...)
-		if s.o.Audit != nil {
-			rs = append(rs, auditRoutes()...)
+	for _, p := range o.parts() {
+		if all || p.present {
+			rs = append(rs, p.routes()...)
 		}
-	}
-	if s.o.Policies != nil {
-		rs = append(rs, policyRoutes()...)
-	}
-	if s.o.FSKeys != nil {
-		rs = append(rs, keyRoutes()...)
-	}
-	if s.o.Identities != nil {
-		rs = append(rs, identityRoutes()...)
-	}
-	if s.o.Exports != nil {
-		rs = append(rs, exportRoutes()...)
-	}
-	if s.o.NFS != nil {
-		rs = append(rs, nfsSettingsRoutes()...)
-	}
-	if s.o.Shares != nil {
-		rs = append(rs, shareRoutes()...)
-	}
-	if s.o.SMB != nil {
-		rs = append(rs, smbSettingsRoutes()...)
-	}
-	if s.o.SMBServer != nil {
-		rs = append(rs, smbServerRoutes()...)
-	}
-	if s.o.FTP != nil {
-		rs = append(rs, ftpRoutes()...)
-	}
-	if s.o.SSH != nil {
-		rs = append(rs, sshRoutes()...)
-	}
-	if s.o.SSHKeys != nil {
-		rs = append(rs, sshKeyRoutes()...)
-	}
-	if s.o.S3Settings != nil {
-		rs = append(rs, s3SettingsRoutes()...)
-	}
-	if s.o.S3Buckets != nil && s.o.S3 != nil {
-		rs = append(rs, s3BucketRoutes()...)
-	}
-	if s.o.S3Keys != nil {
-		rs = append(rs, s3KeyRoutes()...)
-	}
-	if s.o.Metrics != nil {
-		rs = append(rs, metricsRoutes()...)
-	}
-	if s.o.Ports != nil {
-		rs = append(rs, portRoutes()...)
-	}
-	if s.o.General != nil {
-		rs = append(rs, webUIRoutes()...)
-		rs = append(rs, timeRoutes()...)
-		rs = append(rs, dnsRoutes()...)
-	}
-	if s.o.FSSettings != nil {
-		rs = append(rs, fsSettingsRoutes()...)
-	}
-	if s.o.Scrubber != nil {
-		rs = append(rs, scrubRoutes()...)
 	}
 	return rs
 }
 
 // allRoutes is the table with every part present.
-func allRoutes() []route {
-	return slices.Concat(coreRoutes(), accountRoutes(), tokenRoutes(), identityRoutes(), policyRoutes(), keyRoutes(), settingsRoutes(), auditRoutes(), exportRoutes(), nfsSettingsRoutes(), shareRoutes(), smbSettingsRoutes(), smbServerRoutes(), ftpRoutes(), sshRoutes(), sshKeyRoutes(), s3SettingsRoutes(), s3KeyRoutes(), s3BucketRoutes(), metricsRoutes(), portRoutes(), scrubRoutes(), webUIRoutes(), timeRoutes(), dnsRoutes(), fsSettingsRoutes())
-}
+func allRoutes() []route { return new(Options).routes(true) }
 
 func coreRoutes() []route {
-	rs := sessionRoutes()
-	rs = append(rs, systemRoutes()...)
-	rs = append(rs, attributeRoutes()...)
-	rs = append(rs, entryRoutes()...)
-	rs = append(rs, dataRoutes()...)
-	rs = append(rs, totalRoutes()...)
-	rs = append(rs, quotaRoutes()...)
-	rs = append(rs, treeDeleteRoutes()...)
-	rs = append(rs, snapshotRoutes()...)
-	rs = append(rs, snapshotStatusRoutes()...)
-	rs = append(rs, diffRoutes()...)
-	rs = append(rs, lockRoutes()...)
-	rs = append(rs, roleRoutes()...)
-	rs = append(rs, aclRoutes()...)
-	rs = append(rs, streamRoutes()...)
-	rs = append(rs, userMetadataRoutes()...)
-	rs = append(rs, fileLockRoutes()...)
-	rs = append(rs, sampleRoutes()...)
-	rs = append(rs, notifyRoutes()...)
-	return rs
+	return slices.Concat(sessionRoutes(), systemRoutes(), attributeRoutes(), entryRoutes(), dataRoutes(), totalRoutes(), quotaRoutes(),
+		treeDeleteRoutes(), snapshotRoutes(), snapshotStatusRoutes(), diffRoutes(), lockRoutes(), roleRoutes(), aclRoutes(), streamRoutes(), userMetadataRoutes(), fileLockRoutes(), sampleRoutes(), notifyRoutes())
 }
 
 // ServeHTTP implements http.Handler.

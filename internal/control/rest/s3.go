@@ -6,7 +6,6 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/control"
-	"manifold/internal/fs"
 	"manifold/internal/identity"
 )
 
@@ -41,11 +40,7 @@ func s3SettingsRoutes() []route {
 
 // Answers of S3 administration carry no entity tag: clients insist on that.
 func renderS3Settings(v *config.S3) reply {
-	out := s3Settings{v.Enabled, v.BasePath, v.UploadExpiry, !v.Insecure, v.Domains, v.OpaqueETags}
-	if out.Domains == nil {
-		out.Domains = []string{}
-	}
-	return reply{body: out}
+	return reply{body: s3Settings{v.Enabled, v.BasePath, v.UploadExpiry, !v.Insecure, listOf(v.Domains), v.OpaqueETags}}
 }
 
 func getS3Settings(q *request) (reply, error) {
@@ -63,35 +58,23 @@ func patchS3Settings(q *request) (reply, error) {
 		return reply{}, err
 	}
 	v := rec.Value
-	if in.Enabled != nil {
-		v.Enabled = *in.Enabled
-	}
+	given(in.Enabled, &v.Enabled)
+	given(in.UploadExpiry, &v.UploadExpiry)
+	given(in.OpaqueETags, &v.OpaqueETags)
 	if in.Secure != nil {
 		v.Insecure = !*in.Secure
-	}
-	if in.UploadExpiry != nil {
-		v.UploadExpiry = *in.UploadExpiry
 	}
 	if in.Domains != nil {
 		v.Domains = in.Domains
 	}
-	if in.OpaqueETags != nil {
-		v.OpaqueETags = *in.OpaqueETags
-	}
 	if in.BasePath != nil && *in.BasePath != v.BasePath {
-		a, err := q.s.o.FS.Resolve(q.Context(), q.caller(), *in.BasePath, fs.AttrType)
-		if err != nil {
-			return reply{}, q.missing(*in.BasePath, err)
-		}
-		if a.Type != fs.Directory {
-			return reply{}, ofKind(fs.NotDir, nil)
+		if _, err := q.directory(*in.BasePath, false); err != nil {
+			return reply{}, err
 		}
 		v.BasePath = *in.BasePath
 	}
-	if rec, err = q.s.o.S3Settings.SetS3(q.Context(), rec.Revision, v); errors.Is(err, config.ErrStale) {
-		return reply{}, ofKind(fs.Retry, err)
-	}
-	return renderS3Settings(&rec.Value), err
+	rec, err = q.s.o.S3Settings.SetS3(q.Context(), rec.Revision, v)
+	return renderS3Settings(&rec.Value), raced(false, err)
 }
 
 type s3Key struct {
@@ -144,14 +127,10 @@ func (q *request) identityArg(name string) (identity.AuthID, error) {
 const maxS3KeyPage = 10000
 
 func listS3Keys(q *request) (reply, error) {
-	limit, err := q.argUint("limit", maxS3KeyPage)
+	p, err := q.pageOf(maxS3KeyPage)
 	if err != nil {
 		return reply{}, err
 	}
-	if limit == 0 {
-		return reply{}, badRequest("http_bad_request_error", "limit must be at least 1")
-	}
-	p := page{q.arg("after"), int(min(limit, maxS3KeyPage))}
 	after, err := p.number()
 	if err != nil {
 		return reply{}, err

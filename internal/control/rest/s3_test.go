@@ -67,6 +67,13 @@ func TestS3_tags(t *testing.T) {
 		t.Errorf("%s %v", b.Value.Policy, err)
 	}
 	a.fails(400, "s3_bucket_policy_invalid_error", "PUT", policy, object{"Statement": []object{{"Sid": "bad"}}})
+	// The S3 server knows fields in any case.
+	a.must(200, "PUT", policy, object{"statement": []object{{"effect": "Allow", "action": "s3:*", "principal": object{"Qumulo": "local:admin"}}}})
+	if b, err := a.config.Bucket("things"); err != nil || !bytes.Contains(b.Value.Policy, []byte("auth_id:500")) || bytes.Contains(b.Value.Policy, []byte("local:admin")) {
+		t.Errorf("%s %v", b.Value.Policy, err)
+	}
+	a.fails(400, "s3_bucket_policy_invalid_error", "PUT", policy, object{"Statement": []object{{"Effect": "Allow", "Action": "s3:*", "Principal": "*", "resource": "*"}}})
+	a.fails(400, "s3_bucket_policy_invalid_error", "PUT", policy, object{"Statement": []object{{"Effect": "Allow", "Action": "s3:*", "Principal": "*", "PRINCIPAL": "*"}}})
 	a.fails(400, "s3_bucket_name_invalid_error", "POST", "/v1/s3/buckets/", object{"name": "bad"})
 }
 

@@ -175,19 +175,9 @@ func addBucket(q *request) (reply, error) {
 	if !strings.HasPrefix(dir, "/") {
 		return reply{}, badRequest("http_bad_request_error", "path is %q, want an absolute path", dir)
 	}
-	dir = path.Clean(dir)
-	var a fs.Attr
-	if create {
-		a, err = q.s.svc.MkdirAll(q.Context(), q.caller(), dir)
-	} else {
-		a, err = q.s.o.FS.Resolve(q.Context(), q.caller(), dir, fs.AttrType)
-		err = q.missing(dir, err)
-	}
+	a, err := q.directory(path.Clean(dir), create)
 	if err != nil {
 		return reply{}, err
-	}
-	if a.Type != fs.Directory {
-		return reply{}, ofKind(fs.NotDir, nil)
 	}
 	b := config.Bucket{Name: in.Name, Root: a.Node.ID, Owner: identity.AuthID(q.ses.User.ID), Created: q.s.now().UTC(), Lock: in.Lock}
 	if in.Lock {

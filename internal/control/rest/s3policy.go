@@ -39,6 +39,23 @@ func s3PolicyTag(b *config.Record[config.Bucket]) string {
 	return tag(b.ID, h.Sum64())
 }
 
+// spelled gives fields of m their usual spelling: the S3 server, which reads the
+// stored form, knows them in any case. A field given twice is refused.
+func spelled(m map[string]any, names ...string) error {
+	for k, v := range m {
+		i := slices.IndexFunc(names, func(n string) bool { return n != k && strings.EqualFold(n, k) })
+		if i < 0 {
+			continue
+		}
+		if _, twice := m[names[i]]; twice {
+			return badRequest("s3_bucket_policy_invalid_error", "MalformedPolicy: %s is given twice", names[i])
+		}
+		delete(m, k)
+		m[names[i]] = v
+	}
+	return nil
+}
+
 // statementsOf answers the statements of a policy, under either name.
 func statementsOf(doc map[string]any) []map[string]any {
 	var out []map[string]any
@@ -148,7 +165,13 @@ func (q *request) readPolicy(doc map[string]any) ([]byte, error) {
 			delete(doc, k)
 		}
 	}
+	if err := spelled(doc, "Statement", "Statements"); err != nil {
+		return nil, err
+	}
 	for _, st := range statementsOf(doc) {
+		if err := spelled(st, "Index", "Principal", "NotPrincipal", "Resource", "NotResource"); err != nil {
+			return nil, err
+		}
 		delete(st, "Index")
 		for k, v := range st {
 			if v == nil {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"manifold/internal/control"
+	"manifold/internal/identity"
 )
 
 type loginRequest struct {
@@ -77,11 +78,11 @@ func who(q *request) (reply, error) {
 		ID: strconv.FormatUint(u.ID, 10), Name: u.Value.Name, PrimaryGroup: strconv.FormatUint(u.Value.PrimaryGroup, 10),
 		CanChangePassword: can, Privileges: q.ses.Privileges(),
 	}
-	c, err := q.s.o.Members.Cluster(q.Context())
+	c, err := q.cluster()
 	if err != nil {
 		return reply{}, err
 	}
-	w.SID = localSID(c.Value.UUID, u.ID)
+	w.SID = c.SID(identity.AuthID(u.ID))
 	if u.Value.UID != nil {
 		w.UID = strconv.FormatUint(uint64(*u.Value.UID), 10)
 	}

@@ -67,14 +67,18 @@ func settingsRoutes() []route {
 }
 
 func auditRoutes() []route {
-	const r, w = control.AuditRead, control.AuditWrite
 	var rs []route
 	for _, at := range []struct{ config, status string }{{"/v1/audit/syslog/config", "/v1/audit/syslog/status"}, {"/v1/audit/config", "/v1/audit/status"}} {
-		rs = append(rs,
-			route{Method: "GET", Path: at.config, Privilege: r, Summary: "Where audit records go.", Out: syslogConfig{}, handle: getSyslog},
-			route{Method: "PUT", Path: at.config, Privilege: w, Summary: "Say where audit records go.", In: syslogPatch{}, Out: syslogConfig{}, Conditional: true, handle: func(q *request) (reply, error) { return setSyslog(q, true) }},
-			route{Method: "PATCH", Path: at.config, Privilege: w, Summary: "Change parts of where audit records go.", In: syslogPatch{}, Out: syslogConfig{}, Conditional: true, handle: func(q *request) (reply, error) { return setSyslog(q, false) }},
-			route{Method: "GET", Path: at.status, Privilege: r, Summary: "How the connection to the syslog server is.", Out: syslogStatus{}, handle: getSyslogStatus})
+		rs = append(rs, singleton[config.Syslog, syslogPatch]{
+			path: at.config, read: control.AuditRead, write: control.AuditWrite, about: "Where audit records go", out: syslogConfig{},
+			def: config.DefaultSyslog, set: setSyslog,
+			get: func(q *request) (config.Record[config.Syslog], error) { return q.s.o.Settings.Syslog(q.Context()) },
+			render: plain(func(v config.Syslog) syslogConfig {
+				return syslogConfig{v.Enabled, v.Server, v.Port, v.Local, v.Format, v.TLS}
+			}),
+			merge: func(_ *request, in syslogPatch, v *config.Syslog) error { return in.apply(v) },
+		}.routes("PUT", "PATCH")...)
+		rs = append(rs, route{Method: "GET", Path: at.status, Privilege: control.AuditRead, Summary: "How the connection to the syslog server is.", Out: syslogStatus{}, handle: getSyslogStatus})
 	}
 	return rs
 }
@@ -163,68 +167,37 @@ func putCertificate(q *request) (reply, error) {
 	return reply{}, badCertificate(err)
 }
 
-func renderSyslog(r config.Record[config.Syslog]) reply {
-	v := r.Value
-	return reply{body: syslogConfig{v.Enabled, v.Server, v.Port, v.Local, v.Format, v.TLS}, tag: tag(r.ID, r.Revision)}
-}
-
-func getSyslog(q *request) (reply, error) {
-	r, err := q.s.o.Settings.Syslog(q.Context())
-	return renderSyslog(r), err
-}
-
 // AuditTargetOf is where records go by a setting.
 func AuditTargetOf(v config.Syslog) control.AuditTarget {
 	return control.AuditTarget{Enabled: v.Enabled, Server: net.JoinHostPort(v.Server, strconv.Itoa(int(v.Port))), TLS: v.TLS, Local: v.Local, Format: v.Format}
 }
 
-func setSyslog(q *request, whole bool) (reply, error) {
-	in, err := body[syslogPatch](q)
-	if err != nil {
-		return reply{}, err
-	}
-	old, err := q.s.o.Settings.Syslog(q.Context())
-	if err != nil {
-		return reply{}, err
-	}
-	rev, err := q.seen(renderSyslog(old).tag, old.Revision)
-	if err != nil {
-		return reply{}, err
-	}
-	v := old.Value
-	if whole {
-		v = config.Syslog{Port: 514, Format: "csv"}
-	} else if rev == 0 {
-		rev = old.Revision // the parts that stay are those that were read
-	}
-	if in.Enabled != nil {
-		v.Enabled = *in.Enabled
-	}
-	if in.Server != nil {
-		v.Server = *in.Server
-	}
-	if in.Port != nil {
-		v.Port = *in.Port
-	}
-	if in.LocalEnabled != nil {
-		v.Local = *in.LocalEnabled
-	}
-	if in.TLSEnabled != nil {
-		v.TLS = *in.TLSEnabled
-	}
+func (in *syslogPatch) apply(v *config.Syslog) error {
+	given(in.Enabled, &v.Enabled)
+	given(in.Server, &v.Server)
+	given(in.Port, &v.Port)
+	given(in.LocalEnabled, &v.Local)
+	given(in.TLSEnabled, &v.TLS)
 	if in.Format != nil && *in.Format != "" {
 		v.Format = *in.Format
+	}
+	return nil
+}
+
+func setSyslog(q *request, rev uint64, v config.Syslog) (config.Record[config.Syslog], error) {
+	old, err := q.s.o.Settings.Syslog(q.Context())
+	if err != nil {
+		return old, err
 	}
 	if old.Value.Enabled && (!v.Enabled || v.Server != old.Value.Server) {
 		// The record of the call itself goes to nobody, or somebody else.
 		q.audit("begin_audit_modify_syslog_config", "ok", v.Server, "")
 	}
 	r, err := q.s.o.Settings.SetSyslog(q.Context(), rev, v)
-	if err != nil {
-		return reply{}, err
+	if err == nil {
+		q.s.o.Audit.Target(AuditTargetOf(r.Value))
 	}
-	q.s.o.Audit.Target(AuditTargetOf(r.Value))
-	return renderSyslog(r), nil
+	return r, err
 }
 
 func getSyslogStatus(q *request) (reply, error) {

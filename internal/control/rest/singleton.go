@@ -2,9 +2,11 @@ package rest
 
 import (
 	"context"
+	"errors"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
+	"manifold/internal/fs"
 )
 
 // singleton serves a settings record: V is what is kept, P a body of which any
@@ -18,17 +20,16 @@ type singleton[V, P any] struct {
 	out         any
 	get         func(*request) (config.Record[V], error)
 	set         func(*request, uint64, V) (config.Record[V], error)
-	render      func(V) any
+	render      func(*request, V) (any, error)
 	// merge takes over what a body gives.
-	merge func(P, *V) error
+	merge func(*request, P, *V) error
 }
 
 func (s singleton[V, P]) routes(methods ...string) []route {
 	var in P
 	rs := []route{{Method: "GET", Path: s.path, Privilege: s.read, Public: s.public, Summary: s.about + ".", Out: s.out,
 		handle: func(q *request) (reply, error) {
-			rec, err := s.get(q)
-			return s.reply(rec), err
+			return s.reply(q)(s.get(q))
 		}}}
 	for _, m := range methods {
 		summary := "Replace: "
@@ -41,8 +42,20 @@ func (s singleton[V, P]) routes(methods ...string) []route {
 	return rs
 }
 
-func (s singleton[V, P]) reply(rec config.Record[V]) reply {
-	return reply{body: s.render(rec.Value), tag: tag(rec.ID, rec.Revision)}
+// reply makes an answer of a record.
+func (s singleton[V, P]) reply(q *request) func(config.Record[V], error) (reply, error) {
+	return func(rec config.Record[V], err error) (reply, error) {
+		if err != nil {
+			return reply{}, err
+		}
+		v, err := s.render(q, rec.Value)
+		return reply{body: v, tag: tag(rec.ID, rec.Revision)}, err
+	}
+}
+
+// plain is a render that looks nothing up.
+func plain[V, O any](render func(V) O) func(*request, V) (any, error) {
+	return func(_ *request, v V) (any, error) { return render(v), nil }
 }
 
 func (s singleton[V, P]) change(q *request, whole bool) (reply, error) {
@@ -54,22 +67,38 @@ func (s singleton[V, P]) change(q *request, whole bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	rev, err := q.seen(tag(old.ID, old.Revision), old.Revision)
+	conditional, err := q.match(tag(old.ID, old.Revision))
 	if err != nil {
 		return reply{}, err
 	}
-	v := s.def
-	if !whole {
-		v = old.Value
-		if rev == 0 {
-			rev = old.Revision // the parts that stay are those that were read
+	v, rev := old.Value, old.Revision // the parts that stay are those that were read
+	if whole {
+		v = s.def
+		if !conditional {
+			rev = 0 // the last writer wins
 		}
 	}
-	if err := s.merge(in, &v); err != nil {
+	if err := s.merge(q, in, &v); err != nil {
 		return reply{}, err
 	}
 	rec, err := s.set(q, rev, v)
-	return s.reply(rec), err
+	return s.reply(q)(rec, raced(conditional, err))
+}
+
+// raced is the error of a change of parts, which may have changed since they
+// were read: a client that asked for no guard is to try again.
+func raced(conditional bool, err error) error {
+	if !conditional && errors.Is(err, config.ErrStale) {
+		return ofKind(fs.Retry, err)
+	}
+	return err
+}
+
+// given takes a member of a body over if it was there.
+func given[T any](from, to *T) {
+	if from != nil {
+		*to = *from
+	}
 }
 
 // verbs binds the two verbs of a settings record.

@@ -1,16 +1,15 @@
 package rest
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
-	"manifold/internal/fs"
 	"manifold/internal/identity"
 )
 
@@ -47,18 +46,15 @@ var (
 )
 
 func smbSettingsRoutes() []route {
-	const path = "/v1/smb/settings"
-	return []route{
-		{Method: "GET", Path: path, Privilege: control.SMBShareRead, Summary: "Settings of SMB.", Out: smbSettings{}, handle: getSMBSettings},
-		{Method: "PUT", Path: path, Privilege: control.SMBShareWrite, Summary: "Replace the settings of SMB.", In: smbSettingsPatch{}, Out: smbSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeSMBSettings(q, true) }},
-		{Method: "PATCH", Path: path, Privilege: control.SMBShareWrite, Summary: "Change some settings of SMB; no dialects at all switch it off.", In: smbSettingsPatch{}, Out: smbSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeSMBSettings(q, false) }},
-	}
+	get, set := verbs(func(q *request) control.SMBSettings { return q.s.o.SMB }, control.SMBSettings.SMB, control.SMBSettings.SetSMB)
+	return singleton[config.SMB, smbSettingsPatch]{
+		path: "/v1/smb/settings", read: control.SMBShareRead, write: control.SMBShareWrite, about: "Settings of SMB; no dialects at all switch it off", out: smbSettings{},
+		def: config.DefaultSMB(), get: get, set: set, render: plain(renderSMBSettings),
+		merge: func(_ *request, in smbSettingsPatch, v *config.SMB) error { return in.apply(v) },
+	}.routes("PUT", "PATCH")
 }
 
-func renderSMBSettings(rec config.Record[config.SMB]) reply {
-	v := &rec.Value
+func renderSMBSettings(v config.SMB) smbSettings {
 	out := smbSettings{
 		Encryption: encryptionNames[v.Encryption], Dialects: []string{}, HideFromUsers: v.HideFromUsers, HideFromHosts: v.HideFromHosts,
 		SnapshotMode: snapshotModeNames[v.Snapshots], BypassTraverse: v.BypassTraverseChecking, SigningRequired: v.SigningRequired,
@@ -70,60 +66,28 @@ func renderSMBSettings(rec config.Record[config.SMB]) reply {
 			}
 		}
 	}
-	return reply{body: out, tag: tag(rec.Revision)}
+	return out
 }
 
-func getSMBSettings(q *request) (reply, error) {
-	rec, err := q.s.o.SMB.SMB(q.Context())
-	if err != nil {
-		return reply{}, err
+// oneOf puts the place of a word among names into to, if the word was given.
+func oneOf[T ~uint8](field string, names []string, word *string, to *T) error {
+	if word == nil {
+		return nil
 	}
-	return renderSMBSettings(rec), nil
+	i := slices.Index(names, *word)
+	if i < 0 {
+		return decodeError("%s is %q, want one of %s", field, *word, strings.Join(names, ", "))
+	}
+	*to = T(i)
+	return nil
 }
 
-// oneOf finds a word among names and answers its place.
-func oneOf(field string, names []string, word string) (int, error) {
-	for i, n := range names {
-		if n == word {
-			return i, nil
-		}
+func (in *smbSettingsPatch) apply(v *config.SMB) error {
+	if err := oneOf("session_encryption", encryptionNames, in.Encryption, &v.Encryption); err != nil {
+		return err
 	}
-	return 0, decodeError("%s is %q, want one of %s", field, word, strings.Join(names, ", "))
-}
-
-func changeSMBSettings(q *request, replace bool) (reply, error) {
-	in, err := body[smbSettingsPatch](q)
-	if err != nil {
-		return reply{}, err
-	}
-	rec, err := q.s.o.SMB.SMB(q.Context())
-	if err != nil {
-		return reply{}, err
-	}
-	conditional, err := q.match(tag(rec.Revision))
-	if err != nil {
-		return reply{}, err
-	}
-	v, revision := rec.Value, rec.Revision
-	if replace {
-		v = config.DefaultSMB()
-		if !conditional {
-			revision = 0 // the last writer wins
-		}
-	}
-	if in.Encryption != nil {
-		n, err := oneOf("session_encryption", encryptionNames, *in.Encryption)
-		if err != nil {
-			return reply{}, err
-		}
-		v.Encryption = config.SessionEncryption(n)
-	}
-	if in.SnapshotMode != nil {
-		n, err := oneOf("snapshot_directory_mode", snapshotModeNames, *in.SnapshotMode)
-		if err != nil {
-			return reply{}, err
-		}
-		v.Snapshots = config.SnapshotDirectories(n)
+	if err := oneOf("snapshot_directory_mode", snapshotModeNames, in.SnapshotMode, &v.Snapshots); err != nil {
+		return err
 	}
 	if in.Dialects.Given {
 		v.Dialects = []config.SMBDialect{}
@@ -135,24 +99,14 @@ func changeSMBSettings(q *request, replace bool) (reply, error) {
 					continue next
 				}
 			}
-			return reply{}, decodeError("supported_dialects has no %q", w)
+			return decodeError("supported_dialects has no %q", w)
 		}
 	}
-	for _, f := range []struct{ given, to *bool }{
-		{in.HideFromUsers, &v.HideFromUsers}, {in.HideFromHosts, &v.HideFromHosts}, {in.BypassTraverse, &v.BypassTraverseChecking}, {in.SigningRequired, &v.SigningRequired},
-	} {
-		if f.given != nil {
-			*f.to = *f.given
-		}
-	}
-	rec, err = q.s.o.SMB.SetSMB(q.Context(), revision, v)
-	if errors.Is(err, config.ErrStale) && !conditional {
-		return reply{}, ofKind(fs.Retry, err)
-	}
-	if err != nil {
-		return reply{}, err
-	}
-	return renderSMBSettings(rec), nil
+	given(in.HideFromUsers, &v.HideFromUsers)
+	given(in.HideFromHosts, &v.HideFromHosts)
+	given(in.BypassTraverse, &v.BypassTraverseChecking)
+	given(in.SigningRequired, &v.SigningRequired)
+	return nil
 }
 
 type nanoseconds struct {

@@ -3,7 +3,6 @@ package rest
 import (
 	"errors"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -242,10 +241,7 @@ func (q *request) share(version int) (config.Record[config.Share], error) {
 	if version == 2 && errors.Is(err, config.ErrNotFound) {
 		r, err = q.s.o.Shares.ShareByName(q.Context(), q.params[0])
 	}
-	if err != nil {
-		err = q.shareError(err)
-	}
-	return r, err
+	return r, q.shareError(err)
 }
 
 func getShare(q *request, version int) (reply, error) {
@@ -307,11 +303,7 @@ func changeShare(q *request, version int, replace bool) (reply, error) {
 		return reply{}, err
 	}
 	r, err := q.s.o.Shares.ModifyShare(q.Context(), old.ID, revision, v)
-	if errors.Is(err, config.ErrStale) && !conditional {
-		// Parts of it changed since they were read; the client asked for no guard.
-		return reply{}, ofKind(fs.Retry, err)
-	}
-	return q.shareReply(r, version, err)
+	return q.shareReply(r, version, raced(conditional, err))
 }
 
 func deleteShare(q *request, version int) (reply, error) {
@@ -319,24 +311,18 @@ func deleteShare(q *request, version int) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	conditional, err := q.match(tag(r.ID, r.Revision))
+	rev, err := q.seen(tag(r.ID, r.Revision), r.Revision)
 	if err != nil {
 		return reply{}, err
 	}
-	if !conditional {
-		r.Revision = 0
-	}
-	if err := q.s.o.Shares.DeleteShare(q.Context(), r.ID, r.Revision); err != nil {
-		return reply{}, q.shareError(err)
-	}
-	return reply{}, nil
+	return reply{}, q.shareError(q.s.o.Shares.DeleteShare(q.Context(), r.ID, rev))
 }
 
 // applyShare puts what was given into v and sees to its directory. whole: what
 // is missing was not there before.
 func (q *request) applyShare(v *config.Share, in *sharePatch, version int, whole bool) error {
-	if in.TenantID != nil && *in.TenantID > 1 {
-		return badRequest("http_bad_request_error", "there is no tenant %d", *in.TenantID)
+	if err := tenant(in.TenantID); err != nil {
+		return err
 	}
 	if in.BytesPerSector != nil && *in.BytesPerSector != "512" {
 		return badRequest("http_bad_request_error", "bytes_per_sector is %q, want 512", *in.BytesPerSector)
@@ -347,14 +333,9 @@ func (q *request) applyShare(v *config.Share, in *sharePatch, version int, whole
 			return badRequest("http_bad_request_error", "%v", err)
 		}
 	}
-	if in.Description != nil {
-		v.Description = *in.Description
-	}
-	for _, b := range []struct{ given, to *bool }{{in.AccessBased, &v.AccessBasedEnumeration}, {in.RequireEncryption, &v.RequireEncryption}} {
-		if b.given != nil {
-			*b.to = *b.given
-		}
-	}
+	given(in.Description, &v.Description)
+	given(in.AccessBased, &v.AccessBasedEnumeration)
+	given(in.RequireEncryption, &v.RequireEncryption)
 	for _, m := range []struct {
 		given *string
 		to    *fs.Mode
@@ -404,14 +385,7 @@ func (q *request) applyShare(v *config.Share, in *sharePatch, version int, whole
 			v.Network = append(v.Network, config.NetworkPermission{Deny: deny, Addresses: p.Addresses, Rights: r})
 		}
 	}
-	if in.FSPath == nil {
-		return nil
-	}
-	if !strings.HasPrefix(*in.FSPath, "/") {
-		return badRequest("http_bad_request_error", "fs_path is %q, want an absolute path", *in.FSPath)
-	}
-	v.FSPath = path.Clean(*in.FSPath)
-	return q.exportedDirectory(v.FSPath)
+	return q.exportedDirectory(in.FSPath, &v.FSPath)
 }
 
 // permissionsOf are those that the two switches of version 1 mean.

@@ -61,17 +61,21 @@ type sshKeyRequest struct {
 }
 
 func sshRoutes() []route {
-	const path = "/v1/ssh/settings"
-	const r, w = control.ClusterRead, control.ClusterWrite
-	return []route{
-		{Method: "GET", Path: path, Privilege: r, Summary: "Settings of the SSH server.", Out: sshSettings{}, handle: getSSH},
-		{Method: "PUT", Path: path, Privilege: w, Summary: "Replace the settings of the SSH server.", In: sshSettingsPatch{}, Out: sshSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeSSH(q, true) }},
-		{Method: "PATCH", Path: path, Privilege: w, Summary: "Change some settings of the SSH server.", In: sshSettingsPatch{}, Out: sshSettings{}, Conditional: true,
-			handle: func(q *request) (reply, error) { return changeSSH(q, false) }},
-		{Method: "GET", Path: "/v1/ssh/status", Privilege: r, Summary: "Settings of the SSH server, and its state on each node.", Out: sshStatus{}, handle: getSSHStatus},
-		{Method: "GET", Path: "/v1/ssh/host-keys/", Privilege: r, Summary: "Public keys by which clients know this server.", Out: hostKeys{}, handle: listHostKeys},
-	}
+	const r = control.ClusterRead
+	get, set := verbs(func(q *request) control.SSH { return q.s.o.SSH }, control.SSH.SSH, control.SSH.SetSSH)
+	return append(singleton[config.SSH, sshSettingsPatch]{
+		path: "/v1/ssh/settings", read: r, write: control.ClusterWrite, about: "Settings of the SSH server", out: sshSettings{},
+		def: config.DefaultSSH, get: get, set: set, render: plain(renderSSH),
+		merge: func(_ *request, in sshSettingsPatch, v *config.SSH) error {
+			given(in.Enabled, &v.Enabled)
+			given(in.SFTPEnabled, &v.SFTP)
+			given(in.PasswordAuthentication, &v.Passwords)
+			given(in.ChrootUsers, &v.ChrootUsers)
+			return nil
+		},
+	}.routes("PUT", "PATCH"),
+		route{Method: "GET", Path: "/v1/ssh/status", Privilege: r, Summary: "Settings of the SSH server, and its state on each node.", Out: sshStatus{}, handle: getSSHStatus},
+		route{Method: "GET", Path: "/v1/ssh/host-keys/", Privilege: r, Summary: "Public keys by which clients know this server.", Out: hostKeys{}, handle: listHostKeys})
 }
 
 func sshKeyRoutes() []route {
@@ -85,38 +89,6 @@ func sshKeyRoutes() []route {
 
 func renderSSH(v config.SSH) sshSettings {
 	return sshSettings{v.Enabled, v.SFTP, v.Passwords, v.ChrootUsers}
-}
-
-func getSSH(q *request) (reply, error) {
-	rec, err := q.s.o.SSH.SSH(q.Context())
-	return reply{body: renderSSH(rec.Value), tag: tag(rec.Revision)}, err
-}
-
-func changeSSH(q *request, whole bool) (reply, error) {
-	in, err := body[sshSettingsPatch](q)
-	if err != nil {
-		return reply{}, err
-	}
-	old, err := q.s.o.SSH.SSH(q.Context())
-	if err != nil {
-		return reply{}, err
-	}
-	rev, err := q.seen(tag(old.Revision), old.Revision)
-	if err != nil {
-		return reply{}, err
-	}
-	v := old.Value
-	if whole {
-		v = config.DefaultSSH
-	} else if rev == 0 {
-		rev = old.Revision // the parts that stay are those that were read
-	}
-	given(in.Enabled, &v.Enabled)
-	given(in.SFTPEnabled, &v.SFTP)
-	given(in.PasswordAuthentication, &v.Passwords)
-	given(in.ChrootUsers, &v.ChrootUsers)
-	rec, err := q.s.o.SSH.SetSSH(q.Context(), rev, v)
-	return reply{body: renderSSH(rec.Value), tag: tag(rec.Revision)}, err
 }
 
 func getSSHStatus(q *request) (reply, error) {

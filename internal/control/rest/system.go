@@ -1,9 +1,6 @@
 package rest
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -121,7 +118,7 @@ func getPorts(q *request) (reply, error) {
 }
 
 func getAPI(q *request) (reply, error) {
-	writeJSON(q.w, http.StatusOK, q.s.api)
+	writeJSON(q.w, http.StatusOK, q.s.api())
 	return reply{done: true}, nil
 }
 
@@ -136,14 +133,4 @@ func getMetrics(q *request, write func(io.Writer) error) (reply, error) {
 	q.w.WriteHeader(http.StatusOK)
 	_, _ = io.WriteString(q.w, b.String()) // the peer's loss
 	return reply{done: true}, nil
-}
-
-// localSID is the SID of a local principal: the machine part comes from the
-// cluster's UUID, so that it is the same for ever and on every node.
-func localSID(clusterUUID string, rid uint64) string {
-	b, err := hex.DecodeString(strings.ReplaceAll(clusterUUID, "-", ""))
-	if err != nil || len(b) < 12 {
-		return ""
-	}
-	return fmt.Sprintf("S-1-5-21-%d-%d-%d-%d", binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:]), rid)
 }

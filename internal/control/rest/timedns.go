@@ -82,8 +82,8 @@ func timeRoutes() []route {
 	get, set := verbs(general, control.General.Time, control.General.SetTime)
 	rs := singleton[config.Time, timePatch]{
 		path: "/v1/time/settings", read: control.TimeRead, write: control.TimeWrite, about: "Servers that the clock is compared with; a domain's controllers come first while joined to one", out: timeSettings{},
-		get: get, set: set, render: func(v config.Time) any { return renderTime(v) },
-		merge: func(in timePatch, v *config.Time) error {
+		get: get, set: set, render: plain(renderTime),
+		merge: func(_ *request, in timePatch, v *config.Time) error {
 			given(in.UseAD, &v.UseAD)
 			given(in.Servers, &v.Servers)
 			return nil
@@ -122,16 +122,18 @@ func dnsRoutes() []route {
 	rs := singleton[config.DNS, dnsPatch]{
 		path: "/v1/dns/configs/system", read: control.DNSRead, write: control.DNSWrite, about: "Resolver of the system: at most three servers, none for those of the machine", out: dnsConfig{},
 		get: get, set: set,
-		render: func(v config.DNS) any { return dnsConfig{1, listOf(v.Servers), listOf(v.Search), []dnsOverride{}} },
-		merge: func(in dnsPatch, v *config.DNS) error {
+		render: plain(func(v config.DNS) dnsConfig {
+			return dnsConfig{1, listOf(v.Servers), listOf(v.Search), []dnsOverride{}}
+		}),
+		merge: func(_ *request, in dnsPatch, v *config.DNS) error {
 			given(in.Servers, &v.Servers)
 			given(in.Search, &v.Search)
 			return nil
 		},
 	}.routes("PATCH")
-	plain := rs[0].handle
+	handle := rs[0].handle
 	rs[0].handle = func(q *request) (reply, error) {
-		rep, err := plain(q)
+		rep, err := handle(q)
 		if err != nil {
 			return rep, err
 		}
@@ -144,8 +146,8 @@ func dnsRoutes() []route {
 	getO, setO := verbs(general, control.General.Overrides, control.General.SetOverrides)
 	rs = append(rs, singleton[config.Overrides, dnsOverrides]{
 		path: "/v1/dns/lookup-override-config", read: control.DNSRead, write: control.DNSWrite, about: "Names and addresses that are known without DNS", out: dnsOverrides{},
-		get: getO, set: setO, render: func(v config.Overrides) any { return renderOverrides(v) },
-		merge: func(in dnsOverrides, v *config.Overrides) error {
+		get: getO, set: setO, render: plain(renderOverrides),
+		merge: func(_ *request, in dnsOverrides, v *config.Overrides) error {
 			for _, o := range in.List {
 				v.List = append(v.List, config.Override{Address: o.Address, Names: o.Aliases})
 			}

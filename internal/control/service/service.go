@@ -14,6 +14,7 @@ import (
 
 	"manifold/internal/control"
 	"manifold/internal/fs"
+	"manifold/internal/identity/attempts"
 )
 
 // Errors; test with errors.Is.
@@ -21,7 +22,7 @@ var (
 	// ErrSignIn: the name, password or token is wrong or has expired.
 	ErrSignIn = errors.New("service: sign-in failed")
 	// ErrTooManyAttempts: sign-in failed too often; try again later.
-	ErrTooManyAttempts = errors.New("service: too many failed sign-ins")
+	ErrTooManyAttempts = attempts.ErrTooMany
 	// ErrHardLinks: an id alone does not say which of several names is meant.
 	ErrHardLinks = errors.New("service: the file has several names")
 	// ErrBadRef: neither an absolute path nor a file id.
@@ -46,7 +47,7 @@ type Service struct {
 	sessions control.Sessions
 	who      control.Principals
 	roles    control.Roles
-	attempts *attempts
+	attempts *attempts.Table
 }
 
 // New builds a Service. It starts nothing that would have to be stopped.
@@ -54,5 +55,5 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{fs: o.FS, auth: o.Auth, sessions: o.Sessions, who: o.Principals, roles: o.Roles, attempts: newAttempts(o.Now)}
+	return &Service{fs: o.FS, auth: o.Auth, sessions: o.Sessions, who: o.Principals, roles: o.Roles, attempts: attempts.New(o.Now)}
 }

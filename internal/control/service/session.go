@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/fs"
 	"manifold/internal/identity"
+	"manifold/internal/identity/attempts"
 )
 
 // Session is somebody who has proved who it is.
@@ -79,19 +81,19 @@ func (s *Service) SignIn(ctx context.Context, client netip.AddrPort, name, passw
 
 // prove counts failed attempts, of all protocols together.
 func (s *Service) prove(ctx context.Context, client netip.Addr, name, password string) (config.Record[config.User], error) {
-	k := keyOf(name, client)
-	done, err := s.attempts.begin(ctx, k)
+	k := attempts.Of(name, client)
+	done, err := s.attempts.Begin(ctx, k)
 	if err != nil {
 		return config.Record[config.User]{}, err
 	}
 	defer done()
 	u, err := s.auth.Authenticate(ctx, name, password)
 	if errors.Is(err, config.ErrCredentials) {
-		s.attempts.fail(k)
+		s.attempts.Fail(k)
 		return u, ErrSignIn
 	}
 	if err == nil {
-		s.attempts.succeed(k)
+		s.attempts.Succeed(k)
 	}
 	return u, err
 }
@@ -203,15 +205,15 @@ func (s *Session) credential() *identity.Credential {
 
 // ChangePassword sets the session's own password, given the present one.
 func (s *Service) ChangePassword(ctx context.Context, ses *Session, old, new string) error {
-	k := keyOf(ses.User.Value.Name, ses.Caller.Client.Addr())
-	done, err := s.attempts.begin(ctx, k)
+	k := attempts.Of(ses.User.Value.Name, ses.Caller.Client.Addr())
+	done, err := s.attempts.Begin(ctx, k)
 	if err != nil {
 		return err
 	}
 	defer done()
 	err = s.auth.ChangePassword(ctx, ses.User.ID, old, new)
 	if errors.Is(err, config.ErrCredentials) {
-		s.attempts.fail(k)
+		s.attempts.Fail(k)
 		return ErrSignIn
 	}
 	return err
@@ -262,17 +264,24 @@ func (s *Service) PrivilegesOf(ctx context.Context, u config.Record[config.User]
 	return privilegeSet(names), err
 }
 
-// privilegeSet reads the names in a stored session.
+// privilegeSet reads the names in a stored session. Callers must not change it:
+// that of an administrator is one for all.
 func privilegeSet(names []string) map[control.Privilege]bool {
+	if slices.Contains(names, all) {
+		return everything()
+	}
 	set := map[control.Privilege]bool{}
 	for _, n := range names {
-		if n == all {
-			for _, p := range control.AllPrivileges() {
-				set[p] = true
-			}
-			break
-		}
 		set[control.Privilege(n)] = true
 	}
 	return set
 }
+
+// everything is made once: every request of an administrator asks for it.
+var everything = sync.OnceValue(func() map[control.Privilege]bool {
+	set := map[control.Privilege]bool{}
+	for _, p := range control.AllPrivileges() {
+		set[p] = true
+	}
+	return set
+})

@@ -60,7 +60,7 @@ func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs
 			return nil
 		}
 	}
-	inOrder := f.hub.order2(from.ID, fromName, to.ID, toName)
+	inOrder := f.hub.orderOf(fs.Entry{Dir: from, Name: fromName}, fs.Entry{Dir: to, Name: toName})
 	err = f.db.Update(ctx, run(false))
 	if errors.Is(err, errWholeTree) {
 		err = f.db.Exclusive(ctx, run(true))

@@ -97,17 +97,19 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 		return m.res, wrap("publish", dir, name, err)
 	}
 	defer end()
+	inOrder := f.hub.orderOf(m.names...)
 	err = m.publish(ctx, staged)
 	if err == nil {
 		if m.old != 0 {
 			f.hub.name(fs.EventRemoved, dir.ID, name, m.old, m.oldType, 0)
-			if m.gone {
-				f.wentAway(m.old, m.held)
-			}
 		}
 		for _, e := range m.names {
 			f.hub.name(fs.EventAdded, e.Dir.ID, e.Name, staged.ID, fs.File, 0)
 		}
+	}
+	inOrder()
+	if err == nil && m.gone {
+		f.wentAway(m.old, m.held)
 	}
 	return m.res, wrap("publish", dir, name, err)
 }

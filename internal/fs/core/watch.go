@@ -100,19 +100,21 @@ func (h *watchHub) order(dir fs.FileID, name string) (end func()) {
 	return m.Unlock
 }
 
-// order2 is order for a change of two names.
-func (h *watchHub) order2(dir1 fs.FileID, name1 string, dir2 fs.FileID, name2 string) (end func()) {
-	a, b := h.stripe(dir1, name1), h.stripe(dir2, name2)
-	if a == b {
-		h.names[a].Lock()
-		return h.names[a].Unlock
+// orderOf is order for a change of several names.
+func (h *watchHub) orderOf(names ...fs.Entry) (end func()) {
+	at := make([]uint32, len(names))
+	for i, n := range names {
+		at[i] = h.stripe(n.Dir.ID, n.Name)
 	}
-	first, second := &h.names[min(a, b)], &h.names[max(a, b)]
-	first.Lock()
-	second.Lock()
+	slices.Sort(at) // one order for all, so that nobody waits in a circle
+	at = slices.Compact(at)
+	for _, i := range at {
+		h.names[i].Lock()
+	}
 	return func() {
-		second.Unlock()
-		first.Unlock()
+		for _, i := range at {
+			h.names[i].Unlock()
+		}
 	}
 }
 

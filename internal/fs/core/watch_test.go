@@ -75,16 +75,26 @@ func TestWatch_manyChanges(t *testing.T) {
 			for made.Load() < changes {
 				dir, name := dirs[rnd.IntN(2)], fmt.Sprint("n", rnd.IntN(20))
 				var err error
-				switch rnd.IntN(5) {
+				events := int64(1)
+				switch rnd.IntN(6) {
 				case 0, 1:
 					_, err = f.Create(ctx, root, dir, name, &fs.CreateSpec{Type: fs.File})
 				case 2, 3:
 					_, err = f.Remove(ctx, root, dir, name, fs.RemoveFile)
 				case 4:
 					_, err = f.Rename(ctx, root, dir, name, dirs[rnd.IntN(2)], fmt.Sprint("n", rnd.IntN(20)), fs.RenameOptions{NoReplace: true})
+				case 5:
+					var staged fs.Node
+					if staged, err = f.Stage(ctx, root, &fs.StageSpec{Dir: dir}); err == nil {
+						var res fs.PublishResult
+						res, err = f.Publish(ctx, root, staged, dir, name, &fs.PublishSpec{})
+						if res.Replaced != (fs.Node{}) {
+							events = 2
+						}
+					}
 				}
 				if err == nil {
-					made.Add(1)
+					made.Add(events)
 				} else if expected(err) != nil {
 					t.Error(err)
 					return

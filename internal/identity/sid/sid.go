@@ -40,7 +40,7 @@ func Parse(b []byte) (SID, bool) {
 
 // ParseText reads the form "S-1-5-21-1-2-3-500".
 func ParseText(s string) (SID, bool) {
-	f := strings.Split(strings.ToUpper(s), "-")
+	f := strings.SplitN(strings.ToUpper(s), "-", 4+maxSubs)
 	if len(f) < 3 || len(f) > 3+maxSubs || f[0] != "S" || f[1] != "1" {
 		return "", false
 	}

@@ -290,7 +290,8 @@ func (t *Txn) Scan(ctx context.Context, r kv.Range, o kv.ScanOptions) iter.Seq2[
 	}
 }
 
-func (t *Txn) write(key, value []byte, put, once bool) {
+// write buffers a copy of a value, or a deletion if that is nil.
+func (t *Txn) write(key, value []byte, once bool) {
 	if t.done || t.err != nil {
 		return
 	}
@@ -302,10 +303,8 @@ func (t *Txn) write(key, value []byte, put, once bool) {
 		t.fail(fmt.Errorf("%w: value of %d bytes", kv.ErrTooLarge, len(value)))
 		return
 	}
-	if put {
+	if value != nil {
 		value = t.buf.copy(value)
-	} else {
-		value = nil
 	}
 	t.buf.set(key, value, once)
 	if len(t.buf.Writes) > t.lim.MaxWrites {
@@ -316,13 +315,18 @@ func (t *Txn) write(key, value []byte, put, once bool) {
 }
 
 // Put implements kv.Txn.
-func (t *Txn) Put(key, value []byte) { t.write(key, value, true, false) }
+func (t *Txn) Put(key, value []byte) {
+	if value == nil {
+		value = []byte{}
+	}
+	t.write(key, value, false)
+}
 
 // Delete implements kv.Txn.
-func (t *Txn) Delete(key []byte) { t.write(key, nil, false, false) }
+func (t *Txn) Delete(key []byte) { t.write(key, nil, false) }
 
 // DeleteOnce implements kv.Txn.
-func (t *Txn) DeleteOnce(key []byte) { t.write(key, nil, false, true) }
+func (t *Txn) DeleteOnce(key []byte) { t.write(key, nil, true) }
 
 // Guard implements kv.Txn.
 func (t *Txn) Guard(r kv.Range) {

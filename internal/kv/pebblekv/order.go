@@ -44,18 +44,30 @@ func (o orderFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 	if err != nil || o.logBytes == 0 || !strings.HasSuffix(name, ".log") {
 		return f, err
 	}
-	zeros := make([]byte, 1<<20)
-	for at := int64(0); at < o.logBytes; at += int64(len(zeros)) {
-		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), o.logBytes-at)], at); err != nil {
-			// There may be no room; a short log works as well.
-			o.log.Warn("a log of the key store was not filled beforehand", "err", err)
-			break
+	if err := o.zero(f); err != nil {
+		// There may be no room: what has been taken of it is given back, and the
+		// log grows as it is written.
+		o.log.Warn("a log of the key store was not filled beforehand", "err", err)
+		if err := f.Close(); err != nil {
+			return nil, err
 		}
+		return o.FS.Create(name, c)
 	}
 	if err := f.SyncData(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// zero writes logBytes of zeros, which does not move where the log begins.
+func (o orderFS) zero(f vfs.File) error {
+	zeros := make([]byte, min(o.logBytes, 1<<20))
+	for at := int64(0); at < o.logBytes; at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), o.logBytes-at)], at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o orderFS) Remove(name string) error {

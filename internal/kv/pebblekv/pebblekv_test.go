@@ -1,10 +1,13 @@
 package pebblekv
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.uber.org/goleak"
 
 	"manifold/internal/kv"
@@ -73,6 +76,45 @@ func TestDeleteOnceLeavesNothing(t *testing.T) {
 		if v, err := fetch(e.db, damageKey(i)); err != kv.ErrNotFound {
 			t.Fatalf("key %d: %x, %v", i, v, err)
 		}
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoRoomForZeros: a store whose logs cannot be filled beforehand works, and
+// gives back what it took of the room.
+func TestNoRoomForZeros(t *testing.T) {
+	fs := newCopyFS()
+	full := errors.New("no space left on device")
+	refused := 0
+	before := func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWriteAt && strings.HasSuffix(op.Path, ".log") {
+			if refused++; refused%2 == 0 { // after a first part
+				return full
+			}
+		}
+		return nil
+	}
+	fs.before.Store(&before)
+	e := open(t, Options{FS: fs.fs(), LogBytes: 4 << 20})
+	logs := filesOf(t, fs.mem, ".log")
+	for _, n := range logs {
+		if s, err := fs.mem.Stat(n); err != nil || s.Size() >= 1<<20 {
+			t.Errorf("%s has %d bytes, %v", n, s.Size(), err)
+		}
+	}
+	if refused == 0 || len(logs) == 0 {
+		t.Errorf("%d logs, %d writes", len(logs), refused)
+	}
+	fill(t, e, 100)
+	clone := fs.mem.CrashClone(vfs.CrashCloneCfg{})
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	e = open(t, Options{FS: clone})
+	if _, err := fetch(e.db, damageKey(99)); err != nil {
+		t.Error(err)
 	}
 	if err := e.Close(); err != nil {
 		t.Error(err)

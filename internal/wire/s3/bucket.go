@@ -263,9 +263,14 @@ func (q *request) update(change func(*Bucket) error) error {
 	return errInternal.wrap(err)
 }
 
+// administers tells whether the bucket's owner or an administrator asks.
+func (q *request) administers() bool {
+	return q.isOwner(q.bucket) || q.caller.Cred.Superuser || q.operator(q.op.action)
+}
+
 // needOwner lets the bucket's owner and administrators change its configuration.
 func (q *request) needOwner() error {
-	if q.isOwner(q.bucket) || q.caller.Cred.Superuser || q.operator(q.op.action) {
+	if q.administers() {
 		return nil
 	}
 	got, err := q.s.o.FS.Access(q.ctx, q.caller, q.root(), fs.RightWriteACL)

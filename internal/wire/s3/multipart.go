@@ -348,7 +348,7 @@ func (q *request) abortUpload() error {
 	if err != nil {
 		return err
 	}
-	if !q.caller.Cred.IsUser(u.Owner) && !q.isOwner(q.bucket) && !q.caller.Cred.Superuser && !q.operator(q.op.action) {
+	if !q.caller.Cred.IsUser(u.Owner) && !q.administers() {
 		return errAccessDenied
 	}
 	dir, err := q.staging()

@@ -478,45 +478,16 @@ func (q *request) pinPrincipals(b []byte) ([]byte, *apiError) {
 		return nil, errMalformedPolicy.wrap(err)
 	}
 	changed := false
-	var pin func(v any) *apiError
-	pin = func(v any) *apiError {
-		m, _ := v.(map[string]any)
-		for _, kind := range []string{"Qumulo", "Manifold"} {
-			list, isList := m[kind].([]any)
-			if one, ok := m[kind].(string); ok {
-				list, isList = []any{one}, true
+	statements := slices.Concat(fields(doc, "Statement"), fields(doc, "Statements"))
+	for _, st := range statements {
+		st, _ := st.(map[string]any)
+		for _, p := range slices.Concat(fields(st, "Principal"), fields(st, "NotPrincipal")) {
+			p, _ := p.(map[string]any)
+			pinned, err := q.pinPrincipal(p)
+			if err != nil {
+				return nil, err
 			}
-			if !isList {
-				continue
-			}
-			for i, e := range list {
-				text, _ := e.(string)
-				if _, ok := authIDText(text); ok || text == "*" {
-					continue
-				}
-				a, ok := q.s.o.Names.Principal(q.ctx, text)
-				if !ok {
-					return errMalformedPolicy.with("Invalid principal in policy: " + text)
-				}
-				list[i] = "auth_id:" + formatInt(int64(a))
-				changed = true
-			}
-			m[kind] = list
-		}
-		return nil
-	}
-	for _, name := range []string{"Statement", "Statements"} {
-		list, ok := doc[name].([]any)
-		if one, is := doc[name].(map[string]any); is {
-			list, ok = []any{one}, true
-		}
-		for i := 0; ok && i < len(list); i++ {
-			st, _ := list[i].(map[string]any)
-			for _, p := range []string{"Principal", "NotPrincipal"} {
-				if err := pin(st[p]); err != nil {
-					return nil, err
-				}
-			}
+			changed = changed || pinned
 		}
 	}
 	if !changed {
@@ -526,7 +497,52 @@ func (q *request) pinPrincipals(b []byte) ([]byte, *apiError) {
 	if err != nil {
 		return nil, errInternal.wrap(err)
 	}
-	return out, nil
+	// Ids may be longer than names: what is stored must be read again.
+	_, aerr := parsePolicy(out, q.bucketName)
+	return out, aerr
+}
+
+// fields lists what is under a name, which is the same whatever its case: so it
+// is for those who read policies.
+func fields(m map[string]any, name string) (out []any) {
+	for k, v := range m {
+		if strings.EqualFold(k, name) {
+			out = append(out, listOf(v)...)
+		}
+	}
+	return out
+}
+
+// listOf is v, or v alone if it is no list.
+func listOf(v any) []any {
+	if list, ok := v.([]any); ok {
+		return list
+	}
+	return []any{v}
+}
+
+// pinPrincipal changes names to ids, and tells whether there were any.
+func (q *request) pinPrincipal(p map[string]any) (changed bool, err *apiError) {
+	for _, kind := range []string{"Qumulo", "Manifold"} {
+		if p[kind] == nil {
+			continue
+		}
+		list := slices.Clone(listOf(p[kind]))
+		for i, e := range list {
+			text, _ := e.(string)
+			if _, ok := authIDText(text); ok || text == "*" {
+				continue
+			}
+			a, ok := q.s.o.Names.Principal(q.ctx, text)
+			if !ok {
+				return false, errMalformedPolicy.with("Invalid principal in policy: " + text)
+			}
+			list[i] = "auth_id:" + formatInt(int64(a))
+			changed = true
+		}
+		p[kind] = list
+	}
+	return changed, nil
 }
 
 func (q *request) deletePolicy() error {

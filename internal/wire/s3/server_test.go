@@ -166,6 +166,15 @@ func TestPolicy_filters(t *testing.T) {
 	r.want(200, "PUT", "/bucket/k", "x")
 	r.want(404, "GET", "/bucket?policy", "")
 	r.want(400, "PUT", "/bucket?policy", "{")
+	for _, who := range []string{`"Statement":[{"Principal":`, `"statements":{"principal":`, `"STATEMENT":[{"notprincipal":`} {
+		end := `{"Manifold":"nobody"},"Effect":"Deny","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}`
+		if strings.Contains(who, "[") {
+			end += "]"
+		}
+		if a := r.want(400, "PUT", "/bucket?policy", "{"+who+end+"}"); !strings.Contains(string(a.body), "Invalid principal in policy: nobody") {
+			t.Errorf("%s: %s", who, a.body)
+		}
+	}
 	r.want(204, "PUT", "/bucket?policy", `{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`)
 	r.want(403, "GET", "/bucket/k", "")
 	r.want(200, "GET", "/bucket", "")

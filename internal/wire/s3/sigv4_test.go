@@ -3,6 +3,7 @@ package s3
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"manifold/internal/identity"
 )
 
 // The examples of the signature's specification.
@@ -248,6 +251,11 @@ func FuzzChunked(f *testing.F) {
 	})
 }
 
+// everybody knows every name.
+type everybody struct{ numericNames }
+
+func (everybody) Principal(context.Context, string) (identity.AuthID, bool) { return 7, true }
+
 func FuzzDocuments(f *testing.F) {
 	for _, s := range []string{
 		"<Delete><Object><Key>a</Key></Object></Delete>",
@@ -256,6 +264,7 @@ func FuzzDocuments(f *testing.F) {
 		"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>",
 		"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>",
 		`{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*"}}`,
+		`{"statements":[{"effect":"Deny","notPrincipal":{"Manifold":["jane","auth_id:5","*"]},"action":"s3:*","resource":"arn:aws:s3:::bucket"}]}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -271,7 +280,13 @@ func FuzzDocuments(f *testing.F) {
 		}
 		_, _ = parseCORS(b)
 		_, _ = parseLockConfig(b)
-		_, _ = parsePolicy(b, "bucket")
+		q := &request{s: &Server{o: Options{Names: everybody{}}}, ctx: t.Context(), bucketName: "bucket"}
+		if pinned, err := q.pinPrincipals(b); err == nil {
+			again, err := q.pinPrincipals(pinned)
+			if err != nil || !bytes.Equal(again, pinned) {
+				t.Errorf("%s, then %s: %v", pinned, again, err)
+			}
+		}
 		_, _ = parseFormPolicy(string(b))
 	})
 }

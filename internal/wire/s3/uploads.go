@@ -39,7 +39,7 @@ func (q *request) listParts() error {
 	if err != nil {
 		return err
 	}
-	if !q.caller.Cred.IsUser(u.Owner) && !q.isOwner(q.bucket) && !q.caller.Cred.Superuser && !q.operator(q.op.action) {
+	if !q.caller.Cred.IsUser(u.Owner) && !q.administers() {
 		return errAccessDenied
 	}
 	most, aerr := q.maxKeys("max-parts")

@@ -233,10 +233,10 @@ func (r *request) sessionSetup() status {
 		chainHash(&ch.preauth, r.msg)
 		r.preauth = &ch.preauth
 	}
-	auth := ch.auth
+	auth, gate := ch.auth, ch.gate
 	s.mu.Unlock()
 
-	out, done, err := auth.Step(r.ctx, token)
+	out, done, err := gate.step(r.ctx, auth, token)
 	if err != nil {
 		return r.setupFailed(s, ch, err)
 	}
@@ -317,9 +317,6 @@ func (r *request) setupFailed(s *session, ch *channel, err error) status {
 	c := r.c
 	r.preauth = nil
 	s.mu.Lock()
-	if errors.Is(err, ntlm.ErrDenied) || errors.Is(err, ntlm.ErrNoUser) {
-		ch.gate.done(false)
-	}
 	ch.auth, ch.gate = nil, nil
 	bound := ch.bound
 	fresh := s.state == sessionInProgress
@@ -376,7 +373,6 @@ func (r *request) established(s *session, ch *channel, id *ntlm.Identity, mode b
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ch.gate.done(true)
 	ch.auth, ch.gate = nil, nil
 	if binding {
 		if s.cred.User != cred.User {

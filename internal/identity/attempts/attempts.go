@@ -1,25 +1,33 @@
-package service
+// Package attempts makes guessing of passwords slow.
+//
+// Invariants: only failures cost, since programs sign in hundreds of times with
+// the right password. User name and client network are counted as a pair, so
+// that guessing from one network does not lock the user out from another.
+// Attempts of one pair are made one after the other: many at once would all be
+// allowed before the first has failed. Memory is bounded. The package must not
+// know how anybody is proved.
+package attempts
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"sync"
 	"time"
 )
 
-// attempts counts failed sign-ins per user name and client network. Only
-// failures cost: programs sign in hundreds of times with the right password.
-// The pair is counted, so that guessing from one network does not lock the
-// user out from another. Attempts of one pair are made one after the other:
-// many at once would all be allowed before the first has failed.
-type attempts struct {
+// ErrTooMany says that sign-in failed too often; try again later.
+var ErrTooMany = errors.New("too many failed sign-ins")
+
+// Table counts failed sign-ins.
+type Table struct {
 	now func() time.Time
 
 	mu struct {
 		sync.Mutex
-		failed map[attemptKey]bucket
-		turns  map[attemptKey]*turn
+		failed map[Key]bucket
+		turns  map[Key]*turn
 	}
 }
 
@@ -29,7 +37,8 @@ type turn struct {
 	users int
 }
 
-type attemptKey struct {
+// Key is a pair of user and client network.
+type Key struct {
 	user string
 	net  netip.Prefix
 }
@@ -46,15 +55,17 @@ const (
 	maxTracked  = 10_000
 )
 
-func newAttempts(now func() time.Time) *attempts {
-	a := &attempts{now: now}
-	a.mu.failed = map[attemptKey]bucket{}
-	a.mu.turns = map[attemptKey]*turn{}
+// New makes a Table that asks now for the time.
+func New(now func() time.Time) *Table {
+	a := &Table{now: now}
+	a.mu.failed = map[Key]bucket{}
+	a.mu.turns = map[Key]*turn{}
 	return a
 }
 
-// begin waits for the pair's turn. Unless it fails, done must be called.
-func (a *attempts) begin(ctx context.Context, k attemptKey) (done func(), err error) {
+// Begin waits for the pair's turn, and answers ErrTooMany if it has failed too
+// often. Unless it fails, done must be called.
+func (a *Table) Begin(ctx context.Context, k Key) (done func(), err error) {
 	a.mu.Lock()
 	t := a.mu.turns[k]
 	if t == nil {
@@ -79,19 +90,20 @@ func (a *attempts) begin(ctx context.Context, k attemptKey) (done func(), err er
 	done = func() { <-t.slot; leave() }
 	if !a.allowed(k) {
 		done()
-		return nil, ErrTooManyAttempts
+		return nil, ErrTooMany
 	}
 	return done, nil
 }
 
-func keyOf(user string, client netip.Addr) attemptKey {
+// Of answers the pair; names are the same whatever their case.
+func Of(user string, client netip.Addr) Key {
 	bits := 32
 	if client = client.Unmap(); client.Is6() {
 		bits = 64 // one host has as many addresses as it likes
 	}
 	p, _ := client.Prefix(bits)
 	user = strings.ToLower(user)
-	return attemptKey{user[:min(len(user), 256)], p}
+	return Key{user[:min(len(user), 256)], p}
 }
 
 func (b bucket) levelAt(t time.Time) float64 {
@@ -99,7 +111,7 @@ func (b bucket) levelAt(t time.Time) float64 {
 }
 
 // allowed tells whether another attempt may be made.
-func (a *attempts) allowed(k attemptKey) bool {
+func (a *Table) allowed(k Key) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b, ok := a.mu.failed[k]
@@ -107,11 +119,12 @@ func (a *attempts) allowed(k attemptKey) bool {
 	return !ok || b.levelAt(a.now()) <= maxFailures-1
 }
 
-func (a *attempts) fail(k attemptKey) {
+// Fail counts an attempt that was wrong.
+func (a *Table) Fail(k Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
-	if len(a.mu.failed) >= maxTracked {
+	if _, known := a.mu.failed[k]; !known && len(a.mu.failed) >= maxTracked {
 		for k, b := range a.mu.failed {
 			if b.levelAt(now) == 0 {
 				delete(a.mu.failed, k)
@@ -126,7 +139,8 @@ func (a *attempts) fail(k attemptKey) {
 	a.mu.failed[k] = bucket{min(a.mu.failed[k].levelAt(now)+1, maxFailures), now}
 }
 
-func (a *attempts) succeed(k attemptKey) {
+// Succeed forgives what failed before.
+func (a *Table) Succeed(k Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.mu.failed, k)

@@ -1,4 +1,4 @@
-package service
+package attempts
 
 import (
 	"context"
@@ -12,22 +12,22 @@ import (
 
 func TestAttempts(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	a := newAttempts(func() time.Time { return now })
+	a := New(func() time.Time { return now })
 	home := netip.MustParseAddr("192.0.2.1")
-	k := keyOf("Admin", home)
-	if k != keyOf("admin", netip.MustParseAddr("::ffff:192.0.2.1")) {
+	k := Of("Admin", home)
+	if k != Of("admin", netip.MustParseAddr("::ffff:192.0.2.1")) {
 		t.Error("one user from one address has two counts")
 	}
 	for range maxFailures {
 		if !a.allowed(k) {
 			t.Fatal("refused too early")
 		}
-		a.fail(k)
+		a.Fail(k)
 	}
 	if a.allowed(k) {
 		t.Error("guessing goes on")
 	}
-	for _, other := range []attemptKey{keyOf("jane", home), keyOf("admin", netip.MustParseAddr("192.0.2.2"))} {
+	for _, other := range []Key{Of("jane", home), Of("admin", netip.MustParseAddr("192.0.2.2"))} {
 		if !a.allowed(other) {
 			t.Errorf("%v is locked out by another", other)
 		}
@@ -36,33 +36,33 @@ func TestAttempts(t *testing.T) {
 	if !a.allowed(k) {
 		t.Error("locked for good")
 	}
-	a.fail(k)
+	a.Fail(k)
 	if a.allowed(k) {
 		t.Error("one more failure gave more than one attempt")
 	}
-	a.succeed(k)
+	a.Succeed(k)
 	if !a.allowed(k) || len(a.mu.failed) != 0 {
 		t.Error("a success does not count")
 	}
-	if keyOf("x", netip.MustParseAddr("2001:db8::1")) != keyOf("x", netip.MustParseAddr("2001:db8::2")) {
+	if Of("x", netip.MustParseAddr("2001:db8::1")) != Of("x", netip.MustParseAddr("2001:db8::2")) {
 		t.Error("every address of one IPv6 host is counted on its own")
 	}
 }
 
 // Many at once get no further than one after the other.
 func TestAttempts_concurrent(t *testing.T) {
-	a := newAttempts(func() time.Time { return time.Unix(1e9, 0) })
-	k := keyOf("admin", netip.MustParseAddr("192.0.2.1"))
+	a := New(func() time.Time { return time.Unix(1e9, 0) })
+	k := Of("admin", netip.MustParseAddr("192.0.2.1"))
 	var tried atomic.Int64
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
-			done, err := a.begin(t.Context(), k)
+			done, err := a.Begin(t.Context(), k)
 			if err != nil {
 				return
 			}
 			tried.Add(1)
-			a.fail(k)
+			a.Fail(k)
 			done()
 		})
 	}
@@ -73,14 +73,14 @@ func TestAttempts_concurrent(t *testing.T) {
 	if len(a.mu.turns) != 0 {
 		t.Errorf("%d turns are left", len(a.mu.turns))
 	}
-	a.succeed(k)
-	done, err := a.begin(t.Context(), k)
+	a.Succeed(k)
+	done, err := a.Begin(t.Context(), k)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.begin(gone, k); err == nil {
+	if _, err := a.Begin(gone, k); err == nil {
 		t.Error("two turns at once")
 	}
 	done()
@@ -88,15 +88,22 @@ func TestAttempts_concurrent(t *testing.T) {
 
 func TestAttempts_bounded(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	a := newAttempts(func() time.Time { return now })
+	a := New(func() time.Time { return now })
 	for i := range maxTracked + 10 {
-		a.fail(keyOf(fmt.Sprint(i), netip.MustParseAddr("192.0.2.1")))
+		a.Fail(Of(fmt.Sprint(i), netip.MustParseAddr("192.0.2.1")))
 	}
 	if len(a.mu.failed) > maxTracked {
 		t.Errorf("%d counts", len(a.mu.failed))
 	}
+	k := Of("0", netip.MustParseAddr("192.0.2.1"))
+	for range maxFailures {
+		a.Fail(k)
+	}
+	if a.allowed(k) {
+		t.Error("who is counted already is not counted on when there is no room")
+	}
 	now = now.Add(time.Hour)
-	a.fail(keyOf("new", netip.MustParseAddr("192.0.2.1")))
+	a.Fail(Of("new", netip.MustParseAddr("192.0.2.1")))
 	if len(a.mu.failed) != 1 {
 		t.Errorf("%d counts after an hour", len(a.mu.failed))
 	}
