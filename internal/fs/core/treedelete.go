@@ -50,6 +50,9 @@ func (f *FS) startTreeDelete(ctx context.Context, c *fs.Caller, dir fs.FileID) (
 	if err != nil {
 		return fs.TreeDelete{}, err
 	}
+	if err := f.dropOverRetention(ctx, c, dir); err != nil {
+		return fs.TreeDelete{}, err
+	}
 	in := treeIntent{Kind: treeKind, Created: f.o.Now().UTC(), Path: path}
 	err = f.db.Exclusive(ctx, func(tx *meta.Txn) error {
 		i, err := f.directory(ctx, tx, dir)
