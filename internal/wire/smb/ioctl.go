@@ -291,15 +291,9 @@ func (r *request) zeroData(ctx context.Context, o *open, from, to uint64) status
 	return statusOf(err)
 }
 
-// lockedBy tells whether another open's lock forbids to touch the range.
+// lockedBy tells whether a lock forbids the open to touch the range.
 func (r *request) lockedBy(o *open, off, n uint64, write bool) status {
-	req := o.lockRequest(lockElem{off, n, lockShared})
-	req.Exclusive = write
-	info, err := r.c.s.o.FS.TestLock(r.ctx, r.caller, req)
-	if err != nil {
-		return statusOf(err)
-	}
-	if info != nil {
+	if r.c.s.o.FS.CheckIO(fs.LockSMB, o.node, o.stream, o.handle.ID(), off, n, write) != nil {
 		return stFileLockConflict
 	}
 	return stOK
@@ -473,6 +467,12 @@ func (r *request) duplicateExtents(ctx context.Context, o *open, in []byte) stat
 		return stAccessDenied
 	case from%fs.BlockSize != 0 || to%fs.BlockSize != 0 || int64(from+n) < 0 || int64(to+n) < 0:
 		return stInvalidParameter
+	}
+	if st := r.lockedBy(src, from, n, false); st != stOK {
+		return st
+	}
+	if st := r.lockedBy(o, to, n, true); st != stOK {
+		return st
 	}
 	r.c.s.contendRead(o)
 	return r.copyRange(ctx, src, o, from, to, n)
