@@ -454,6 +454,8 @@ func (r *request) copyRange(ctx context.Context, src, dst *open, from, to, n uin
 	return stOK
 }
 
+// duplicateExtents shares whole blocks, [MS-FSA] 2.1.5.10.4: unlike copying it
+// does not ask for locks, and does not make a file longer.
 func (r *request) duplicateExtents(ctx context.Context, o *open, in []byte) status {
 	if len(in) < 40 {
 		return stInvalidParameter
@@ -468,14 +470,23 @@ func (r *request) duplicateExtents(ctx context.Context, o *open, in []byte) stat
 	case from%fs.BlockSize != 0 || to%fs.BlockSize != 0 || int64(from+n) < 0 || int64(to+n) < 0:
 		return stInvalidParameter
 	}
-	if st := r.lockedBy(src, from, n, false); st != stOK {
-		return st
+	a, err := src.attr(ctx)
+	if err != nil {
+		return statusOf(err)
 	}
-	if st := r.lockedBy(o, to, n, true); st != stOK {
-		return st
+	b, err := o.attr(ctx)
+	if err != nil {
+		return statusOf(err)
+	}
+	switch {
+	case from > a.Size || n > a.Size-from, src.node == o.node && src.stream == o.stream && from < to+n && to < from+n,
+		a.DOS&fs.DOSSparse != 0 && b.DOS&fs.DOSSparse == 0:
+		return stNotSupported
+	case to >= b.Size:
+		return stOK
 	}
 	r.c.s.contendRead(o)
-	return r.copyRange(ctx, src, o, from, to, n)
+	return r.copyRange(ctx, src, o, from, to, min(n, b.Size-to))
 }
 
 // snapshots lists what previous versions there are.
