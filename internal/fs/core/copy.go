@@ -40,7 +40,7 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		if err := f.unlocked(p.Node, p.Stream, 0, p.Off, p.Len, false); err != nil {
 			return err
 		}
-		if err := f.alive(src); err != nil {
+		if err := f.alive(ctx, r, src); err != nil {
 			return err
 		}
 		if p.Stream == 0 {
@@ -57,7 +57,7 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		if err := f.unlocked(dst, to.Stream, 0, off, n, true); err != nil {
 			return err
 		}
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return err
 		}
 		if to.Stream == 0 {
