@@ -2,14 +2,14 @@ package fs
 
 import "context"
 
-// LockSpace separates lock families that do not see each other (product rule:
-// NLM and NFSv4 conflict with each other, SMB only with SMB), unless strict
-// locking is set.
+// LockSpace separates families of locks and share modes that do not see each
+// other (product rule: NLM and NFSv4 conflict with each other, SMB only with
+// SMB), unless strict locking is set.
 type LockSpace uint8
 
 // Spaces.
 const (
-	LockPOSIX LockSpace = iota // NLM, NFSv4: advisory, owner's ranges merge and split
+	LockPOSIX LockSpace = iota // NLM, NFSv4 and all who do without locks: advisory, owner's ranges merge and split
 	LockSMB                    // SMB: mandatory, ranges stay as they were taken
 )
 
@@ -89,4 +89,7 @@ type Locks interface {
 	LockList(ctx context.Context, n Node, yield func(*LockInfo) bool) error
 	// SetGrace begins or ends the period in which only reclaims are granted.
 	SetGrace(on bool)
+	// SetStrict makes the spaces see each other, in byte ranges and share modes,
+	// or ends that; what conflicts already stays.
+	SetStrict(on bool)
 }

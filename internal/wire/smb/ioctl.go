@@ -35,6 +35,8 @@ const (
 	fsctlValidateNegotiate = 0x00140204
 	fsctlQueryFileRegions  = 0x00090284
 	fsctlTestUnacked       = 0x83848003
+	fsctlTestPadIoctl      = 0x83848013
+	fsctlTestPadReads      = 0x83848023
 	fsctlTestSleep         = 0x83848043
 )
 
@@ -69,7 +71,11 @@ func (r *request) ioctl() status {
 		}
 		out = out[:limit]
 	}
-	b := make([]byte, 48, 48+len(out))
+	head := 48
+	if code == fsctlTestPadIoctl {
+		head += 8
+	}
+	b := make([]byte, head, head+len(out))
 	b[0] = 49
 	le.PutUint32(b[4:], code)
 	copy(b[8:24], p[8:24])
@@ -77,8 +83,8 @@ func (r *request) ioctl() status {
 		le.PutUint64(b[8:], r.ch.open.id)
 		le.PutUint64(b[16:], r.ch.open.vol)
 	}
-	le.PutUint32(b[24:], headerSize+48)
-	le.PutUint32(b[32:], headerSize+48)
+	le.PutUint32(b[24:], uint32(headerSize+head))
+	le.PutUint32(b[32:], uint32(headerSize+head))
 	le.PutUint32(b[36:], uint32(len(out)))
 	b = append(b, out...)
 	if st.failed() {
@@ -92,7 +98,7 @@ func (r *request) ioctl() status {
 
 func handleless(code uint32) bool {
 	switch code {
-	case fsctlDFSReferrals, fsctlDFSReferralsEx, fsctlInterfaces, fsctlValidateNegotiate, fsctlPipeWait, fsctlTestUnacked:
+	case fsctlDFSReferrals, fsctlDFSReferralsEx, fsctlInterfaces, fsctlValidateNegotiate, fsctlPipeWait, fsctlTestUnacked, fsctlTestPadIoctl, fsctlTestPadReads:
 		return true
 	}
 	return false
@@ -119,6 +125,15 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 		r.c.unacked = true
 		r.c.mu.Unlock()
 		return nil, stOK
+	}
+	if r.c.s.o.TestFsctls {
+		switch code {
+		case fsctlTestPadReads:
+			r.c.s.padReads.Store(true)
+			return nil, stOK
+		case fsctlTestPadIoctl:
+			return []byte{8}, stOK
+		}
 	}
 	o, st := r.file(id)
 	if st != stOK {
@@ -147,6 +162,8 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 		copy(b, r.resumeKey(o))
 		return b, stOK
 	case fsctlCopyChunk, fsctlCopyChunkWrite:
+		o.begin()
+		defer o.end()
 		return r.copyChunk(o, code, in, limit)
 	case fsctlCreateObjectID:
 		b := make([]byte, 64)
@@ -202,8 +219,10 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 		if !r.c.s.o.TestFsctls || len(in) < 1 {
 			return nil, stInvalidDeviceRequest
 		}
+		o.begin()
+		defer o.end()
 		r.pend()
-		t := time.NewTimer(time.Duration(in[0]) * time.Second)
+		t := time.NewTimer(time.Duration(in[0]) * time.Millisecond)
 		defer t.Stop()
 		select {
 		case <-t.C:
