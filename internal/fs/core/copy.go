@@ -37,7 +37,7 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		if err := f.free(c, p.Node, p.Stream, p.Off, p.Len, false); err != nil {
 			return err
 		}
-		if err := f.alive(src); err != nil {
+		if err := f.alive(ctx, r, src); err != nil {
 			return err
 		}
 		if p.Stream == 0 {
@@ -51,7 +51,7 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		if err := f.free(c, dst, to.Stream, off, n, true); err != nil {
 			return err
 		}
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return err
 		}
 		if to.Stream == 0 {

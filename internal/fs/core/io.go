@@ -52,7 +52,7 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 		return fs.ReadResult{}, fs.IsDir
 	}
 	got, eof, i, err := f.io.Read(ctx, n, sid, off, dst, func(r *meta.Reader, i *meta.Inode) error {
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return err
 		}
 		if sid == 0 {
@@ -102,7 +102,7 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	limits := f.quotas.any()
 	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
 		var e streamio.Effect
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return e, err
 		}
 		if w.Stream == 0 {
@@ -292,7 +292,7 @@ func noStream(err error) error {
 // Regions implements fs.Files.
 func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off uint64, yield func(fs.Region) bool) error {
 	err := f.io.Regions(ctx, n, stream, off, func(r *meta.Reader, i *meta.Inode) error {
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return err
 		}
 		if stream == 0 {
