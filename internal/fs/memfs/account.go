@@ -171,7 +171,7 @@ func (f *FS) roomToMove(n *inode, from, to *inode) error {
 }
 
 // StatFS implements fs.Accounting.
-func (f *FS) StatFS(_ context.Context, node fs.Node) (fs.StatFS, error) {
+func (f *FS) StatFS(_ context.Context, _ *fs.Caller, node fs.Node) (fs.StatFS, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n, _, err := f.find("statfs", node)

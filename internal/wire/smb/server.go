@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"manifold/internal/fs"
-	"manifold/internal/identity/attempts"
 	"manifold/internal/identity/ntlm"
 )
 
@@ -28,7 +27,6 @@ type Server struct {
 
 	caching  atomic.Int64 // open files, which others may have to break
 	breaches breaches
-	attempts *attempts.Table // sign-ins that failed
 
 	start time.Time
 	hint  []byte
@@ -65,9 +63,8 @@ func New(ctx context.Context, o Options) *Server {
 	o.defaults()
 	s := &Server{
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
-		attempts: attempts.New(o.Now),
-		ntlm:     ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
-		conns:    map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
+		ntlm:  ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
+		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte]int{},
 	}
 	s.policy.Store(&o.Policy)
