@@ -44,7 +44,10 @@ type OpenSpec struct {
 	// MaximumAllowed grants what there is beyond Desired.
 	MaximumAllowed bool
 	Share          Share
-	Disposition    OpenDisposition
+	// Space says whose share modes and mandatory locks bind the open and are
+	// bound by it.
+	Space       LockSpace
+	Disposition OpenDisposition
 	// Create describes what is made; Type must be File or Directory.
 	Create CreateSpec
 	// MustBeDir and MustNotBeDir fail with NotDir or IsDir.
@@ -92,6 +95,7 @@ type OpenInfo struct {
 	Stream  StreamID
 	Granted Rights
 	Share   Share
+	Space   LockSpace
 	Owner   LockOwner
 	Caller  *Caller
 }

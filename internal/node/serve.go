@@ -38,6 +38,9 @@ type Options struct {
 	Drain time.Duration
 	// SlowOp is how long a call or request may take before it is logged; 0 is 5 s.
 	SlowOp time.Duration
+	// StrictLocking makes byte ranges and share modes of SMB bind NFS and other
+	// protocols, and locks of NFS bind SMB.
+	StrictLocking bool
 	// Logger; nil discards.
 	Logger *slog.Logger
 	// Out gets the banner; nil discards. Terminal: a person reads it, so that a
@@ -91,6 +94,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err := st.openFS(ctx); err != nil {
 		return err
 	}
+	st.fs.SetStrict(o.StrictLocking)
 	m := thisMachine()
 	made, err := firstRun(ctx, st, st.fs.Superblock().UUID, m, o.AdminPassword, o.Terminal)
 	if err != nil {

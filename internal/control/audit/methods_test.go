@@ -159,7 +159,7 @@ var contract = map[string]method{
 	"Opens": {without: noCaller},
 
 	"Lock": {without: noContent}, "LockWait": {without: noContent}, "Unlock": {without: noContent}, "TestLock": {without: noContent},
-	"ReleaseClient": {without: noCaller}, "ReleaseOwner": {without: noCaller}, "LockList": {without: noCaller}, "SetGrace": {without: noCaller},
+	"ReleaseClient": {without: noCaller}, "ReleaseOwner": {without: noCaller}, "LockList": {without: noCaller}, "SetGrace": {without: noCaller}, "SetStrict": {without: noCaller}, "CheckIO": {without: "the read or write that it asks for leaves its own"},
 
 	"TakeSnapshot": {without: noCaller}, "Snapshot": {without: noCaller}, "ListSnapshots": {without: noCaller}, "ModifySnapshot": {without: noCaller},
 	"DeleteSnapshot": {without: noCaller}, "DiffSnapshots": {without: noCaller}, "DiffFile": {without: noCaller},

@@ -202,7 +202,7 @@ func (f *FS) newInode(ctx context.Context, tx *meta.Txn, c *fs.Caller, d *meta.I
 		if s.Mode != nil {
 			asked = &mode
 		}
-		a := acl.Inherit(&parent, isDir, i.Owner, i.Group, asked)
+		a := acl.Inherit(&parent, isDir, i.Owner, i.Group, asked, spec.ModeYields)
 		a.Owner, a.Group = i.Owner, i.Group
 		if a.ModeOnly {
 			a.Mode = mode

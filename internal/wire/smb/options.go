@@ -33,6 +33,11 @@ type Share struct {
 	// FileMode and DirMode are given to what is made where nothing is
 	// inherited: 0644 and 0755 if zero.
 	FileMode, DirMode fs.Mode
+	// KeepInheritedFlag keeps the mark of automatic inheritance in security
+	// descriptors even if the client does not ask for it.
+	KeepInheritedFlag bool
+	// HideName, if set, tells which names are shown as hidden.
+	HideName func(name string) bool
 	// NoStreams and NoChangeNotify switch features off.
 	NoStreams, NoChangeNotify bool
 }

@@ -100,7 +100,7 @@ func (s *session) refresh(ctx context.Context) {
 		t.share.Store(share)
 		t.mu.Lock()
 		c := *t.caller
-		c.ReadOnly = share.ReadOnly
+		c.ReadOnly, c.BypassTraverse = share.ReadOnly, s.s.policy.Load().BypassTraverse
 		t.caller = &c
 		t.mu.Unlock()
 	}

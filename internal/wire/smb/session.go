@@ -123,9 +123,9 @@ func (s *session) end(lost bool) {
 		return
 	}
 	s.state = sessionGone
-	conns := make([]*conn, 0, len(s.channels))
-	for c := range s.channels {
-		conns = append(conns, c)
+	conns := make(map[*conn]*signer, len(s.channels))
+	for c, ch := range s.channels {
+		conns[c] = ch.sign
 	}
 	opens := make([]*open, 0, len(s.opens))
 	for o := range s.opens {
@@ -137,9 +137,15 @@ func (s *session) end(lost bool) {
 	s.s.mu.Lock()
 	delete(s.s.sessions, s.id)
 	s.s.mu.Unlock()
-	for _, c := range conns {
+	for c, k := range conns {
 		c.mu.Lock()
 		delete(c.sessions, s.id)
+		if !c.closed && k != nil {
+			if c.ended == nil || len(c.ended) >= maxEnded {
+				c.ended = map[uint64]*signer{}
+			}
+			c.ended[s.id] = k
+		}
 		c.mu.Unlock()
 	}
 	for _, o := range opens {
@@ -351,8 +357,9 @@ func (r *request) setupFailed(s *session, ch *channel, err error) status {
 			s.s.mu.Unlock()
 		}
 	} else if !fresh {
-		// A failed re-authentication ends the session.
-		r.after = func() { s.end(false) }
+		// A failed re-authentication ends the session, before its client hears of it.
+		r.signKey = s.signerOn(c)
+		s.end(false)
 	}
 	if !bound {
 		r.sess = nil
@@ -579,7 +586,7 @@ func (r *request) treeConnect() (answer status) {
 		if share.AccessBasedEnumeration {
 			flags |= 0x800
 		}
-		t.caller.ReadOnly = share.ReadOnly
+		t.caller.ReadOnly, t.caller.BypassTraverse = share.ReadOnly, r.c.s.policy.Load().BypassTraverse
 	}
 	s.mu.Lock()
 	if s.state != sessionValid || len(s.trees) >= 1<<16 {
