@@ -214,7 +214,8 @@ the product does not have. Per test: [smbtorture.tsv](smbtorture.tsv).
 	fmt.Fprintf(&md, `
 core is what any server may be asked for, samba-fsctl uses Samba's private
 controls, option needs a server or share option, srvsvc are the calls of that
-pipe that Samba passes.
+pipe that Samba passes, fs-feature runs where a file system says that it can
+what Samba on ext4 cannot.
 
 Not passing:
 
