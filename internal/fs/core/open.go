@@ -230,8 +230,14 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 		}
 		return nil, false, fs.Access
 	}
-	if o.DeleteOnClose && granted&fs.RightDelete == 0 {
-		return nil, false, fs.Access
+	if o.DeleteOnClose {
+		if granted&fs.RightDelete == 0 {
+			return nil, false, fs.Access
+		}
+		// A file that cannot be deleted must not look as if it were going to be.
+		if err := f.viewAt(ctx, a.Node, func(_ *meta.Reader, i *meta.Inode) error { return f.checkWORM(i) }); err != nil {
+			return nil, false, err
+		}
 	}
 	h = &handle{f: f, caller: c, node: a.Node, granted: granted, share: o.Share, space: o.Space, owner: o.Owner, dir: o.Dir.ID, name: stored}
 	if o.StreamName != "" {

@@ -143,11 +143,3 @@ func (f *FS) wentAway(id fs.FileID, held *openFile) {
 	f.quotas.forget(id)
 	f.hub.object(fs.EventSelfRemoved, id)
 }
-
-// checkWORM refuses what retention or a legal hold forbids.
-func (f *FS) checkWORM(i *meta.Inode) error {
-	if i.LegalHold || i.Retention != (fs.Time{}) && i.Retention.Compare(f.now()) > 0 {
-		return fs.WORM
-	}
-	return nil
-}

@@ -228,32 +228,3 @@ func (f *FS) applyTimes(c *fs.Caller, i *meta.Inode, a *fs.ACL, isDir bool, s *f
 	set(&i.Btime, s.Btime)
 	return nil
 }
-
-// applyLock sets retention and legal hold: retention only grows.
-func (f *FS) applyLock(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inode, s *fs.SetAttr) error {
-	if i.Type != fs.File {
-		return fs.NotFile
-	}
-	if !c.Cred.Privileges.Has(identity.FileLockWrite) && !c.Cred.Superuser {
-		return fs.Perm
-	}
-	was := i.LegalHold || i.Retention != (fs.Time{})
-	if s.Retention != nil {
-		if s.Retention.Compare(i.Retention) < 0 {
-			return fs.WORM
-		}
-		i.Retention = *s.Retention
-	}
-	if s.LegalHold != nil {
-		i.LegalHold = *s.LegalHold
-	}
-	is := i.LegalHold || i.Retention != (fs.Time{})
-	if was != is && i.Parent != 0 {
-		d := meta.Delta{WORM: 1}
-		if was {
-			d.WORM = -1
-		}
-		return tx.AddDelta(ctx, i.Parent, d)
-	}
-	return nil
-}
