@@ -134,6 +134,8 @@ type AuditEvent struct {
 	Status string
 	// Extra and Extra2 name what it was done to.
 	Extra, Extra2 string
+	// Repeats: the same within a minute is one record.
+	Repeats bool
 }
 
 // AuditTarget says where audit records go.

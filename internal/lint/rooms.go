@@ -51,6 +51,7 @@ var Rooms = []Room{
 	{"web", nil, "embedded files only"},
 	{"api", []string{"api/..."}, "schemas, and what holds answers against them"},
 	{"e2e", []string{"e2e/...", "client", "internal/ports", "api/apitest"}, "black box: the built binary and the public API"},
+	{"e2e/suites/smbtorture", []string{"e2e/...", "api/apitest", "internal/fs/...", "internal/identity/...", "internal/kv/...", "internal/data/...", "internal/meta", "internal/wire/smb"}, "the suite wants options that the product does not offer, so it builds its own server"},
 	{"tools", []string{"tools/...", "e2e/..."}, "tools drive the product from outside"},
 }
 

@@ -100,6 +100,7 @@ const (
 
 var wellKnownSIDs = map[identity.AuthID]string{
 	identity.Everyone: "S-1-1-0", identity.CreatorOwner: "S-1-3-0", identity.CreatorGroup: "S-1-3-1", identity.OwnerRights: "S-1-3-4",
+	identity.AuthenticatedUsers: "S-1-5-11",
 }
 
 // identityOf completes a principal, with names.

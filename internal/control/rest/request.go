@@ -97,10 +97,10 @@ func (q *request) authorize() error {
 	if err != nil {
 		return err
 	}
+	q.ses = ses
 	if !ses.Has(q.route.Privilege) {
 		return forbidden(q.route.Privilege)
 	}
-	q.ses = ses
 	return nil
 }
 

@@ -188,6 +188,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := &request{Request: r, s: s, w: w, params: params, route: rt}
 	if err := q.authorize(); err != nil {
+		q.audited(err)
 		s.fail(w, r, err)
 		return
 	}
