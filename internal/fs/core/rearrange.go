@@ -246,7 +246,7 @@ func entriesOf(moves []fs.Move) []fs.Entry {
 }
 
 // breachMoves waits until nobody caches the names that moves take away.
-func (f *FS) breachMoves(ctx context.Context, c *fs.Caller, moves []fs.Move) (end func(), err error) {
+func (f *FS) breachMoves(ctx context.Context, c *fs.Caller, moves []fs.Move, may func() error) (end func(), err error) {
 	var ends []func()
 	end = func() {
 		for _, e := range ends {
@@ -257,7 +257,7 @@ func (f *FS) breachMoves(ctx context.Context, c *fs.Caller, moves []fs.Move) (en
 		if moves[i].Keep {
 			continue
 		}
-		e, err := f.breachName(ctx, c, moves[i].From.Dir, moves[i].From.Name)
+		e, err := f.breachName(ctx, c, moves[i].From.Dir, moves[i].From.Name, may)
 		if err != nil {
 			end()
 			return nil, err
@@ -279,14 +279,8 @@ func (f *FS) rearrange(ctx context.Context, c *fs.Caller, moves []fs.Move, withi
 	if err := checkMoves(c, moves); err != nil {
 		return err
 	}
-	end, err := f.breachMoves(ctx, c, moves)
-	if err != nil {
-		return err
-	}
-	defer end()
-	inOrder := f.hub.orderOf(entriesOf(moves)...)
 	var n *names
-	err = f.db.Update(ctx, func(tx *meta.Txn) error {
+	run := func(tx *meta.Txn) error {
 		n = f.namesOf(c, tx, within)
 		for i := range moves {
 			if err := n.move(ctx, &moves[i]); err != nil {
@@ -294,7 +288,14 @@ func (f *FS) rearrange(ctx context.Context, c *fs.Caller, moves []fs.Move, withi
 			}
 		}
 		return n.finish(ctx)
-	})
+	}
+	end, err := f.breachMoves(ctx, c, moves, func() error { return f.would(ctx, run) })
+	if err != nil {
+		return err
+	}
+	defer end()
+	inOrder := f.hub.orderOf(entriesOf(moves)...)
+	err = f.db.Update(ctx, run)
 	if err == nil {
 		n.tell()
 	}

@@ -177,11 +177,10 @@ func (f *FS) Publish(_ context.Context, c *fs.Caller, staged, dir fs.Node, name 
 
 // netGrowth is what n adds to a directory in the place of what loses its last name.
 func (f *FS) netGrowth(n *inode, links map[*inode]int) uint64 {
-	now := f.now()
-	need := capacity(n.own(now))
+	need := capacity(n.own())
 	for o, left := range links {
 		if left == 0 {
-			need -= min(need, capacity(o.own(now)))
+			need -= min(need, capacity(o.own()))
 		}
 	}
 	return need

@@ -144,7 +144,9 @@ func (c *crashing) newest(key string) string {
 func TestCrash_wholeOrNothing(t *testing.T) {
 	first := strings.Repeat("0123456789abcdef", 5<<16) // 5 MiB
 	put := func(key, body string) func(*crashing) answer {
-		return func(c *crashing) answer { return c.do("PUT", "/bucket/"+key, body, "X-Amz-Meta-A", "b", "X-Amz-Tagging", "t=1") }
+		return func(c *crashing) answer {
+			return c.do("PUT", "/bucket/"+key, body, "X-Amz-Meta-A", "b", "X-Amz-Tagging", "t=1")
+		}
 	}
 	var id, complete, version string
 	for _, tc := range []struct {

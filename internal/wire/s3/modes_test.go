@@ -45,7 +45,7 @@ func TestModes(t *testing.T) {
 		two.want(403, "DELETE", "/bucket/d/k", "")
 		two.want(403, "GET", "/bucket?list-type=2", "")
 
-		share := fs.ACL{Control: fs.ACLPresent, Entries: []fs.ACE{
+		share := fs.ACL{Control: fs.ACLPresent | fs.ACLAutoInherited, Entries: []fs.ACE{
 			{Type: fs.ACEAllow, Flags: fs.ACEObjectInherit | fs.ACEContainerInherit, Trustee: identity.UID(1001), Rights: fs.RightsAll},
 			{Type: fs.ACEAllow, Flags: fs.ACEObjectInherit | fs.ACEContainerInherit, Trustee: identity.UID(1002), Rights: fs.RightsAll},
 		}}
