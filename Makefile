@@ -46,6 +46,10 @@ e2e: ## end-to-end tests through real NFS clients (root)
 ftpssh-10k: ## trees of 10,000 files through the clients of FTP and SFTP (root)
 	MANIFOLD_FTPSSH_FILES=10000 $(GO) test -count=1 -timeout 60m -v ./e2e/ftpssh -run 'TestTree|TestSSHFS'
 
+.PHONY: smbtorture
+smbtorture: ## Samba's suite for SMB in full, with its report (root, 5 min)
+	$(GO) test -count=1 -v -timeout 30m ./e2e/suites/smbtorture -args -full -update
+
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...

@@ -46,6 +46,7 @@ func newServe() *cobra.Command {
 	pf.register(c)
 	fl.DurationVar(&o.Drain, "drain", 20*time.Second, "how long stopping waits for what is under way")
 	fl.DurationVar(&o.SlowOp, "slow-operation", 5*time.Second, "log calls and requests that take at least this long")
+	fl.BoolVar(&o.StrictLocking, "strict-locking", false, "make locks and share modes of SMB bind NFS and other protocols, and locks of NFS bind SMB")
 	lf.register(c)
 	_ = c.MarkFlagRequired("data")
 	return c

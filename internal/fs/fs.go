@@ -119,6 +119,9 @@ type CreateSpec struct {
 	// symlinks and 0666 for others. The owner is the caller, the group the
 	// directory's if it is setgid, else the caller's.
 	Set SetAttr
+	// ModeYields says that the mode counts only if nothing is inherited, be it
+	// only to be passed on: so it is for callers who name no mode of their own.
+	ModeYields bool
 	// Target of a symlink, 1 to 4,095 bytes.
 	Target      []byte
 	SymlinkHint SymlinkHint

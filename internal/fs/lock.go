@@ -2,14 +2,14 @@ package fs
 
 import "context"
 
-// LockSpace separates lock families that do not see each other (product rule:
-// NLM and NFSv4 conflict with each other, SMB only with SMB), unless strict
-// locking is set.
+// LockSpace separates families of locks and share modes that do not see each
+// other (product rule: NLM and NFSv4 conflict with each other, SMB only with
+// SMB), unless strict locking is set.
 type LockSpace uint8
 
 // Spaces.
 const (
-	LockPOSIX LockSpace = iota // NLM, NFSv4: advisory, owner's ranges merge and split
+	LockPOSIX LockSpace = iota // NLM, NFSv4 and all who do without locks: advisory, owner's ranges merge and split
 	LockSMB                    // SMB: mandatory, ranges stay as they were taken
 )
 
@@ -80,6 +80,10 @@ type Locks interface {
 	Unlock(ctx context.Context, c *Caller, r *LockRequest) error
 	// TestLock answers the lock that would be in the way, nil if none.
 	TestLock(ctx context.Context, c *Caller, r *LockRequest) (*LockConflictInfo, error)
+	// CheckIO answers the SMB lock that forbids an open to read or write bytes of
+	// a stream, nil if none; another space is bound under strict locking only.
+	// Handles ask it themselves; it is there for what goes past them.
+	CheckIO(space LockSpace, n Node, s StreamID, handle, off, length uint64, write bool) *LockConflictInfo
 	// ReleaseClient frees all locks and waiters of a client; "" Owner.Owner in
 	// ReleaseOwner's sense means all owners.
 	ReleaseClient(ctx context.Context, client string) (int, error)
@@ -89,4 +93,7 @@ type Locks interface {
 	LockList(ctx context.Context, n Node, yield func(*LockInfo) bool) error
 	// SetGrace begins or ends the period in which only reclaims are granted.
 	SetGrace(on bool)
+	// SetStrict makes the spaces see each other, in byte ranges and share modes,
+	// or ends that; what conflicts already stays.
+	SetStrict(on bool)
 }

@@ -44,12 +44,16 @@ type OpenSpec struct {
 	// MaximumAllowed grants what there is beyond Desired.
 	MaximumAllowed bool
 	Share          Share
-	Disposition    OpenDisposition
+	// Space says whose share modes and mandatory locks bind the open and are
+	// bound by it.
+	Space       LockSpace
+	Disposition OpenDisposition
 	// Create describes what is made; Type must be File or Directory.
 	Create CreateSpec
 	// MustBeDir and MustNotBeDir fail with NotDir or IsDir.
 	MustBeDir, MustNotBeDir bool
-	// DeleteOnClose removes the name when the last handle closes. Needs RightDelete.
+	// DeleteOnClose removes the name when the last handle closes. Needs
+	// RightDelete. WORM: the file is locked.
 	DeleteOnClose bool
 	// Owner groups opens for lock ownership and listing.
 	Owner LockOwner
@@ -92,6 +96,7 @@ type OpenInfo struct {
 	Stream  StreamID
 	Granted Rights
 	Share   Share
+	Space   LockSpace
 	Owner   LockOwner
 	Caller  *Caller
 }

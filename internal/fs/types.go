@@ -300,6 +300,9 @@ type Caller struct {
 	Client   netip.AddrPort
 	// ReadOnly caps the caller's rights: a read-only export, share or token.
 	ReadOnly bool
+	// BypassTraverse lets the caller pass through every directory, whatever its
+	// ACL says.
+	BypassTraverse bool
 }
 
 // SystemCaller acts for background jobs.

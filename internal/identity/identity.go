@@ -38,6 +38,9 @@ const (
 	CreatorOwner AuthID = 0xffffffff00000000
 	CreatorGroup AuthID = 0xffffffff00000001
 	OwnerRights  AuthID = 0xffffffff00000004
+	// AuthenticatedUsers is everybody who has said who he is, as NT's group of
+	// that name.
+	AuthenticatedUsers AuthID = 0xffffffff0000000b
 	// FileOwner and FileGroup are OWNER@ and GROUP@ of NFSv4.
 	FileOwner AuthID = 0xfffffffe00000001
 	FileGroup AuthID = 0xfffffffe00000002
@@ -195,9 +198,14 @@ func (c *Credential) InGroup(a AuthID) bool {
 	return ok
 }
 
+// authenticated tells whether the caller is neither guest nor squashed.
+func (c *Credential) authenticated() bool {
+	return c.User != Guest && c.User != UID(NobodyUID) && c.User != Unset
+}
+
 // Is tells whether an ACE for a speaks of the caller: itself, one of its groups, or Everyone.
 func (c *Credential) Is(a AuthID) bool {
-	return a == Everyone || c.IsUser(a) || c.InGroup(a)
+	return a == Everyone || a == AuthenticatedUsers && c.authenticated() || c.IsUser(a) || c.InGroup(a)
 }
 
 // UserIDs and GroupIDs return the sorted sets; callers must not change them.

@@ -32,8 +32,8 @@ func TestACL(t *testing.T) {
 		{"type": "DENIED", "flags": []string{}, "trustee": object{"uid": 7}, "rights": []string{"DELETE"}},
 		{"type": "ALLOWED", "flags": []string{}, "trustee": object{"name": "Everyone"}, "rights": []string{"ACCESS_RIGHTS_ALL"}},
 	}
-	put := a.must(200, "PUT", "/v2/files/"+dir+"/info/acl", object{"control": []string{"PRESENT", "PROTECTED"}, "posix_special_permissions": []string{"STICKY_BIT"}, "aces": entries})
-	if len(put.list("aces")) != 3 || put.str("aces", 0, "trustee", "auth_id") != "501" || put.str("aces", 1, "type") != "DENIED" || put.str("control", 1) != "PROTECTED" ||
+	put := a.must(200, "PUT", "/v2/files/"+dir+"/info/acl", object{"control": []string{"PRESENT", "AUTO_INHERIT", "PROTECTED"}, "posix_special_permissions": []string{"STICKY_BIT"}, "aces": entries})
+	if len(put.list("aces")) != 3 || put.str("aces", 0, "trustee", "auth_id") != "501" || put.str("aces", 1, "type") != "DENIED" || put.str("control", 2) != "PROTECTED" ||
 		put.str("posix_special_permissions", 0) != "STICKY_BIT" || put.str("aces", 2, "trustee", "domain") != "WORLD" {
 		t.Errorf("%s", put.raw)
 	}

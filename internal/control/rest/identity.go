@@ -65,14 +65,15 @@ func (q *request) lookUp(a identity.AuthID) (identityText, error) {
 }
 
 var internalNames = map[identity.AuthID]string{
-	identity.System:       "System",
-	identity.SystemGroup:  "System Group",
-	identity.Everyone:     "Everyone",
-	identity.CreatorOwner: "Creator Owner",
-	identity.CreatorGroup: "Creator Group",
-	identity.OwnerRights:  "Owner Rights",
-	identity.FileOwner:    "File Owner",
-	identity.FileGroup:    "File Group Owner",
+	identity.System:             "System",
+	identity.SystemGroup:        "System Group",
+	identity.Everyone:           "Everyone",
+	identity.CreatorOwner:       "Creator Owner",
+	identity.CreatorGroup:       "Creator Group",
+	identity.OwnerRights:        "Owner Rights",
+	identity.AuthenticatedUsers: "Authenticated Users",
+	identity.FileOwner:          "File Owner",
+	identity.FileGroup:          "File Group Owner",
 }
 
 // principal finds whom a text names.
@@ -103,6 +104,8 @@ func (q *request) principal(t identityText) (identity.AuthID, error) {
 			return 0, badRequest("cred_invalid_local_user_error", "there is no local group %q", t.Value)
 		}
 		return identity.AuthID(g.ID), err
+	case "SMB_SID":
+		return q.ofSID(t.Value)
 	case "INTERNAL":
 		for a, name := range internalNames {
 			if name == t.Value {

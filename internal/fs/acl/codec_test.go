@@ -77,7 +77,7 @@ func TestCodec_largest(t *testing.T) {
 		if _, err := Decode(Encode(&a)); err != nil {
 			t.Fatal(err)
 		}
-		a = Inherit(&a, true, bob, wheel, nil)
+		a = Inherit(&a, true, bob, wheel, nil, false)
 		if _, err := Decode(Encode(&a)); err != nil {
 			t.Fatal(err)
 		}
@@ -132,6 +132,6 @@ func FuzzDecode(f *testing.F) {
 		}
 		Check(caller(bob, wheel), &a, false, fs.RightsAll)
 		Chmod(&a, 0o640, true, CrossProtocol)
-		Inherit(&a, true, bob, wheel, nil)
+		Inherit(&a, true, bob, wheel, nil, false)
 	})
 }

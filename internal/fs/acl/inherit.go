@@ -16,8 +16,9 @@ const (
 // of child, they are the child's and the permission bits of mode do not apply;
 // else the child has just its mode (nil: 0777 or 0666). Special bits of mode
 // apply always (see CreateMode). A directory that only passes entries on to
-// files gets those of its mode besides.
-func Inherit(parent *fs.ACL, isDir bool, owner, group identity.AuthID, mode *fs.Mode) fs.ACL {
+// files gets those of its mode besides, unless the mode yields. Entries are
+// marked as inherited where the parent takes part in automatic inheritance.
+func Inherit(parent *fs.ACL, isDir bool, owner, group identity.AuthID, mode *fs.Mode, yields bool) fs.ACL {
 	m := defaultFile
 	if isDir {
 		m = defaultDir
@@ -29,11 +30,15 @@ func Inherit(parent *fs.ACL, isDir bool, owner, group identity.AuthID, mode *fs.
 	if parent.ModeOnly {
 		return child
 	}
+	mark := fs.ACEFlags(0)
+	if parent.Control&fs.ACLAutoInherited != 0 {
+		mark = fs.ACEInherited
+	}
 	var es []fs.ACE
 	effective := false
 	for _, e := range parent.Entries {
 		n := len(es)
-		es = appendInherited(es, e, isDir, owner, group)
+		es = appendInherited(es, e, mark, isDir, owner, group)
 		for _, got := range es[n:] {
 			effective = effective || got.Flags&fs.ACEInheritOnly == 0
 		}
@@ -41,7 +46,7 @@ func Inherit(parent *fs.ACL, isDir bool, owner, group identity.AuthID, mode *fs.
 	if len(es) == 0 {
 		return child
 	}
-	if !effective {
+	if !effective && !yields {
 		es = append(FromMode(owner, group, m, isDir), es...)
 	}
 	child.ModeOnly = false
@@ -53,7 +58,7 @@ func Inherit(parent *fs.ACL, isDir bool, owner, group identity.AuthID, mode *fs.
 
 // appendInherited adds what a child has of one entry of its parent: nothing,
 // an entry, or, for a directory and a creator, one for itself and one to pass on.
-func appendInherited(es []fs.ACE, e fs.ACE, isDir bool, owner, group identity.AuthID) []fs.ACE {
+func appendInherited(es []fs.ACE, e fs.ACE, mark fs.ACEFlags, isDir bool, owner, group identity.AuthID) []fs.ACE {
 	const inherit = fs.ACEObjectInherit | fs.ACEContainerInherit
 	now := e.Flags&fs.ACEObjectInherit != 0
 	var onward fs.ACEFlags
@@ -72,14 +77,14 @@ func appendInherited(es []fs.ACE, e fs.ACE, isDir bool, owner, group identity.Au
 	}
 	substituted := who != e.Trustee
 	if now {
-		flags := fs.ACEInherited
+		flags := mark
 		if !substituted {
 			flags |= onward
 		}
 		es = append(es, fs.ACE{Type: e.Type, Flags: flags, Trustee: who, Rights: e.Rights})
 	}
 	if onward != 0 && (!now || substituted) {
-		es = append(es, fs.ACE{Type: e.Type, Flags: onward | fs.ACEInheritOnly | fs.ACEInherited, Trustee: e.Trustee, Rights: e.Rights})
+		es = append(es, fs.ACE{Type: e.Type, Flags: onward | fs.ACEInheritOnly | mark, Trustee: e.Trustee, Rights: e.Rights})
 	}
 	return es
 }

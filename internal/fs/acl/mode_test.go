@@ -74,7 +74,7 @@ func TestChmod(t *testing.T) {
 // children are the ACLs that children would get, of both kinds.
 func children(a *fs.ACL) [2]fs.ACL {
 	m := fs.Mode(0o640)
-	return [2]fs.ACL{Inherit(a, false, bob, wheel, &m), Inherit(a, true, bob, wheel, &m)}
+	return [2]fs.ACL{Inherit(a, false, bob, wheel, &m, false), Inherit(a, true, bob, wheel, &m, false)}
 }
 
 // TestChmod_random holds what a chmod promises, from any ACL.

@@ -34,12 +34,12 @@ func TestInherit(t *testing.T) {
 		{"owner_rights_stays", ace(allow, o|c, identity.OwnerRights, r), []fs.ACE{ace(allow, inh, identity.OwnerRights, r)}, []fs.ACE{ace(allow, o|c|inh, identity.OwnerRights, r)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			parent := fs.ACL{Owner: alice, Group: staff, Control: fs.ACLPresent, Entries: []fs.ACE{tc.in}}
+			parent := fs.ACL{Owner: alice, Group: staff, Control: fs.ACLPresent | fs.ACLAutoInherited, Entries: []fs.ACE{tc.in}}
 			for _, k := range []struct {
 				isDir bool
 				want  []fs.ACE
 			}{{false, tc.file}, {true, tc.dir}} {
-				got := Inherit(&parent, k.isDir, bob, wheel, &m)
+				got := Inherit(&parent, k.isDir, bob, wheel, &m, false)
 				if got.Owner != bob || got.Group != wheel || got.ModeOnly != (k.want == nil) || !reflect.DeepEqual(got.Entries, k.want) {
 					t.Errorf("dir %t: got %+v, want %+v", k.isDir, got, k.want)
 				}
@@ -49,11 +49,18 @@ func TestInherit(t *testing.T) {
 			}
 		})
 	}
+	parent := fs.ACL{Owner: alice, Group: staff, Control: fs.ACLPresent, Entries: []fs.ACE{ace(allow, o, carol, r)}}
+	if got := Inherit(&parent, false, bob, wheel, &m, false); len(got.Entries) != 1 || got.Entries[0] != ace(allow, 0, carol, r) {
+		t.Errorf("parent without automatic inheritance: %+v", got)
+	}
+	if got := Inherit(&parent, true, bob, wheel, &m, true); len(got.Entries) != 1 || got.Entries[0] != ace(allow, o|i, carol, r) {
+		t.Errorf("mode that yields: %+v", got)
+	}
 	plain := fs.ACL{Owner: alice, Group: staff, Mode: 0o755, ModeOnly: true}
-	if got := Inherit(&plain, false, bob, wheel, nil); !got.ModeOnly || got.Mode != 0o666 {
+	if got := Inherit(&plain, false, bob, wheel, nil, false); !got.ModeOnly || got.Mode != 0o666 {
 		t.Errorf("file without a mode: %+v", got)
 	}
-	if got := Inherit(&plain, true, bob, wheel, nil); !got.ModeOnly || got.Mode != 0o777 {
+	if got := Inherit(&plain, true, bob, wheel, nil, false); !got.ModeOnly || got.Mode != 0o777 {
 		t.Errorf("directory without a mode: %+v", got)
 	}
 }

@@ -65,10 +65,12 @@ type FS struct {
 
 	acls   aclCache
 	opens  openTable
+	trees  detachedTrees
 	quotas quotaTable
 	hub    watchHub
 
 	breaker atomic.Pointer[fs.Breaker]
+	expired atomic.Pointer[func(fs.Snapshot)]
 
 	space struct {
 		total, free atomic.Uint64
@@ -117,6 +119,9 @@ func New(ctx context.Context, o Options) (*FS, error) {
 		return nil, err
 	}
 	f.db = db
+	if err := f.loadTrees(ctx); err != nil {
+		return nil, err
+	}
 	if err := f.loadQuotas(ctx); err != nil {
 		return nil, err
 	}

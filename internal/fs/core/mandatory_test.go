@@ -8,14 +8,14 @@ import (
 	"manifold/internal/kv/memkv"
 )
 
-// TestMandatoryLocks: an SMB lock keeps everybody else out, with a handle or
-// without, and goes with its handle.
+// TestMandatoryLocks: an SMB lock keeps others of its space out and under strict
+// locking everybody, with a handle or without, and goes with its handle.
 func TestMandatoryLocks(t *testing.T) {
 	f := newFS(t, memkv.New())
 	ctx := t.Context()
 	n := mustCreate(t, f, fs.Root, "f", fs.File)
 	open := func() fs.Handle {
-		h, _, err := f.Open(ctx, root, &fs.OpenSpec{Dir: n, Desired: fs.RightRead | fs.RightModify, Share: fs.ShareAll, Disposition: fs.OpenExisting})
+		h, _, err := f.Open(ctx, root, &fs.OpenSpec{Dir: n, Desired: fs.RightRead | fs.RightModify, Share: fs.ShareAll, Space: fs.LockSMB, Disposition: fs.OpenExisting})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,10 @@ func TestMandatoryLocks(t *testing.T) {
 	_, err = two.Read(ctx, 7, buf)
 	check("read by another handle", err, fs.LockConflict)
 	_, err = f.Write(ctx, root, n, at(4))
-	check("stateless write", err, fs.LockConflict)
+	check("stateless write", err, nil)
+	f.SetStrict(true)
+	_, err = f.Write(ctx, root, n, at(4))
+	check("stateless write, strict", err, fs.LockConflict)
 	_, err = f.Read(ctx, root, n, &fs.ReadRequest{Offset: 4}, buf)
 	check("stateless read", err, fs.LockConflict)
 	_, err = f.Write(ctx, root, n, at(8))

@@ -8,17 +8,17 @@ import (
 	"sync/atomic"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/lock"
 	"manifold/internal/meta"
 )
 
 // openTable knows every open handle.
 type openTable struct {
+	shares lock.Shares // comes after mu
+
 	mu    sync.Mutex
 	next  uint64
 	files map[fs.Node]*openFile
-	// denying counts the handles that keep others from reading or writing, so
-	// that with none of them a read or write without a handle costs one load.
-	denying atomic.Int32
 }
 
 // openFile are the handles of one node: those of snapshots keep no live object.
@@ -28,10 +28,11 @@ type openFile struct {
 	doomed map[fs.StreamID]doomed
 }
 
-// doomed is the name that goes; of use for the default stream.
+// doomed is what goes: a named stream, or the name that stands for the object.
 type doomed struct {
 	dir  fs.FileID
 	name string
+	sid  fs.StreamID
 }
 
 // peek returns the handles of a live inode, nil if it is not open.
@@ -57,50 +58,24 @@ func (t *openTable) admit(h *handle, truncates bool) error {
 				return fs.Sharing
 			}
 		}
-		for o := range f.handles {
-			if o.sid != h.sid {
-				continue
-			}
-			if !touchesData(access) || !touchesData(o.granted) {
-				continue
-			}
-			if conflict(access, o.share) || conflict(o.granted, h.share) {
-				return fs.Sharing
-			}
+	}
+	h.id = t.next + 1
+	open := lock.Open{Handle: h.id, Node: h.node, Stream: h.sid, Access: access, Share: h.share, Space: h.space, Owner: h.owner}
+	if h.node.Live() {
+		if _, err := t.shares.Acquire(open); err != nil {
+			return fs.Sharing
 		}
-	} else {
+		if access != h.granted {
+			open.Access = h.granted
+			_, _ = t.shares.Change(open) // less is in nobody's way
+		}
+	}
+	t.next++
+	if f == nil {
 		f = &openFile{handles: map[*handle]struct{}{}}
 		t.files[h.node] = f
 	}
-	t.next++
-	h.id = t.next
 	f.handles[h] = struct{}{}
-	if h.denies() {
-		t.denying.Add(1)
-	}
-	return nil
-}
-
-// denies tells whether the handle keeps anybody from reading or writing.
-func (h *handle) denies() bool {
-	return touchesData(h.granted) && h.share&(fs.ShareRead|fs.ShareWrite) != fs.ShareRead|fs.ShareWrite
-}
-
-// allows fails with Sharing if a handle keeps a caller without one from reading
-// or writing.
-func (t *openTable) allows(n fs.Node, sid fs.StreamID, rights fs.Rights) error {
-	if t.denying.Load() == 0 || !n.Live() {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if f := t.files[n]; f != nil {
-		for o := range f.handles {
-			if o.sid == sid && touchesData(o.granted) && conflict(rights, o.share) {
-				return fs.Sharing
-			}
-		}
-	}
 	return nil
 }
 
@@ -117,26 +92,13 @@ func (t *openTable) doom(h *handle, on bool) {
 		if f.doomed == nil {
 			f.doomed = map[fs.StreamID]doomed{}
 		}
-		f.doomed[h.sid] = doomed{h.dir, h.name}
+		f.doomed[h.sid] = doomed{dir: h.dir, name: h.name}
 	}
 }
 
-// touchesData tells whether an open takes part in share modes: those for
-// attributes only do not.
-func touchesData(rights fs.Rights) bool {
-	return rights&(fs.RightRead|fs.RightExecute|fs.RightModify|fs.RightExtend|fs.RightDelete) != 0
-}
-
-// conflict tells whether an open with rights is forbidden by a share mode, as
-// [MS-FSA] 2.1.5.1.2.2 has it.
-func conflict(rights fs.Rights, share fs.Share) bool {
-	return rights&(fs.RightRead|fs.RightExecute) != 0 && share&fs.ShareRead == 0 ||
-		rights&(fs.RightModify|fs.RightExtend) != 0 && share&fs.ShareWrite == 0 ||
-		rights&fs.RightDelete != 0 && share&fs.ShareDelete == 0
-}
-
 // leave takes a handle away. It says whether it was the last of its inode, and
-// what is to be deleted because it was the last of its stream.
+// what is to be deleted because it was the last of its stream, or for the whole
+// object the last at all.
 func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,11 +106,9 @@ func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 	if f == nil {
 		return false, nil
 	}
-	if _, ok := f.handles[h]; ok && h.denies() {
-		t.denying.Add(-1)
-	}
+	t.shares.Release(h.node, h.id)
 	delete(f.handles, h)
-	if d, ok := f.doomed[h.sid]; ok {
+	if d, ok := f.doomed[h.sid]; ok && h.sid != 0 {
 		gone = &d
 		for o := range f.handles {
 			if o.sid == h.sid {
@@ -156,11 +116,15 @@ func (t *openTable) leave(h *handle) (last bool, gone *doomed) {
 			}
 		}
 		if gone != nil {
+			gone.sid = h.sid
 			delete(f.doomed, h.sid)
 		}
 	}
 	if len(f.handles) > 0 {
 		return false, gone
+	}
+	if d, ok := f.doomed[0]; ok {
+		gone = &d
 	}
 	delete(t.files, h.node)
 	return true, gone
@@ -174,6 +138,7 @@ type handle struct {
 	sid     fs.StreamID
 	granted fs.Rights
 	share   fs.Share
+	space   fs.LockSpace
 	owner   fs.LockOwner
 	dir     fs.FileID // where it was opened, for delete-on-close
 	name    string
@@ -265,10 +230,16 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 		}
 		return nil, false, fs.Access
 	}
-	if o.DeleteOnClose && granted&fs.RightDelete == 0 {
-		return nil, false, fs.Access
+	if o.DeleteOnClose {
+		if granted&fs.RightDelete == 0 {
+			return nil, false, fs.Access
+		}
+		// A file that cannot be deleted must not look as if it were going to be.
+		if err := f.viewAt(ctx, a.Node, func(_ *meta.Reader, i *meta.Inode) error { return f.checkWORM(i) }); err != nil {
+			return nil, false, err
+		}
 	}
-	h = &handle{f: f, caller: c, node: a.Node, granted: granted, share: o.Share, owner: o.Owner, dir: o.Dir.ID, name: stored}
+	h = &handle{f: f, caller: c, node: a.Node, granted: granted, share: o.Share, space: o.Space, owner: o.Owner, dir: o.Dir.ID, name: stored}
 	if o.StreamName != "" {
 		if err := f.openStream(ctx, c, o, h, creates, res); err != nil {
 			return nil, false, err
@@ -366,7 +337,7 @@ func (f *FS) Opens(ctx context.Context, n fs.Node, yield func(fs.OpenInfo) bool)
 			continue
 		}
 		for h := range file.handles {
-			out = append(out, fs.OpenInfo{Handle: h.id, Node: h.node, Stream: h.sid, Granted: h.granted, Share: h.share, Owner: h.owner, Caller: h.caller})
+			out = append(out, fs.OpenInfo{Handle: h.id, Node: h.node, Stream: h.sid, Granted: h.granted, Share: h.share, Space: h.space, Owner: h.owner, Caller: h.caller})
 		}
 	}
 	f.opens.mu.Unlock()
@@ -388,10 +359,10 @@ func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResul
 	if h.granted&(fs.RightRead|fs.RightExecute) == 0 {
 		return fs.ReadResult{}, wrap("read", h.node, "", fs.Access)
 	}
-	if err := h.f.unlocked(h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
+	if err := h.f.unlocked(h.space, h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
-	if _, err := h.f.breach(ctx, h.caller, h.node, h.sid, fs.BreachRead); err != nil {
+	if _, err := h.f.breach(ctx, h.caller, h.node, h.sid, fs.BreachRead, allowed); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
 	r, err := h.f.read(ctx, h.node, h.sid, off, dst, func(*meta.Reader, *meta.Inode) error { return nil })
@@ -407,7 +378,7 @@ func (h *handle) Write(ctx context.Context, w *fs.WriteRequest) (fs.WriteResult,
 	q.Stream = h.sid
 	q.Append = w.Append || h.granted&fs.RightModify == 0
 	if !q.Append {
-		if err := h.f.unlocked(h.node, h.sid, h.id, q.Offset, uint64(len(q.Data)), true); err != nil {
+		if err := h.f.unlocked(h.space, h.node, h.sid, h.id, q.Offset, uint64(len(q.Data)), true); err != nil {
 			return fs.WriteResult{}, wrap("write", h.node, "", err)
 		}
 	}
@@ -490,8 +461,8 @@ func (h *handle) Close(ctx context.Context) error {
 	h.f.ReleaseHandle(h.node, h.id)
 	last, gone := h.f.opens.leave(h)
 	if gone != nil && h.node.Live() {
-		if h.sid != 0 {
-			if rerr := h.f.removeStream(ctx, fs.SystemCaller(), h.node, h.sid); rerr != nil && !kindIs(rerr, fs.NoAttr, fs.Stale, fs.WORM) {
+		if gone.sid != 0 {
+			if rerr := h.f.removeStream(ctx, fs.SystemCaller(), h.node, gone.sid); rerr != nil && !kindIs(rerr, fs.NoAttr, fs.Stale, fs.WORM) {
 				err = errors.Join(err, rerr)
 			}
 		} else {
@@ -507,18 +478,21 @@ func (h *handle) Close(ctx context.Context) error {
 // removeDoomed takes away the name that an object was opened by; if it has gone
 // or was renamed meanwhile, its primary one.
 func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
-	var res fs.RemoveResult
-	err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+	remove := func() error {
+		m := removal{f: f, c: fs.SystemCaller(), dir: fs.Node{ID: d.dir}, name: d.name, mode: fs.RemoveAny, only: &id}
+		return m.remove(ctx)
+	}
+	err := remove()
 	if err != nil && kindIs(err, fs.NotExist, fs.NameInvalid, fs.Stale) {
 		err = f.db.View(ctx, func(r *meta.Reader) error {
 			i, err := f.inode(ctx, r, id)
 			if err == nil {
-				d = doomed{i.Parent, i.ParentName}
+				d = doomed{dir: i.Parent, name: i.ParentName}
 			}
 			return err
 		})
 		if err == nil && d.dir != 0 {
-			err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+			err = remove()
 		}
 	}
 	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty, fs.WORM) {

@@ -380,7 +380,7 @@ func (f *FS) ChildTotalsOf(ctx context.Context, n fs.Node, yield func(*fs.ChildT
 }
 
 // StatFS implements fs.Accounting.
-func (f *FS) StatFS(ctx context.Context, n fs.Node) (fs.StatFS, error) {
+func (f *FS) StatFS(ctx context.Context, _ *fs.Caller, n fs.Node) (fs.StatFS, error) {
 	free, total := f.space.free.Load(), f.space.total.Load()
 	dirty := uint64(f.io.DirtyBytes())
 	free -= min(free, f.o.ReserveBytes+dirty)

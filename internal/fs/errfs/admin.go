@@ -52,8 +52,8 @@ func (f *FS) ChildTotalsOf(ctx context.Context, n fs.Node, yield func(*fs.ChildT
 }
 
 // StatFS implements fs.Accounting.
-func (f *FS) StatFS(ctx context.Context, n fs.Node) (fs.StatFS, error) {
-	return run(ctx, f, "StatFS", n, "", func() (fs.StatFS, error) { return f.FS.StatFS(ctx, n) })
+func (f *FS) StatFS(ctx context.Context, c *fs.Caller, n fs.Node) (fs.StatFS, error) {
+	return run(ctx, f, "StatFS", n, "", func() (fs.StatFS, error) { return f.FS.StatFS(ctx, c, n) })
 }
 
 // Quota implements fs.Accounting.

@@ -73,13 +73,30 @@ var aclTests = []test{
 		for n, isDir := range map[fs.Node]bool{f: false, sub: true} {
 			got, err := e.GetACL(e.ctx, e.bob, n)
 			e.must(err)
-			want := acl.Inherit(&parent, isDir, identity.UID(1001), identity.GID(1001), ptr(fs.Mode(0o600)))
+			want := acl.Inherit(&parent, isDir, identity.UID(1001), identity.GID(1001), ptr(fs.Mode(0o600)), false)
 			if !slices.Equal(got.Entries, want.Entries) {
 				e.Fatalf("got %+v, want %+v", got.Entries, want.Entries)
 			}
 		}
 		eq(e, "carol's access", e.access(e.carol, f), 0)
 		_, err = e.Create(e.ctx, e.carol, d, "no", &fs.CreateSpec{Type: fs.File})
+		e.want(err, fs.Access)
+	}},
+	{"bypass_traverse", func(e *env) {
+		d := e.mkdirAs(e.alice, e.home, "d", 0o700)
+		f := e.fileAs(e.alice, d, "f", 0o644)
+		_, err := e.Lookup(e.ctx, e.bob, d, "f", 0)
+		e.want(err, fs.Access)
+		through := *e.bob
+		through.BypassTraverse = true
+		a, err := e.Lookup(e.ctx, &through, d, "f", 0)
+		e.must(err)
+		eq(e, "node", a.Node, f)
+		// It grants nothing that an ACL could.
+		got, err := e.Access(e.ctx, &through, d, fs.RightTraverse)
+		e.must(err)
+		eq(e, "right to traverse", got, 0)
+		_, err = e.Create(e.ctx, &through, d, "new", &fs.CreateSpec{Type: fs.File})
 		e.want(err, fs.Access)
 	}},
 	{"limits", func(e *env) {

@@ -145,6 +145,86 @@ var openTests = []test{
 			}
 		}
 	}},
+	{"share_modes_of_other_spaces_bind_if_strict", func(e *env) {
+		f := e.file(e.home, "f", "data")
+		buf := make([]byte, 4)
+		both := func(o *fs.OpenSpec) { o.Share = 0 }
+		for _, strict := range []bool{false, true, false} {
+			e.SetStrict(strict)
+			h := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Share, o.Space = 0, fs.LockSMB })
+			_, err := e.Read(e.ctx, e.root, f, &fs.ReadRequest{}, buf)
+			_, err2 := e.Write(e.ctx, e.root, f, &fs.WriteRequest{Data: buf})
+			_, err3 := e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Size: ptr(uint64(4))})
+			h2, _, err4 := e.opened(e.root, "f", both)
+			for _, err := range []error{err, err2, err3, err4} {
+				if strict {
+					e.want(err, fs.Sharing)
+				} else {
+					e.must(err)
+				}
+			}
+			// SMB asks with its opens, never against itself.
+			smb := *e.root
+			smb.Protocol = fs.ProtoSMB
+			_, err = e.Zero(e.ctx, &smb, f, 0, 0, 4)
+			e.must(err)
+			// Its own space is bound whatever is set.
+			_, _, err = e.opened(e.root, "f", func(o *fs.OpenSpec) { o.Space = fs.LockSMB })
+			e.want(err, fs.Sharing)
+			if h2 != nil {
+				e.must(h2.Close(e.ctx))
+			}
+			e.must(h.Close(e.ctx))
+		}
+	}},
+	{"byte_ranges_of_other_spaces_bind_if_strict", func(e *env) {
+		f := e.file(e.home, "f", "data")
+		buf := make([]byte, 4)
+		posix := &fs.LockRequest{Node: f, Owner: fs.LockOwner{Client: "nfs"}, Range: fs.LockRange{Length: 2}, Exclusive: true}
+		for _, strict := range []bool{false, true, false} {
+			e.SetStrict(strict)
+			expect := func(err error) {
+				e.Helper()
+				if strict {
+					e.want(err, fs.LockConflict)
+				} else {
+					e.must(err)
+				}
+			}
+			h := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Space = fs.LockSMB })
+			smb := &fs.LockRequest{Node: f, Space: fs.LockSMB, Handle: h.ID(), Range: fs.LockRange{Length: 2}, Exclusive: true}
+			_, err := e.Lock(e.ctx, e.root, smb)
+			e.must(err)
+			_, err = e.Lock(e.ctx, e.root, posix)
+			expect(err)
+			_, err = e.Read(e.ctx, e.root, f, &fs.ReadRequest{}, buf)
+			expect(err)
+			_, err = e.Write(e.ctx, e.root, f, &fs.WriteRequest{Data: buf})
+			expect(err)
+			// An open of the other space is no better than a caller without one.
+			h2 := e.mustOpen(e.root, "f", nil)
+			_, err = h2.Write(e.ctx, &fs.WriteRequest{Data: buf})
+			expect(err)
+			e.must(h2.Close(e.ctx))
+			h3 := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Space = fs.LockSMB })
+			_, err = h3.Write(e.ctx, &fs.WriteRequest{Data: buf})
+			e.want(err, fs.LockConflict)
+			e.must(h3.Close(e.ctx))
+			e.must(h.Close(e.ctx))
+			_, err = e.ReleaseClient(e.ctx, "nfs")
+			e.must(err)
+			// The other way round.
+			_, err = e.Lock(e.ctx, e.root, posix)
+			e.must(err)
+			h = e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Space = fs.LockSMB })
+			smb.Handle = h.ID()
+			_, err = e.Lock(e.ctx, e.root, smb)
+			expect(err)
+			e.must(h.Close(e.ctx))
+			_, err = e.ReleaseClient(e.ctx, "nfs")
+			e.must(err)
+		}
+	}},
 	{"share_modes_bind_callers_without_opens", func(e *env) {
 		f := e.file(e.home, "f", "data")
 		buf := make([]byte, 4)
@@ -281,6 +361,20 @@ var openTests = []test{
 		e.must(err)
 		e.must(h.Close(e.ctx))
 		e.has(e.home)
+	}},
+	{"delete_on_close_waits_for_streams", func(e *env) {
+		e.file(e.home, "f", "data")
+		hs := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.StreamName, o.Disposition = "s", fs.OpenIf })
+		h := e.mustOpen(e.root, "f", func(o *fs.OpenSpec) { o.Desired = fs.RightDelete })
+		e.must(h.SetDeleteOnClose(e.ctx, true))
+		e.must(h.Close(e.ctx))
+		e.lookup(e.home, "f")
+		_, _, err := e.opened(e.root, "f", nil)
+		e.want(err, fs.Sharing)
+		_, err = hs.Write(e.ctx, &fs.WriteRequest{Data: []byte("x")})
+		e.must(err)
+		e.must(hs.Close(e.ctx))
+		e.missing(e.home, "f")
 	}},
 	{"delete_on_close_errors", func(e *env) {
 		e.fileAs(e.alice, e.home, "f", 0o666)

@@ -4,7 +4,7 @@
 // In the POSIX space a range belongs to an owner: its locks merge, split,
 // upgrade and downgrade, and never conflict with each other. In the SMB space a
 // lock belongs to a handle and stays as it was taken. The spaces do not see
-// each other unless Options.Strict is set.
+// each other unless strict locking is set.
 //
 // [Shares] is the table of what opens allow others.
 //
@@ -36,7 +36,7 @@ import (
 
 // Options shape a Table; the zero value works.
 type Options struct {
-	// Strict makes POSIX and SMB locks conflict with each other.
+	// Strict makes POSIX and SMB locks conflict with each other, as SetStrict does.
 	Strict bool
 	// MaxLocks bounds granted and waiting locks together; 0 is 1,048,576.
 	MaxLocks int
@@ -62,6 +62,7 @@ type Table struct {
 		of map[ownerKey][]*waiter
 	}
 	grace    atomic.Bool
+	strict   atomic.Bool
 	count    atomic.Int64 // granted and waiting
 	smbCount atomic.Int64 // granted in the SMB space
 }
@@ -97,6 +98,7 @@ func New(o Options) *Table {
 		o.MaxLocks = defaultMaxLocks
 	}
 	t := &Table{o: o}
+	t.strict.Store(o.Strict)
 	for i := range t.shards {
 		t.shards[i].files = map[fs.Node]*file{}
 	}
@@ -230,7 +232,7 @@ func (t *Table) Lock(_ context.Context, _ *fs.Caller, r *fs.LockRequest) (*fs.Lo
 	defer s.mu.Unlock()
 	f := s.file(r.Node)
 	defer s.tidy(f)
-	if b := f.blocker(&want, t.o.Strict); b != nil {
+	if b := f.blocker(&want, t.strict.Load()); b != nil {
 		return b.info(), fs.E("lock", r.Node, "", fs.LockConflict, nil)
 	}
 	if err := t.room("lock", r.Node); err != nil {
@@ -259,7 +261,7 @@ func (t *Table) TestLock(_ context.Context, _ *fs.Caller, r *fs.LockRequest) (*f
 	if f == nil {
 		return nil, nil
 	}
-	if b := f.blocker(&want, t.o.Strict); b != nil {
+	if b := f.blocker(&want, t.strict.Load()); b != nil {
 		return b.info(), nil
 	}
 	return nil, nil
@@ -295,13 +297,17 @@ func (t *Table) Unlock(_ context.Context, _ *fs.Caller, r *fs.LockRequest) error
 // SetGrace implements [fs.Locks]. It concerns the POSIX space only.
 func (t *Table) SetGrace(on bool) { t.grace.Store(on) }
 
+// SetStrict implements [fs.Locks].
+func (t *Table) SetStrict(on bool) { t.strict.Store(on) }
+
 // CheckIO answers the SMB lock that forbids reading or writing the bytes
 // [off, off+length) of a stream, nil if none: another handle's exclusive lock
 // forbids both, any shared lock forbids writing, even to who holds it
-// ([MS-FSA] 2.1.4.10). Handle 0 is a protocol without opens. Without SMB locks
-// it costs an atomic load.
-func (t *Table) CheckIO(n fs.Node, stream fs.StreamID, handle, off, length uint64, write bool) *fs.LockConflictInfo {
-	if t.smbCount.Load() == 0 || length == 0 {
+// ([MS-FSA] 2.1.4.10). Handle 0 is a protocol without opens. Who is of another
+// space is bound under strict locking only. Without SMB locks it costs an
+// atomic load.
+func (t *Table) CheckIO(space fs.LockSpace, n fs.Node, stream fs.StreamID, handle, off, length uint64, write bool) *fs.LockConflictInfo {
+	if t.smbCount.Load() == 0 || length == 0 || space != fs.LockSMB && !t.strict.Load() {
 		return nil
 	}
 	io := held{stream: stream, space: fs.LockSMB, start: off, last: off + length - 1}

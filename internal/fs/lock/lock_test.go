@@ -253,7 +253,7 @@ func TestLock_strict(t *testing.T) {
 
 func TestCheckIO(t *testing.T) {
 	l := New(Options{})
-	if l.CheckIO(file1, 0, 0, 0, 10, true) != nil {
+	if l.CheckIO(fs.LockSMB, file1, 0, 0, 0, 10, true) != nil {
 		t.Error("conflict in an empty table")
 	}
 	mustLock(t, l, posix(file1, "a", 0, 0, true)) // advisory
@@ -277,15 +277,15 @@ func TestCheckIO(t *testing.T) {
 		{"other_file", file2, 0, 0, 10, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := l.CheckIO(c.n, 0, c.handle, c.off, c.length, false) == nil; got != c.read {
+			if got := l.CheckIO(fs.LockSMB, c.n, 0, c.handle, c.off, c.length, false) == nil; got != c.read {
 				t.Errorf("read: %t", got)
 			}
-			if got := l.CheckIO(c.n, 0, c.handle, c.off, c.length, true) == nil; got != c.writes {
+			if got := l.CheckIO(fs.LockSMB, c.n, 0, c.handle, c.off, c.length, true) == nil; got != c.writes {
 				t.Errorf("write: %t", got)
 			}
 		})
 	}
-	if l.CheckIO(file1, 7, 0, 0, 10, true) != nil {
+	if l.CheckIO(fs.LockSMB, file1, 7, 0, 0, 10, true) != nil {
 		t.Error("conflict in another stream")
 	}
 }

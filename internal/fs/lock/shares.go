@@ -15,6 +15,7 @@ type Open struct {
 	Stream fs.StreamID
 	Access fs.Rights
 	Share  fs.Share
+	Space  fs.LockSpace
 	Owner  fs.LockOwner
 }
 
@@ -45,7 +46,11 @@ type Shares struct {
 	// denying counts opens that deny anything: while there is none, operations
 	// without an open need not look.
 	denying atomic.Int64
+	strict  atomic.Bool
 }
+
+// SetStrict makes opens of different spaces see each other, or ends that.
+func (s *Shares) SetStrict(on bool) { s.strict.Store(on) }
 
 type shareShard struct {
 	mu    sync.Mutex
@@ -68,7 +73,7 @@ func (s *Shares) Acquire(o Open) (*Open, error) {
 	sh := s.shard(o.Node)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if c := sh.conflict(&o); c != nil {
+	if c := sh.conflict(&o, s.strict.Load()); c != nil {
 		return c, fs.E("open", o.Node, "", fs.Sharing, nil)
 	}
 	sh.add(s, o)
@@ -82,7 +87,7 @@ func (s *Shares) Change(o Open) (*Open, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if o.access() != 0 {
-		if c := sh.conflict(&o); c != nil {
+		if c := sh.conflict(&o, s.strict.Load()); c != nil {
 			return c, fs.E("open", o.Node, "", fs.Sharing, nil)
 		}
 	}
@@ -104,19 +109,14 @@ func (s *Shares) Release(n fs.Node, handle uint64) {
 // Test answers the open that forbids access by an operation without an open of
 // its own, nil if none. Such an operation denies nothing. While no open denies
 // anything it costs an atomic load.
-func (s *Shares) Test(n fs.Node, stream fs.StreamID, access fs.Rights) *Open {
-	return s.TestHandle(n, stream, access, 0)
-}
-
-// TestHandle is Test for a holder of the handle, whose own open is not in the way.
-func (s *Shares) TestHandle(n fs.Node, stream fs.StreamID, access fs.Rights, handle uint64) *Open {
+func (s *Shares) Test(space fs.LockSpace, n fs.Node, stream fs.StreamID, access fs.Rights) *Open {
 	if s.denying.Load() == 0 || accessOf(access) == 0 {
 		return nil
 	}
 	sh := s.shard(n)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.conflict(&Open{Handle: handle, Node: n, Stream: stream, Access: access, Share: fs.ShareAll})
+	return sh.conflict(&Open{Node: n, Stream: stream, Access: access, Share: fs.ShareAll, Space: space}, s.strict.Load())
 }
 
 // Of answers the opens of a node.
@@ -131,12 +131,12 @@ func (s *Shares) Of(n fs.Node) []Open {
 // may do what the other denies. The default stream stands for the file: who
 // deletes it deletes the other streams, so their opens must allow that, and the
 // other way round.
-func (sh *shareShard) conflict(o *Open) *Open {
+func (sh *shareShard) conflict(o *Open, strict bool) *Open {
 	access := o.access()
 	opens := sh.opens[o.Node]
 	for i := range opens {
 		e := &opens[i]
-		if e.Handle == o.Handle {
+		if e.Handle == o.Handle || e.Space != o.Space && !strict {
 			continue
 		}
 		var bad bool

@@ -40,7 +40,7 @@ func TestShares_matrix(t *testing.T) {
 						t.Fatalf("%#x sharing %d beside %#x sharing %d: %+v, %v", a2, s2, a1, s1, c, err)
 					}
 					s.Release(file1, 2)
-					if got := s.Test(file1, 0, a2) != nil; got != (takesPart && bit(a2)&^s1 != 0) {
+					if got := s.Test(fs.LockPOSIX, file1, 0, a2) != nil; got != (takesPart && bit(a2)&^s1 != 0) {
 						t.Fatalf("test %#x beside %#x sharing %d: %t", a2, a1, s1, got)
 					}
 					s.Release(file1, 1)
@@ -93,17 +93,17 @@ func TestShares_change(t *testing.T) {
 	}
 	must(Open{Handle: 1, Node: file1, Access: rd, Share: fs.ShareAll})
 	must(Open{Handle: 2, Node: file1, Access: rd, Share: fs.ShareAll})
-	if s.Test(file1, 0, wr) != nil {
+	if s.Test(fs.LockPOSIX, file1, 0, wr) != nil {
 		t.Error("nobody denies writing")
 	}
 	must(Open{Handle: 1, Node: file1, Access: rd | wr, Share: fs.ShareRead})
 	if c, err := s.Change(Open{Handle: 2, Node: file1, Access: wr, Share: fs.ShareAll}); !errors.Is(err, fs.Sharing) || c.Handle != 1 {
 		t.Errorf("upgrade: %+v, %v", c, err)
 	}
-	if s.Test(file1, 0, wr) == nil || s.TestHandle(file1, 0, wr, 1) != nil || s.TestHandle(file1, 0, wr, 2) == nil {
+	if s.Test(fs.LockPOSIX, file1, 0, wr) == nil || s.Test(fs.LockSMB, file1, 0, wr) != nil {
 		t.Error("handle 1 denies others writing, not itself")
 	}
-	if s.Test(file2, 0, wr) != nil || s.Test(file1, 5, wr) != nil {
+	if s.Test(fs.LockPOSIX, file2, 0, wr) != nil || s.Test(fs.LockPOSIX, file1, 5, wr) != nil {
 		t.Error("denied elsewhere")
 	}
 	must(Open{Handle: 1, Node: file1, Access: fs.RightReadAttr}) // takes no more part
@@ -134,7 +134,7 @@ func TestShares_storm(t *testing.T) {
 				if rnd.IntN(2) == 0 {
 					o.Access, o.Share = rd, fs.ShareRead
 				}
-				s.Test(n, 0, wr)
+				s.Test(fs.LockPOSIX, n, 0, wr)
 				if _, err := s.Acquire(o); err != nil {
 					continue
 				}
@@ -160,7 +160,7 @@ func BenchmarkShares(b *testing.B) {
 	var s Shares
 	b.Run("test_nobody_denies", func(b *testing.B) {
 		for b.Loop() {
-			s.Test(file1, 0, wr)
+			s.Test(fs.LockPOSIX, file1, 0, wr)
 		}
 	})
 	b.Run("acquire_release", func(b *testing.B) {

@@ -189,13 +189,13 @@ func BenchmarkCheckIO(b *testing.B) {
 	l := New(Options{})
 	b.Run("no_smb_locks", func(b *testing.B) {
 		for b.Loop() {
-			l.CheckIO(file1, 0, 0, 0, 4096, true)
+			l.CheckIO(fs.LockSMB, file1, 0, 0, 0, 4096, true)
 		}
 	})
 	mustLock(b, l, smb(file2, 1, 0, 10, true))
 	b.Run("other_file_locked", func(b *testing.B) {
 		for b.Loop() {
-			l.CheckIO(file1, 0, 0, 0, 4096, true)
+			l.CheckIO(fs.LockSMB, file1, 0, 0, 0, 4096, true)
 		}
 	})
 }

@@ -79,7 +79,7 @@ func (t *Table) LockWait(_ context.Context, _ *fs.Caller, r *fs.LockRequest) (fs
 		return nil, err
 	}
 	w := &waiter{t: t, f: f, want: want, granted: make(chan struct{}), canceled: make(chan struct{})}
-	free := f.blocker(&want, t.o.Strict) == nil
+	free := f.blocker(&want, t.strict.Load()) == nil
 	switch {
 	case free && (!t.queuedFor(f, &want) || f.owns(&want) || t.endless(w)):
 		// Waiting behind others is a courtesy; it must not lock anybody up.
@@ -107,7 +107,7 @@ func (t *Table) tryNow(n fs.Node, want *held) (bool, error) {
 	defer s.mu.Unlock()
 	f := s.file(n)
 	defer s.tidy(f)
-	if f.blocker(want, t.o.Strict) != nil || t.queuedFor(f, want) {
+	if f.blocker(want, t.strict.Load()) != nil || t.queuedFor(f, want) {
 		return false, nil
 	}
 	if err := t.room("lock", n); err != nil {
@@ -121,7 +121,7 @@ func (t *Table) tryNow(n fs.Node, want *held) (bool, error) {
 // queuedFor tells whether want should wait behind others. SMB knows no such
 // courtesy: there a request fails or succeeds by what is held.
 func (t *Table) queuedFor(f *file, want *held) bool {
-	return want.space == fs.LockPOSIX && f.ahead(want, t.o.Strict, len(f.queue)) != nil
+	return want.space == fs.LockPOSIX && f.ahead(want, t.strict.Load(), len(f.queue)) != nil
 }
 
 // ahead answers a waiter of another owner among the first n of the queue that
@@ -170,12 +170,12 @@ func (t *Table) endless(w *waiter) bool {
 // waitsFor adds the owners that w, at place n of the queue, waits for.
 func (t *Table) waitsFor(ks []ownerKey, w *waiter, n int) []ownerKey {
 	for i := range w.f.held {
-		if h := &w.f.held[i]; h.blocks(&w.want, t.o.Strict) {
+		if h := &w.f.held[i]; h.blocks(&w.want, t.strict.Load()) {
 			ks = append(ks, h.key())
 		}
 	}
 	for _, q := range w.f.queue[:n] {
-		if q.want.blocks(&w.want, t.o.Strict) && !q.want.same(&w.want) {
+		if q.want.blocks(&w.want, t.strict.Load()) && !q.want.same(&w.want) {
 			ks = append(ks, q.want.key())
 		}
 	}
@@ -189,7 +189,7 @@ func (t *Table) wake(f *file) {
 		again = false
 		for i := 0; i < len(f.queue); {
 			w := f.queue[i]
-			if f.blocker(&w.want, t.o.Strict) != nil || f.ahead(&w.want, t.o.Strict, i) != nil {
+			if f.blocker(&w.want, t.strict.Load()) != nil || f.ahead(&w.want, t.strict.Load(), i) != nil {
 				i++
 				continue
 			}

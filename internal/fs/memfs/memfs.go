@@ -97,6 +97,7 @@ type FS struct {
 	nextSnap fs.SnapshotID
 	quotas   map[fs.FileID]*fs.Quota
 	opens    map[uint64]*handle
+	shares   *lock.Shares
 	jobs     map[fs.FileID]*job
 	watches  map[*watch]struct{}
 }
@@ -113,7 +114,7 @@ func New(opt Options) *FS {
 	}
 	f := &FS{
 		opt: opt, Table: newLocks(), live: tree{}, nextID: fs.RootID + 1, nextSnap: 1, nextOpen: 1, verifier: 1,
-		snaps: map[fs.SnapshotID]*snapshot{}, quotas: map[fs.FileID]*fs.Quota{}, opens: map[uint64]*handle{},
+		snaps: map[fs.SnapshotID]*snapshot{}, quotas: map[fs.FileID]*fs.Quota{}, opens: map[uint64]*handle{}, shares: &lock.Shares{},
 		jobs: map[fs.FileID]*job{}, watches: map[*watch]struct{}{},
 	}
 	root := f.newInode(fs.Directory)
@@ -365,7 +366,7 @@ func (f *FS) Crash() {
 	for w := range f.watches {
 		f.endWatch(w)
 	}
-	f.opens = map[uint64]*handle{}
+	f.opens, f.shares = map[uint64]*handle{}, &lock.Shares{}
 	for _, n := range slices.Collect(maps.Values(f.live)) {
 		n.pending = nil
 		if n.staged != nil && n.staged.owner == "" {

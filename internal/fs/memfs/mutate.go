@@ -148,7 +148,7 @@ func (f *FS) build(c *fs.Caller, d *inode, spec *fs.CreateSpec) (*inode, error) 
 		mode = new(fs.Mode)
 		*mode = 0o777
 	}
-	n.acl = acl.Inherit(&d.acl, isDir, owner, group, mode)
+	n.acl = acl.Inherit(&d.acl, isDir, owner, group, mode, spec.ModeYields)
 	n.acl.Mode = acl.CreateMode(c, &d.acl, isDir, group, n.acl.Mode)
 	switch spec.Type {
 	case fs.Directory:

@@ -8,13 +8,7 @@ import (
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/acl"
-)
-
-// Rights that take part in share modes.
-const (
-	readAccess   = fs.RightRead | fs.RightExecute
-	writeAccess  = fs.RightsWriteData
-	deleteAccess = fs.RightDelete
+	"manifold/internal/fs/lock"
 )
 
 // handle implements fs.Handle.
@@ -25,6 +19,7 @@ type handle struct {
 	stream  fs.StreamID
 	granted fs.Rights
 	share   fs.Share
+	space   fs.LockSpace
 	owner   fs.LockOwner
 	caller  *fs.Caller
 
@@ -34,44 +29,15 @@ type handle struct {
 	closed        bool
 }
 
-// shares tells whether an open takes part in share modes at all.
-func shares(granted fs.Rights) bool { return granted&(readAccess|writeAccess|deleteAccess) != 0 }
-
-// excludes tells whether a share mode forbids an access.
-func excludes(s fs.Share, access fs.Rights) bool {
-	return access&readAccess != 0 && s&fs.ShareRead == 0 ||
-		access&writeAccess != 0 && s&fs.ShareWrite == 0 ||
-		access&deleteAccess != 0 && s&fs.ShareDelete == 0
-}
-
-// openConflict tells whether an open with access and share would get into the
-// way of those that are.
-func (f *FS) openConflict(n *inode, id fs.StreamID, access fs.Rights, share fs.Share) bool {
-	if !shares(access) {
-		return false
+// share takes or changes the share mode of a handle, unless others forbid it.
+func (f *FS) share(h *handle, access fs.Rights) bool {
+	if !h.node.Live() {
+		return true
 	}
-	for _, h := range f.opens {
-		if h.node == (fs.Node{ID: n.id}) && h.stream == id && shares(h.granted) &&
-			(excludes(h.share, access) || excludes(share, h.granted)) {
-			return true
-		}
-	}
-	return false
-}
-
-// shareConflict tells whether an open forbids reading or writing without one.
-func (f *FS) shareConflict(n *inode, id fs.StreamID, read, write bool, h *handle) bool {
-	if h != nil {
-		return false // asked at open
-	}
-	var access fs.Rights
-	if read {
-		access |= fs.RightRead
-	}
-	if write {
-		access |= fs.RightModify
-	}
-	return f.openConflict(n, id, access, fs.ShareAll)
+	_, err := f.shares.Change(lock.Open{
+		Handle: h.id, Node: h.node, Stream: h.stream, Access: access, Share: h.share, Space: h.space, Owner: h.owner,
+	})
+	return err == nil
 }
 
 // deletePending tells whether n goes when its last handle closes.
@@ -85,10 +51,7 @@ func (f *FS) Open(_ context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle, f
 	const op = "open"
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fail := func(k fs.Kind) (fs.Handle, fs.OpenResult, error) {
-		return nil, fs.OpenResult{}, fs.E(op, o.Dir, o.Name, k, nil)
-	}
-	h := &handle{f: f, id: f.nextOpen, node: o.Dir, share: o.Share, owner: o.Owner, caller: c, deleteOnClose: o.DeleteOnClose}
+	h := &handle{f: f, id: f.nextOpen, node: o.Dir, share: o.Share, space: o.Space, owner: o.Owner, caller: c, deleteOnClose: o.DeleteOnClose}
 	name := o.Name
 	if o.FoldCase && name != "" {
 		name = f.foldName(o.Dir, name)
@@ -109,12 +72,14 @@ func (f *FS) Open(_ context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle, f
 	case fs.KindOf(err) == fs.NotExist && o.Disposition != fs.OpenExisting && o.Disposition != fs.OpenOverwrite:
 		res, err = f.openNew(c, o, h, name)
 	}
+	if err == nil && o.DeleteOnClose && h.granted&fs.RightDelete == 0 {
+		err = fs.E(op, o.Dir, o.Name, fs.Access, nil)
+	}
 	if err != nil {
+		f.shares.Release(h.node, h.id)
 		return nil, fs.OpenResult{}, err
 	}
-	if o.DeleteOnClose && h.granted&fs.RightDelete == 0 {
-		return fail(fs.Access)
-	}
+	f.share(h, h.granted) // no more than what it was let in with
 	f.opens[h.id] = h
 	f.nextOpen++
 	res.Granted, res.Stream = h.granted, h.stream
@@ -215,8 +180,12 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode, t t
 	if replace && !newStream {
 		access |= fs.RightModify
 	}
-	if o.DeleteOnClose && h.granted&fs.RightDelete == 0 {
+	switch {
+	case !o.DeleteOnClose:
+	case h.granted&fs.RightDelete == 0:
 		return fail(fs.Access)
+	case n.locked(f.now()):
+		return fail(fs.WORM)
 	}
 	if newStream {
 		switch {
@@ -233,7 +202,7 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode, t t
 	switch {
 	case f.deletePending(n, h.stream) || f.deletePending(n, 0):
 		return fail(fs.Sharing)
-	case live && f.openConflict(n, h.stream, access, o.Share):
+	case !newStream && !f.share(h, access):
 		return fail(fs.Sharing)
 	case !replace || newStream:
 	case !live || c.ReadOnly:
@@ -250,6 +219,9 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode, t t
 	if newStream {
 		h.stream = f.addStream(n, o.StreamName)
 		res.Action = fs.OpenCreated
+		if !f.share(h, access) {
+			return fail(fs.Sharing)
+		}
 	} else if replace {
 		s := n.stream(h.stream)
 		s.truncate(0)
@@ -273,7 +245,7 @@ func (f *FS) Opens(_ context.Context, n fs.Node, yield func(fs.OpenInfo) bool) e
 	for h := range maps.Values(f.opens) {
 		if n == (fs.Node{}) || h.node == n {
 			out = append(out, fs.OpenInfo{
-				Handle: h.id, Node: h.node, Stream: h.stream, Granted: h.granted, Share: h.share, Owner: h.owner, Caller: h.caller,
+				Handle: h.id, Node: h.node, Stream: h.stream, Granted: h.granted, Share: h.share, Space: h.space, Owner: h.owner, Caller: h.caller,
 			})
 		}
 	}
@@ -407,6 +379,7 @@ func (h *handle) Close(context.Context) error {
 	defer f.mu.Unlock()
 	h.closed = true
 	delete(f.opens, h.id)
+	f.shares.Release(h.node, h.id)
 	f.releaseHandle(h)
 	n := f.live[h.node.ID]
 	if n == nil || !h.node.Live() {
@@ -418,19 +391,22 @@ func (h *handle) Close(context.Context) error {
 	if h.deleteOnClose {
 		n.markPending(h)
 	}
-	if name, ok := n.pending[h.stream]; ok && !f.isOpen(n, h.stream) {
+	if _, ok := n.pending[h.stream]; ok && h.stream != 0 && !f.isOpen(n, h.stream) {
 		delete(n.pending, h.stream)
+		if !n.locked(f.now()) {
+			delete(n.streams, h.stream)
+			f.touch(n, false)
+			f.notify(n, fs.EventStream)
+		}
+	}
+	// The whole object goes when nothing of it is open.
+	if name, ok := n.pending[0]; ok && !f.held(n) {
+		delete(n.pending, 0)
 		if !slices.Contains(n.links, name) && len(n.links) > 0 {
 			name = n.links[0] // renamed meanwhile
 		}
 		d := f.live[name.dir]
-		switch {
-		case n.locked(f.now()):
-		case h.stream != 0:
-			delete(n.streams, h.stream)
-			f.touch(n, false)
-			f.notify(n, fs.EventStream)
-		case d != nil && d.entries[name.name].id == n.id && len(n.entries) == 0:
+		if d != nil && !n.locked(f.now()) && d.entries[name.name].id == n.id && len(n.entries) == 0 {
 			f.unlink(d, name.name, n)
 		}
 	}

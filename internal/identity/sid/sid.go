@@ -87,6 +87,7 @@ var wellKnown = []struct {
 	{identity.CreatorOwner, of(3, 0)},
 	{identity.CreatorGroup, of(3, 1)},
 	{identity.OwnerRights, of(3, 4)},
+	{identity.AuthenticatedUsers, of(5, 11)},
 	{identity.System, of(5, 18)},
 	{identity.SystemGroup, of(5, 32, 549)},
 	{identity.FileOwner, of(5, 88, 3, 1)},

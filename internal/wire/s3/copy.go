@@ -46,6 +46,7 @@ func (q *request) source() (*object, *copySource, error) {
 		action = "GetObjectVersion"
 	}
 	if err := q.allow(b, action, cs.key); err != nil {
+		q.denied = true
 		return nil, nil, err
 	}
 	o, err := q.locate(b, cs.key, cs.version)

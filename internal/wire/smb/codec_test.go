@@ -152,7 +152,7 @@ func TestSecurityDescriptor(t *testing.T) {
 		},
 	}
 	b := encodeSD(t.Context(), p, &a, secOwner|secGroup|secDACL)
-	got, has, st := decodeSD(t.Context(), p, b)
+	got, has, st := decodeSD(t.Context(), p, b, false)
 	if st != stOK || has != secOwner|secGroup|secDACL {
 		t.Fatalf("%x %x", st, has)
 	}
@@ -170,7 +170,7 @@ func FuzzSecurityDescriptor(f *testing.F) {
 	a := fs.ACL{Owner: 1001, Group: 513, Control: fs.ACLPresent, Entries: noList()}
 	f.Add(encodeSD(f.Context(), p, &a, 7))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, _, st := decodeSD(t.Context(), p, b); st == stOK {
+		if got, _, st := decodeSD(t.Context(), p, b, false); st == stOK {
 			encodeSD(t.Context(), p, &got, 7)
 		}
 	})

@@ -18,6 +18,7 @@ const (
 	smallFrame = 64 << 10
 	maxPending = 4096 // requests of one connection in flight
 	maxChain   = 256
+	maxEnded   = 16
 )
 
 // conn is one transport connection.
@@ -25,6 +26,7 @@ type conn struct {
 	s      *Server
 	nc     net.Conn
 	remote netip.AddrPort
+	number uint64 // in the order of their coming
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -50,11 +52,12 @@ type conn struct {
 	mu       sync.Mutex
 	credits  creditWindow
 	sessions map[uint64]*session
+	ended    map[uint64]*signer  // of sessions that are gone, to tell so under their keys
 	pending  map[uint64]*request // by message id
 	async    map[uint64]*request
 	nextID   uint64
 	closed   bool
-	gone     chan struct{} // closed when nothing of it is left
+	gone     chan struct{} // closed when it is in no session any more
 	unacked  bool          // test control: breaks to this connection are not heard
 }
 
@@ -99,12 +102,46 @@ func (c *conn) teardown() {
 	}
 	c.mu.Unlock()
 	c.cancel()
-	c.wg.Wait()
 	for _, s := range sessions {
 		s.leave(c)
 	}
+	c.mu.Lock()
+	for _, r := range c.pending {
+		if !r.mayGoOn() {
+			r.cancel(context.Canceled)
+		}
+	}
+	c.mu.Unlock()
 	c.s.drop(c)
 	close(c.gone)
+	c.wg.Wait()
+}
+
+// ends tells whether the connection is being taken out of its sessions.
+func (c *conn) ends() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		return false
+	}
+	select {
+	case <-c.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// mayGoOn tells whether a request outlives its connection: a create that can
+// be replayed on another channel of the session. Needs c.mu.
+func (r *request) mayGoOn() bool {
+	s := r.replayable.Load()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == sessionValid && len(s.channels) > 0
 }
 
 var errProtocol = errors.New("smb: protocol violation")
@@ -186,7 +223,7 @@ func (c *conn) receive(buf *buffer, held int64) error {
 		ch.run()
 	}()
 	switch first.hdr.command {
-	case cmdRead, cmdWrite, cmdFlush, cmdQueryDirectory, cmdEcho:
+	case cmdEcho:
 		if len(ch.reqs) == 1 {
 			return nil
 		}
@@ -226,7 +263,11 @@ func (c *conn) split(ch *chain, msg []byte) error {
 				return errProtocol
 			}
 		}
-		r.ctx, r.cancel = context.WithCancelCause(c.ctx)
+		ctx := c.ctx
+		if h.command == cmdCreate {
+			ctx = c.s.ctx // ended by the teardown, if it may not go on
+		}
+		r.ctx, r.cancel = context.WithCancelCause(ctx)
 		ch.reqs = append(ch.reqs, r)
 		if h.next == 0 {
 			break

@@ -2,6 +2,8 @@ package smb
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,129 +32,6 @@ type createParams struct {
 	ctx         createContexts
 	maximum     bool
 	desired     fs.Rights
-}
-
-// createContexts are the contexts that we know.
-type createContexts struct {
-	ea, sd      []byte
-	hasEA       bool
-	hasSD       bool
-	durable     uint8 // version asked for
-	durableTime uint32
-	persistent  bool
-	createGUID  [16]byte
-	reconnect   []byte // the data of DHnC or DH2C
-	reconnect2  bool
-	alloc       uint64
-	maximal     bool
-	maximalTime uint64
-	snapshot    uint64
-	diskID      bool
-	lease       *leaseRequest
-	badLease    bool
-	appID       [16]byte
-	aapl        []byte
-}
-
-var appInstanceID = string([]byte{0x45, 0xBC, 0xA6, 0x6A, 0xEF, 0xA7, 0xF7, 0x4A, 0x90, 0x08, 0xFA, 0x46, 0x2E, 0x14, 0x4D, 0x74})
-
-func parseContexts(b []byte, c *createContexts) status {
-	for len(b) > 0 {
-		if len(b) < 16 {
-			return stInvalidParameter
-		}
-		next := int(le.Uint32(b))
-		no, nl := uint64(le.Uint16(b[4:])), uint64(le.Uint16(b[6:]))
-		do, dl := uint64(le.Uint16(b[10:])), uint64(le.Uint32(b[12:]))
-		one := b
-		if next != 0 {
-			if next < 16 || next%8 != 0 || next > len(b) {
-				return stInvalidParameter
-			}
-			one, b = b[:next], b[next:]
-		} else {
-			b = nil
-		}
-		name, ok := window(one, no, nl)
-		data, ok2 := window(one, do, dl)
-		if !ok || !ok2 || nl < 4 || no < 16 {
-			return stInvalidParameter
-		}
-		if st := c.add(string(name), data); st != stOK {
-			return st
-		}
-	}
-	return stOK
-}
-
-func (c *createContexts) add(name string, data []byte) status {
-	switch name {
-	case "ExtA":
-		c.ea, c.hasEA = data, true
-	case "SecD":
-		c.sd, c.hasSD = data, true
-	case "DHnQ":
-		if len(data) != 16 || c.reconnect2 || c.durable == 2 {
-			return stInvalidParameter
-		}
-		if c.durable == 0 {
-			c.durable = 1
-		}
-	case "DHnC":
-		if len(data) != 16 || c.durable == 2 || c.reconnect2 {
-			return stInvalidParameter
-		}
-		c.reconnect = data
-	case "DH2Q":
-		if len(data) != 32 || c.durable != 0 || c.reconnect != nil {
-			return stInvalidParameter
-		}
-		c.durable = 2
-		c.durableTime = le.Uint32(data)
-		c.persistent = le.Uint32(data[4:])&2 != 0
-		copy(c.createGUID[:], data[16:])
-	case "DH2C":
-		if len(data) != 36 || c.durable != 0 || c.reconnect != nil {
-			return stInvalidParameter
-		}
-		c.reconnect, c.reconnect2 = data, true
-		copy(c.createGUID[:], data[16:])
-	case "AlSi":
-		if len(data) != 8 {
-			return stInvalidParameter
-		}
-		c.alloc = le.Uint64(data)
-	case "MxAc":
-		if len(data) != 0 && len(data) != 8 {
-			return stInvalidParameter
-		}
-		c.maximal = true
-		if len(data) == 8 {
-			c.maximalTime = le.Uint64(data)
-		}
-	case "TWrp":
-		if len(data) != 8 {
-			return stInvalidParameter
-		}
-		c.snapshot = le.Uint64(data)
-	case "QFid":
-		if len(data) != 0 {
-			return stInvalidParameter
-		}
-		c.diskID = true
-	case "RqLs":
-		c.lease = parseLease(data)
-		if c.lease == nil {
-			c.badLease = true
-		}
-	case "AAPL":
-		c.aapl = data
-	case appInstanceID:
-		if len(data) == 20 {
-			copy(c.appID[:], data[4:])
-		}
-	}
-	return stOK
 }
 
 func mapGeneric(a uint32) uint32 {
@@ -289,9 +168,14 @@ func (r *request) createFile(q *createParams) status {
 		}
 	}
 	deadline := time.Now().Add(srv.o.BreakTimeout + 5*time.Second)
+	hesitated := false
 	for {
 		st, wait := r.tryCreate(q, &t)
 		if wait == nil {
+			if (st == stSharingViolation || st == stDeletePending) && !hesitated && r.hesitate() {
+				hesitated = true
+				continue
+			}
 			return st
 		}
 		if time.Now().After(deadline) {
@@ -299,6 +183,62 @@ func (r *request) createFile(q *createParams) status {
 		}
 		if st := r.await(wait); st != stOK {
 			return st
+		}
+	}
+}
+
+// hesitation is how long an open that others are in the way of waits for the
+// end of a connection of theirs.
+const hesitation = 20 * time.Millisecond
+
+// hesitate waits a moment if who is in the way came by another connection: that
+// may have been lost just now, and who comes back at once finds himself. It
+// answers whether it is worth another try.
+func (r *request) hesitate() bool {
+	if len(r.inTheWay) == 0 {
+		return false
+	}
+	r.ch.letNext()
+	t := time.NewTimer(hesitation)
+	defer t.Stop()
+	for _, c := range r.inTheWay {
+		select {
+		case <-c.gone:
+		case <-r.ctx.Done():
+			return false
+		case <-t.C:
+			return true
+		}
+	}
+	return true
+}
+
+// awaitClosing waits for the opens of an object that are on their way out. It
+// answers false if there are none.
+func (r *request) awaitClosing(n fs.Node) bool {
+	s := r.c.s
+	var wait []chan struct{}
+	s.mu.Lock()
+	if f := s.files[fileKey{node: n}]; f != nil {
+		wait = slices.Collect(maps.Values(f.closing))
+	}
+	s.mu.Unlock()
+	for _, w := range wait {
+		select {
+		case <-w:
+		case <-r.ctx.Done():
+			return false
+		}
+	}
+	return len(wait) > 0
+}
+
+// block notes whose open is in the way; needs Server.mu.
+func (r *request) block(f *file) {
+	r.inTheWay = nil
+	for _, o := range f.opens {
+		if o.conn != nil && o.conn != r.c && !slices.Contains(r.inTheWay, o.conn) {
+			r.inTheWay = append(r.inTheWay, o.conn)
 		}
 	}
 }
@@ -336,6 +276,9 @@ func (r *request) tryCreate(q *createParams, t *target) (st status, wait []chan 
 		}
 	}
 	h, res, err := srv.o.FS.Open(r.ctx, r.caller, spec)
+	if found && err != nil && fs.KindOf(err) == fs.Sharing && r.awaitClosing(a.Node) {
+		h, res, err = srv.o.FS.Open(r.ctx, r.caller, spec)
+	}
 	if err != nil {
 		return r.openError(err, q, t, &a, found), nil
 	}
@@ -368,7 +311,7 @@ func (r *request) openError(err error, q *createParams, t *target, a *fs.Attr, f
 func (r *request) openSpec(q *createParams, t *target, a *fs.Attr, stored string, found bool) (*fs.OpenSpec, status) {
 	spec := &fs.OpenSpec{
 		Dir: t.dir, Name: stored, StreamName: t.stream, Desired: q.desired, MaximumAllowed: q.maximum, Share: q.share,
-		Disposition: q.disposition, Want: wantAttrs,
+		Space: fs.LockSMB, Disposition: q.disposition, Want: wantAttrs,
 		Owner: fs.LockOwner{Client: "smb:" + r.c.remote.String(), Addr: r.c.remote.Addr().String()},
 	}
 	if t.name == "" {
@@ -450,7 +393,7 @@ func (r *request) openSpec(q *createParams, t *target, a *fs.Attr, stored string
 		} else {
 			dos &^= fs.DOSTemporary
 		}
-		spec.Create.Set = fs.SetAttr{Mode: &mode, DOS: &dos}
+		spec.Create.Set, spec.Create.ModeYields = fs.SetAttr{Mode: &mode, DOS: &dos}, true
 		spec.Create.Want = wantAttrs
 	}
 	spec.MustBeDir = asDir
@@ -492,6 +435,10 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if f := srv.files[fileKey{node: a.Node}]; f != nil && f.pending {
+		if len(f.opens) == 0 && f.streams == 0 { // it is as good as gone
+			return slices.Collect(maps.Values(f.closing)), stOK
+		}
+		r.block(f)
 		return nil, stDeletePending
 	}
 	if t.stream != "" && key.stream == 0 {
@@ -514,6 +461,7 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 		return nil, stOK
 	}
 	if f.pending {
+		r.block(f)
 		return nil, stDeletePending
 	}
 	wait, sharing := srv.contend(f, own, access, q.share, overwrite, ns)
@@ -521,6 +469,7 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 		return wait, stOK
 	}
 	if sharing {
+		r.block(f)
 		return nil, stSharingViolation
 	}
 	return nil, stOK

@@ -110,7 +110,11 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 	w := dirWriter{class: class, limit: limit, s: r.c.s}
 	srv := r.c.s
 	full := false
+	share := r.tree.shared()
 	put := func(name string, a *fs.Attr, t fs.Type, id fs.FileID) bool {
+		if name != "." && name != ".." {
+			share.hide(a, name)
+		}
 		if !w.put(name, a, t, id) {
 			full = true
 			return false

@@ -3,6 +3,7 @@ package smb
 import (
 	"context"
 	"runtime/debug"
+	"sync/atomic"
 
 	"manifold/internal/fs"
 )
@@ -39,17 +40,21 @@ type request struct {
 	index int
 	ctx   context.Context
 
-	cancel  context.CancelCauseFunc
-	sess    *session
-	tree    *tree
-	caller  *fs.Caller
-	asyncID uint64
-	sign    bool
-	signKey *signer   // where it is not the channel's own
-	body    []byte    // of the response, appended to by the handler
-	preauth *[64]byte // hashed over the response
-	after   func()    // runs when the response is on its way
-	errData []byte    // of an error response
+	cancel   context.CancelCauseFunc
+	sess     *session
+	tree     *tree
+	caller   *fs.Caller
+	asyncID  uint64
+	sign     bool
+	signKey  *signer   // where it is not the channel's own
+	body     []byte    // of the response, appended to by the handler
+	preauth  *[64]byte // hashed over the response
+	after    func()    // runs when the response is on its way
+	errData  []byte    // of an error response
+	working  *open     // is not closed before the request ends
+	inTheWay []*conn   // of opens that forbid this one
+
+	replayable atomic.Pointer[session] // whose create can be replayed
 }
 
 func (r *request) charge() int {
@@ -72,6 +77,9 @@ var commandNames = [cmdCount]string{
 	"NEGOTIATE", "SESSION_SETUP", "LOGOFF", "TREE_CONNECT", "TREE_DISCONNECT", "CREATE", "CLOSE", "FLUSH", "READ", "WRITE",
 	"LOCK", "IOCTL", "CANCEL", "ECHO", "QUERY_DIRECTORY", "CHANGE_NOTIFY", "QUERY_INFO", "SET_INFO", "OPLOCK_BREAK",
 }
+
+// Commands are the names of all that are answered.
+func Commands() []string { return commandNames[:] }
 
 func commandName(cmd uint16) string {
 	if int(cmd) < len(commandNames) {
@@ -150,6 +158,9 @@ func (ch *chain) run() {
 		}
 		if st != stSent {
 			ch.respond(r, st)
+		}
+		if r.working != nil {
+			r.working.end()
 		}
 		r.cancel(nil)
 		ch.c.forget(r)
@@ -295,6 +306,12 @@ func (r *request) checkSignature() status {
 				if k := s.cipherKeys(); k != nil && k.sign.verify(r.msg) {
 					r.signKey = k.sign
 				}
+			}
+			r.c.mu.Lock()
+			k := r.c.ended[r.hdr.sessionID]
+			r.c.mu.Unlock()
+			if k != nil && k.verify(r.msg) {
+				r.signKey = k
 			}
 			if r.hdr.command == cmdSessionSetup {
 				return stOK
@@ -467,5 +484,19 @@ func (r *request) usable(o *open) (*open, status) {
 		return nil, stFileClosed
 	}
 	r.ch.open, r.ch.failed = o, 0
+	o.s.mu.Lock()
+	o.touched = true
+	o.s.mu.Unlock()
+	switch r.hdr.command {
+	case cmdRead, cmdWrite, cmdFlush, cmdQueryDirectory:
+		// What comes next may run at once, even a close: that waits.
+		if r.working == nil {
+			r.working = o
+			o.begin()
+		}
+		if r.index == r.ch.last {
+			r.ch.letNext()
+		}
+	}
 	return o, stOK
 }

@@ -13,17 +13,20 @@ func (r *request) replayed(q *createParams) (*open, status) {
 	s.mu.Lock()
 	var o *open
 	for _, x := range s.opens {
-		if x.created2 == q.ctx.createGUID && x.guid == r.c.clientGUID {
+		if x.created2 == q.ctx.createGUID && x.guid == r.c.clientGUID && (o == nil || o.touched) {
 			o = x
-			break
 		}
 	}
+	touched := o != nil && o.touched && o.sess != nil
 	s.mu.Unlock()
 	if o == nil {
 		return nil, stOK
 	}
 	if r.hdr.flags&flagReplay == 0 {
 		return nil, stDuplicateObjectID
+	}
+	if touched {
+		return nil, stOK // it was used since: this is an open of its own
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,6 +41,12 @@ func (r *request) replayed(q *createParams) (*open, status) {
 	}
 	r.body = append([]byte(nil), o.reply...)
 	r.body[2] = o.level
+	if q.level != oplockLease && q.level < o.replyReq.level {
+		// Less is wanted than the first time: with it comes no durable handle.
+		r.body = r.body[:88]
+		r.body[2] = q.level
+		clear(r.body[80:88])
+	}
 	if o.level == oplockLease && o.cache != nil {
 		const at = 88 + 24 // the data of the first context
 		copy(r.body[at:], leaseReply(o.cache))
@@ -58,6 +67,7 @@ func (r *request) beginCreate(q *createParams) (done func(), ok bool) {
 		return nil, false
 	}
 	s.creating[id] = struct{}{}
+	r.replayable.Store(r.sess)
 	return func() {
 		s.mu.Lock()
 		delete(s.creating, id)

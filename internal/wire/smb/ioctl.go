@@ -35,6 +35,8 @@ const (
 	fsctlValidateNegotiate = 0x00140204
 	fsctlQueryFileRegions  = 0x00090284
 	fsctlTestUnacked       = 0x83848003
+	fsctlTestPadIoctl      = 0x83848013
+	fsctlTestPadReads      = 0x83848023
 	fsctlTestSleep         = 0x83848043
 )
 
@@ -69,7 +71,11 @@ func (r *request) ioctl() status {
 		}
 		out = out[:limit]
 	}
-	b := make([]byte, 48, 48+len(out))
+	head := 48
+	if code == fsctlTestPadIoctl {
+		head += 8
+	}
+	b := make([]byte, head, head+len(out))
 	b[0] = 49
 	le.PutUint32(b[4:], code)
 	copy(b[8:24], p[8:24])
@@ -77,8 +83,8 @@ func (r *request) ioctl() status {
 		le.PutUint64(b[8:], r.ch.open.id)
 		le.PutUint64(b[16:], r.ch.open.vol)
 	}
-	le.PutUint32(b[24:], headerSize+48)
-	le.PutUint32(b[32:], headerSize+48)
+	le.PutUint32(b[24:], uint32(headerSize+head))
+	le.PutUint32(b[32:], uint32(headerSize+head))
 	le.PutUint32(b[36:], uint32(len(out)))
 	b = append(b, out...)
 	if st.failed() {
@@ -92,7 +98,7 @@ func (r *request) ioctl() status {
 
 func handleless(code uint32) bool {
 	switch code {
-	case fsctlDFSReferrals, fsctlDFSReferralsEx, fsctlInterfaces, fsctlValidateNegotiate, fsctlPipeWait, fsctlTestUnacked:
+	case fsctlDFSReferrals, fsctlDFSReferralsEx, fsctlInterfaces, fsctlValidateNegotiate, fsctlPipeWait, fsctlTestUnacked, fsctlTestPadIoctl, fsctlTestPadReads:
 		return true
 	}
 	return false
@@ -119,6 +125,15 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 		r.c.unacked = true
 		r.c.mu.Unlock()
 		return nil, stOK
+	}
+	if r.c.s.o.TestFsctls {
+		switch code {
+		case fsctlTestPadReads:
+			r.c.s.padReads.Store(true)
+			return nil, stOK
+		case fsctlTestPadIoctl:
+			return []byte{8}, stOK
+		}
 	}
 	o, st := r.file(id)
 	if st != stOK {
@@ -147,6 +162,8 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 		copy(b, r.resumeKey(o))
 		return b, stOK
 	case fsctlCopyChunk, fsctlCopyChunkWrite:
+		o.begin()
+		defer o.end()
 		return r.copyChunk(o, code, in, limit)
 	case fsctlCreateObjectID:
 		b := make([]byte, 64)
@@ -202,8 +219,10 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 		if !r.c.s.o.TestFsctls || len(in) < 1 {
 			return nil, stInvalidDeviceRequest
 		}
+		o.begin()
+		defer o.end()
 		r.pend()
-		t := time.NewTimer(time.Duration(in[0]) * time.Second)
+		t := time.NewTimer(time.Duration(in[0]) * time.Millisecond)
 		defer t.Stop()
 		select {
 		case <-t.C:
@@ -272,15 +291,9 @@ func (r *request) zeroData(ctx context.Context, o *open, from, to uint64) status
 	return statusOf(err)
 }
 
-// lockedBy tells whether another open's lock forbids to touch the range.
+// lockedBy tells whether a lock forbids the open to touch the range.
 func (r *request) lockedBy(o *open, off, n uint64, write bool) status {
-	req := o.lockRequest(lockElem{off, n, lockShared})
-	req.Exclusive = write
-	info, err := r.c.s.o.FS.TestLock(r.ctx, r.caller, req)
-	if err != nil {
-		return statusOf(err)
-	}
-	if info != nil {
+	if r.c.s.o.FS.CheckIO(fs.LockSMB, o.node, o.stream, o.handle.ID(), off, n, write) != nil {
 		return stFileLockConflict
 	}
 	return stOK
@@ -441,6 +454,8 @@ func (r *request) copyRange(ctx context.Context, src, dst *open, from, to, n uin
 	return stOK
 }
 
+// duplicateExtents shares whole blocks, [MS-FSA] 2.1.5.10.4: unlike copying it
+// does not ask for locks, and does not make a file longer.
 func (r *request) duplicateExtents(ctx context.Context, o *open, in []byte) status {
 	if len(in) < 40 {
 		return stInvalidParameter
@@ -455,8 +470,23 @@ func (r *request) duplicateExtents(ctx context.Context, o *open, in []byte) stat
 	case from%fs.BlockSize != 0 || to%fs.BlockSize != 0 || int64(from+n) < 0 || int64(to+n) < 0:
 		return stInvalidParameter
 	}
+	a, err := src.attr(ctx)
+	if err != nil {
+		return statusOf(err)
+	}
+	b, err := o.attr(ctx)
+	if err != nil {
+		return statusOf(err)
+	}
+	switch {
+	case from > a.Size || n > a.Size-from, src.node == o.node && src.stream == o.stream && from < to+n && to < from+n,
+		a.DOS&fs.DOSSparse != 0 && b.DOS&fs.DOSSparse == 0:
+		return stNotSupported
+	case to >= b.Size:
+		return stOK
+	}
 	r.c.s.contendRead(o)
-	return r.copyRange(ctx, src, o, from, to, n)
+	return r.copyRange(ctx, src, o, from, to, min(n, b.Size-to))
 }
 
 // snapshots lists what previous versions there are.

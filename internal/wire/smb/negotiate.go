@@ -187,6 +187,7 @@ func (r *request) negotiate() status {
 		c.signAlg = signCMAC
 	}
 	c.negotiated = true
+	c.s.known(c)
 	c.settle(best)
 	r.body = c.negotiateBody(best, contexts)
 	return stOK

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"manifold/internal/fs"
 )
@@ -37,6 +38,10 @@ const (
 )
 
 const maxWatchQueue = 4096
+
+// halfRename is how long the second half of a rename is waited for; both are
+// sent at once, so that it only matters if that one is out of sight.
+const halfRename = 20 * time.Millisecond
 
 // watchState collects the changes of a directory for one open.
 type watchState struct {
@@ -123,10 +128,37 @@ func eventsOf(filter uint32) fs.EventType {
 }
 
 func (w *watchState) run(events <-chan fs.Event) {
-	for e := range events {
+	var moved fs.Event // the first half of a rename
+	var movedName string
+	flush := func() { // its second half did not come: it went out of sight
+		if moved.Type != 0 {
+			w.add(actionRemoved, movedName)
+			moved = fs.Event{}
+		}
+	}
+	for {
+		var late <-chan time.Time
+		if moved.Type != 0 {
+			late = time.After(halfRename)
+		}
+		var e fs.Event
+		var ok bool
+		select {
+		case <-late:
+			flush()
+			continue
+		case e, ok = <-events:
+		}
+		if !ok {
+			flush()
+			return
+		}
 		name := e.Name
 		if e.Path != "" {
 			name = strings.ReplaceAll(e.Path, "/", "\\")
+		}
+		if e.Type&fs.EventMovedTo == 0 {
+			flush()
 		}
 		isDir := e.Object == fs.Directory
 		named := w.filter&filterFileName != 0 && !isDir || w.filter&filterDirName != 0 && isDir
@@ -140,11 +172,30 @@ func (w *watchState) run(events <-chan fs.Event) {
 			w.end(stDeletePending)
 		case e.Type&fs.EventMovedFrom != 0:
 			if named {
-				w.add(actionOldName, name)
+				moved, movedName = e, name
 			}
 		case e.Type&fs.EventMovedTo != 0:
-			if named {
+			// Only within one directory it is a new name.
+			from, fromName := moved, movedName
+			same := from.Type != 0 && from.Cookie == e.Cookie
+			if same {
+				moved = fs.Event{}
+			} else {
+				flush()
+			}
+			switch {
+			case !named:
+				if w.filter&filterAttributes != 0 && !isDir {
+					w.add(actionModified, name) // renaming marks a file for archiving
+				}
+			case same && from.Dir == e.Dir:
+				w.add(actionOldName, fromName)
 				w.add(actionNewName, name)
+			case same:
+				w.add(actionRemoved, fromName)
+				w.add(actionAdded, name)
+			default:
+				w.add(actionAdded, name)
 			}
 		case e.Type&fs.EventAdded != 0:
 			if named {
@@ -190,7 +241,7 @@ func (r *request) changeNotify() status {
 		return stDeletePending
 	}
 	o.mu.Lock()
-	w := o.notify
+	w, begun := o.notify, false
 	if w == nil {
 		ctx, cancel := context.WithCancel(o.ctx)
 		w = &watchState{filter: filter, deep: flags&1 != 0, limit: limit, signal: make(chan struct{}, 1), cancel: cancel}
@@ -200,7 +251,7 @@ func (r *request) changeNotify() status {
 			o.mu.Unlock()
 			return statusOf(err)
 		}
-		o.notify = w
+		o.notify, begun = w, true
 		r.c.s.wg.Add(1)
 		go func() {
 			defer r.c.s.wg.Done()
@@ -208,6 +259,9 @@ func (r *request) changeNotify() status {
 		}()
 	}
 	o.mu.Unlock()
+	if begun {
+		r.c.s.tell(Access{Kind: Watch, Client: r.c.remote, Cred: r.caller.Cred, Share: r.tree.name, Node: o.node})
+	}
 	pended := false
 	for {
 		out, st, ok := w.take(limit)
@@ -271,7 +325,7 @@ func (w *watchState) take(limit int) (out []byte, st status, ok bool) {
 		out = append(out, n...)
 	}
 	w.queue, w.size = nil, 0
-	if len(out) > limit {
+	if len(out) > min(limit, w.limit) { // what the first request said holds for all
 		return nil, stNotifyEnumDir, true
 	}
 	return out, stOK, true

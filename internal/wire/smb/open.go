@@ -2,6 +2,7 @@ package smb
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,9 +37,12 @@ type fileKey struct {
 type file struct {
 	key     fileKey
 	opens   []*open
-	pending bool   // goes when the last handle closes
-	alloc   uint64 // space that was asked for
-	locks   int    // byte-range locks held
+	pending bool                    // goes when the last handle closes
+	alloc   uint64                  // space that was asked for
+	locks   int                     // byte-range locks held
+	base    *file                   // of a named stream: the object's own
+	streams int                     // named streams that are open
+	closing map[*open]chan struct{} // out of opens, not yet closed below
 }
 
 // open is one handle of a client.
@@ -65,6 +69,7 @@ type open struct {
 	tree     *tree
 	conn     *conn // it was opened on
 	file     *file
+	touched  bool   // by a request after its create, which can then not be replayed
 	path     string // from the share's root, with backslashes
 	dir      fs.Node
 	name     string
@@ -87,6 +92,8 @@ type open struct {
 	notify   *watchState
 	pos      uint64
 	mode     uint32
+	working  int           // long operations
+	idle     chan struct{} // closed when they are done; nil if nobody waits
 	locks    int
 	lockSeq  [65]byte
 	sticky   bool // write time was set by hand
@@ -114,14 +121,37 @@ func (o *open) belongs(s *session, t *tree) bool {
 func (s *Server) enroll(o *open) {
 	s.opens[o.id] = o
 	if o.handle != nil {
-		f := s.files[fileKey{o.node, o.stream}]
-		if f == nil {
-			f = &file{key: fileKey{o.node, o.stream}}
-			s.files[f.key] = f
-		}
+		f := s.fileFor(fileKey{o.node, o.stream})
 		f.opens = append(f.opens, o)
 		o.file = f
 		s.caching.Add(1)
+	}
+}
+
+// fileFor answers what the opens of a stream share; needs s.mu. It is there as
+// long as something of the object is open.
+func (s *Server) fileFor(k fileKey) *file {
+	f := s.files[k]
+	if f == nil {
+		f = &file{key: k}
+		s.files[k] = f
+		if k.stream != 0 {
+			f.base = s.fileFor(fileKey{node: k.node})
+			f.base.streams++
+		}
+	}
+	return f
+}
+
+// tidy forgets a file that nobody has open; needs s.mu.
+func (s *Server) tidy(f *file) {
+	if f == nil || len(f.opens) > 0 || f.streams > 0 || len(f.closing) > 0 {
+		return
+	}
+	delete(s.files, f.key)
+	if f.base != nil {
+		f.base.streams--
+		s.tidy(f.base)
 	}
 }
 
@@ -155,11 +185,13 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 				told = append(told, f.opens...)
 			}
 		}
-		if len(f.opens) == 0 {
-			delete(s.files, f.key)
+		if f.closing == nil {
+			f.closing = map[*open]chan struct{}{}
 		}
+		f.closing[o] = make(chan struct{})
 	}
 	s.mu.Unlock()
+	defer s.closed(o)
 	if waits != nil {
 		defer close(waits)
 	}
@@ -189,6 +221,46 @@ func (s *Server) closeOpen(ctx context.Context, o *open) error {
 	return o.handle.Close(context.WithoutCancel(ctx))
 }
 
+// closed notes that an open has left the file system, too.
+func (s *Server) closed(o *open) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := o.file; f != nil {
+		close(f.closing[o])
+		delete(f.closing, o)
+		s.tidy(f)
+	}
+}
+
+// begin and end enclose an operation that a CLOSE waits for.
+func (o *open) begin() {
+	o.mu.Lock()
+	o.working++
+	o.mu.Unlock()
+}
+
+func (o *open) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.working--; o.working == 0 && o.idle != nil {
+		close(o.idle)
+		o.idle = nil
+	}
+}
+
+// waitIdle answers what ends when no operation runs, nil if none does.
+func (o *open) waitIdle() chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.working == 0 {
+		return nil
+	}
+	if o.idle == nil {
+		o.idle = make(chan struct{})
+	}
+	return o.idle
+}
+
 // disconnect keeps a durable open for a client that is lost, or answers false.
 func (o *open) disconnect() bool {
 	s := o.s
@@ -199,6 +271,9 @@ func (o *open) disconnect() bool {
 	}
 	if o.file.pending {
 		return false
+	}
+	if o.cache.breaking && !slices.ContainsFunc(s.clients[o.guid], func(c *conn) bool { return c != o.conn && !c.ends() }) {
+		return false // nobody is left to give up what others wait for
 	}
 	if o.durable == 1 && o.locks > 0 && o.cache.state&leaseW == 0 {
 		return false
@@ -233,6 +308,19 @@ func (r *request) close() status {
 	o, st := r.file(p[8:24])
 	if st != stOK {
 		return st
+	}
+	if idle := o.waitIdle(); idle != nil {
+		r.ch.letNext()
+		select {
+		case <-idle:
+		case <-time.After(time.Second):
+			r.pend()
+		}
+		select {
+		case <-idle:
+		case <-r.ctx.Done():
+			return stCancelled
+		}
 	}
 	b := make([]byte, 60)
 	b[0] = 60
@@ -314,7 +402,16 @@ const wantAttrs = fs.AttrBasic | fs.AttrBtime | fs.AttrDOS | fs.AttrParent
 
 func (o *open) attr(ctx context.Context) (fs.Attr, error) {
 	a, err := o.handle.GetAttr(ctx, wantAttrs)
-	if err != nil || o.stream == 0 {
+	if err != nil {
+		return a, err
+	}
+	o.s.mu.Lock()
+	t, name := o.tree, o.name
+	o.s.mu.Unlock()
+	if t != nil {
+		t.shared().hide(&a, name)
+	}
+	if o.stream == 0 {
 		return a, err
 	}
 	ss, err := o.s.o.FS.Streams(ctx, fs.SystemCaller(), o.node)
@@ -327,4 +424,11 @@ func (o *open) attr(ctx context.Context) (fs.Attr, error) {
 		}
 	}
 	return a, nil
+}
+
+// hide marks what the share shows as hidden by its name.
+func (s *Share) hide(a *fs.Attr, name string) {
+	if s != nil && s.HideName != nil && name != "" && s.HideName(name) {
+		a.DOS |= fs.DOSHidden
+	}
 }

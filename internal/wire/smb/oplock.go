@@ -1,6 +1,7 @@
 package smb
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -79,22 +80,28 @@ func stateLevel(state uint32) byte {
 
 // notice is a break to be sent once locks are free.
 type notice struct {
-	c     *conn
-	s     *session
-	body  []byte
-	other []*conn
+	c    *conn
+	s    *session
+	body []byte
+	deaf []*conn
 }
 
 func (n *notice) send() {
-	if n.c == nil {
-		return
+	conns := n.deaf
+	if n.c != nil {
+		conns = append(conns, n.c)
 	}
-	out := make([]byte, headroom, headroom+headerSize+48)
-	out = appendZero(out, headerSize)
-	h := header{command: cmdOplockBreak, flags: flagResponse, messageID: ^uint64(0)}
-	h.put(out[headroom:])
-	out = append(out, n.body...)
-	n.c.write(out, n.s)
+	for _, c := range conns {
+		out := make([]byte, headroom, headroom+headerSize+48)
+		out = appendZero(out, headerSize)
+		h := header{command: cmdOplockBreak, flags: flagResponse, messageID: ^uint64(0)}
+		h.put(out[headroom:])
+		out = append(out, n.body...)
+		c.write(out, n.s)
+	}
+	for _, c := range n.deaf {
+		_ = c.nc.Close()
+	}
 }
 
 func sendAll(ns []notice) {
@@ -164,14 +171,9 @@ func (c *cache) settle() {
 func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool {
 	var n notice
 	if l := c.lease; l != nil {
-		for _, o := range slices.Backward(c.opens) {
-			if o.sess == nil {
-				continue
-			}
-			if _, live := s.conns[o.conn]; live {
-				n.c = o.channel(o.conn)
-				break
-			}
+		// Any connection of the client will do: the first that hears.
+		if slices.ContainsFunc(c.opens, func(o *open) bool { return o.sess != nil }) {
+			n.to(s.clients[l.id.client])
 		}
 		b := make([]byte, 44)
 		b[0] = 44
@@ -197,7 +199,7 @@ func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool 
 				n.s = o.sess
 			}
 			o.sess.mu.Unlock()
-			n.c = o.channel(n.c)
+			n.to(o.channels())
 		}
 		b := make([]byte, 24)
 		b[0], b[2] = 24, stateLevel(to)
@@ -208,32 +210,53 @@ func (s *Server) notify(c *cache, from, to uint32, ack bool, ns *[]notice) bool 
 			o.level = stateLevel(to)
 		}
 	}
-	if n.c == nil {
+	if n.c == nil && n.deaf == nil {
 		return false
 	}
 	*ns = append(*ns, n)
 	return true
 }
 
-// channel answers a connection of the open's session that hears breaks, the
-// given one if it does.
-func (o *open) channel(c *conn) *conn {
-	o.sess.mu.Lock()
-	defer o.sess.mu.Unlock()
-	deaf := func(c *conn) bool {
+// to chooses who hears of a break among connections that would do, the best
+// first. Better ones that do not hear (a test control) are told, too, and given
+// up: real ones are found out only by sending.
+func (n *notice) to(conns []*conn) {
+	n.c = nil
+	for _, c := range conns {
 		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.unacked || c.closed
-	}
-	if ch := o.sess.channels[c]; ch != nil && ch.bound && !deaf(c) {
-		return c
-	}
-	for x, ch := range o.sess.channels {
-		if ch.bound && !deaf(x) {
-			return x
+		closed, deaf := c.closed, c.unacked
+		c.mu.Unlock()
+		switch {
+		case closed:
+		case deaf:
+			n.deaf = append(n.deaf, c)
+		default:
+			n.c = c
+			return
 		}
 	}
-	return c
+}
+
+// channels are the connections of the open's session, its own first.
+func (o *open) channels() []*conn {
+	o.sess.mu.Lock()
+	defer o.sess.mu.Unlock()
+	var list []*conn
+	for c, ch := range o.sess.channels {
+		if ch.bound {
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b *conn) int {
+		switch {
+		case a == o.conn:
+			return -1
+		case b == o.conn:
+			return 1
+		}
+		return cmp.Compare(a.number, b.number)
+	})
+	return list
 }
 
 // dropCache takes an open out of what it caches. It answers who waits for that,
@@ -285,6 +308,11 @@ func (s *Server) contend(f *file, own *cache, access fs.Rights, share fs.Share, 
 		return nil, sharing
 	}
 	for _, o := range f.opens {
+		// Whose connection ends just now will soon have lost it.
+		if o.sess != nil && o.conn.ends() && (shareConflict(access, share, o) || o.cache != nil && o.cache != own && o.cache.state&leaseW != 0) {
+			wait = append(wait, o.conn.gone)
+			continue
+		}
 		// Who lost its connection is not asked.
 		if o.sess == nil && (shareConflict(access, share, o) || o.cache != nil && o.cache != own && o.cache.state&leaseW != 0) {
 			done := make(chan struct{})

@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"manifold/internal/fs"
-	"manifold/internal/identity"
 )
 
 // equalFold compares names as this protocol does.
@@ -159,11 +158,7 @@ func (r *request) step(dir fs.Node, name string) (fs.Node, string, status) {
 	if policy.hides(name) {
 		return fs.Node{}, "", stObjectPathNotFound
 	}
-	caller := r.caller
-	if policy.BypassTraverse {
-		caller = &fs.Caller{Cred: identity.SystemCredential(), Protocol: fs.ProtoSMB, Client: caller.Client, ReadOnly: true}
-	}
-	a, stored, err := r.c.s.o.FS.LookupFold(r.ctx, caller, dir, name, fs.AttrType)
+	a, stored, err := r.c.s.o.FS.LookupFold(r.ctx, r.caller, dir, name, fs.AttrType)
 	switch k := fs.KindOf(err); {
 	case err == nil:
 	case k == fs.NotExist, k == fs.NotDir, k == fs.NameInvalid:

@@ -58,6 +58,7 @@ var wellKnown = []struct {
 	{identity.CreatorOwner, sid(3, 0)},
 	{identity.CreatorGroup, sid(3, 1)},
 	{identity.OwnerRights, sid(3, 4)},
+	{identity.AuthenticatedUsers, sid(5, 11)},
 	{identity.System, sid(5, 18)},
 	{identity.Administrators, sid(5, 32, 544)},
 	{identity.Users, sid(5, 32, 545)},

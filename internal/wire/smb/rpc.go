@@ -309,6 +309,16 @@ func (n *ndr) putShareStrings(s *rpcShare, level uint32) {
 // srvsvc answers what clients need to find shares, [MS-SRVS].
 func (r *request) srvsvc(op uint16, n *ndr) ([]byte, bool) {
 	switch op {
+	case opConnEnum:
+		return r.enumerateRPC(n, 1, r.connRows)
+	case opFileEnum:
+		return r.enumerateRPC(n, 2, r.fileRows)
+	case opSessEnum:
+		return r.enumerateRPC(n, 2, r.sessionRows)
+	case opDiskEnum:
+		return n.diskEnum()
+	case opRemoteTOD:
+		return r.remoteTOD(n)
 	case 15, 36: // NetrShareEnum, NetrShareEnumSticky
 		n.strp()
 		level := n.u32()

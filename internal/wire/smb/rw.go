@@ -25,6 +25,7 @@ func (r *request) read() status {
 	if n < 0 || !r.checkLength(n, r.c.s.o.MaxRead) {
 		return stInvalidParameter
 	}
+	_ = o.checkSequence(r) // stale ones may still read
 	if o.pipe != nil {
 		return r.readPipe(o, n)
 	}
@@ -33,23 +34,27 @@ func (r *request) read() status {
 		return stInvalidDeviceRequest
 	case o.granted&(fs.RightRead|fs.RightExecute) == 0:
 		return stAccessDenied
-	case off > fs.MaxFileSize || uint64(n) > fs.MaxFileSize-off+1:
+	case off > fs.MaxFileSize || uint64(n) > fs.MaxFileSize-off:
 		return stInvalidParameter
 	}
-	buf := r.c.s.pool.get(16 + n)
+	head := 16
+	if r.c.s.padReads.Load() {
+		head += 8
+	}
+	buf := r.c.s.pool.get(head + n)
 	defer buf.Release()
 	b := buf.b
-	clear(b[:16])
-	res, err := o.handle.Read(r.ctx, off, b[16:])
+	clear(b[:head])
+	res, err := o.handle.Read(r.ctx, off, b[head:])
 	if err != nil {
 		return statusOf(err)
 	}
 	if res.N == 0 && n > 0 || res.N < minimum {
 		return stEndOfFile
 	}
-	b[0], b[2] = 17, headerSize+16
+	b[0], b[2] = 17, byte(headerSize+head)
 	le.PutUint32(b[4:], uint32(res.N))
-	r.body = b[:16+res.N]
+	r.body = b[:head+res.N]
 	o.mu.Lock()
 	o.pos = off + uint64(res.N)
 	o.mu.Unlock()
@@ -81,7 +86,8 @@ func (r *request) write() status {
 		return r.writePipe(o, data)
 	}
 	through := le.Uint32(p[44:])&1 != 0 && r.c.dialect >= dialect210 || o.options&optWriteThrough != 0
-	toEnd := off == ^uint64(0)
+	// Only who may do nothing but append may leave the place to the server.
+	toEnd := off == ^uint64(0) && o.granted&fs.RightModify == 0
 	switch {
 	case o.isDir:
 		return stInvalidDeviceRequest

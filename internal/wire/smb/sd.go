@@ -72,8 +72,9 @@ func isNoList(a *fs.ACL) bool {
 	return a.Control&fs.ACLPresent == 0 && len(a.Entries) == 1 && a.Entries[0] == noList()[0]
 }
 
-// decodeSD reads a security descriptor. has tells which parts are there.
-func decodeSD(ctx context.Context, p Principals, b []byte) (a fs.ACL, has uint32, st status) {
+// decodeSD reads a security descriptor. has tells which parts are there. With
+// keep, automatic inheritance is marked though the client did not ask for it.
+func decodeSD(ctx context.Context, p Principals, b []byte, keep bool) (a fs.ACL, has uint32, st status) {
 	if len(b) < 20 || b[0] != 1 {
 		return a, 0, stInvalidSD
 	}
@@ -108,7 +109,7 @@ func decodeSD(ctx context.Context, p Principals, b []byte) (a fs.ACL, has uint32
 		has |= secGroup
 	}
 	a.Control = fs.ACLControl(control) & (fs.ACLDefaulted | fs.ACLProtected)
-	if control&sdAutoInheritReq != 0 && control&sdDACLAutoInherited != 0 {
+	if (keep || control&sdAutoInheritReq != 0) && control&sdDACLAutoInherited != 0 {
 		a.Control |= fs.ACLAutoInherited
 	}
 	off := le.Uint32(b[16:])
@@ -199,7 +200,7 @@ func (r *request) setSecurity(o *open, parts uint32, b []byte) status {
 
 // setSD applies a security descriptor; with fresh all of its parts.
 func (r *request) setSD(ctx context.Context, o *open, b []byte, parts uint32, fresh bool) status {
-	a, has, st := decodeSD(ctx, r.c.s.o.Principals, b)
+	a, has, st := decodeSD(ctx, r.c.s.o.Principals, b, r.tree.shared().KeepInheritedFlag)
 	if st != stOK {
 		return st
 	}
@@ -226,16 +227,15 @@ func (r *request) setSD(ctx context.Context, o *open, b []byte, parts uint32, fr
 	} else if set.Owner == 0 && set.Group == 0 {
 		return stOK
 	}
-	c := *r.caller
-	if parts&secDACL != 0 && set.Owner == 0 && set.Group == 0 {
-		// The open was granted WRITE_DAC: that is what counts.
-		c = *fs.SystemCaller()
-		c.Protocol, c.Client, c.ReadOnly = r.caller.Protocol, r.caller.Client, r.caller.ReadOnly
+	cred := r.caller.Cred
+	may := cred.Superuser || cred.Privileges.Has(identity.ChangeOwner)
+	if !may && (set.Owner != 0 && !cred.IsUser(set.Owner) || set.Group != 0 && !cred.InGroup(set.Group)) {
+		return stInvalidOwner // taking is allowed, giving is not
 	}
+	// What the open was granted is what counts.
+	c := *fs.SystemCaller()
+	c.Protocol, c.Client, c.ReadOnly = r.caller.Protocol, r.caller.Client, r.caller.ReadOnly
 	if _, err := f.SetACL(ctx, &c, o.node, &set); err != nil {
-		if k := fs.KindOf(err); (k == fs.Perm || k == fs.Access) && set.Owner != 0 {
-			return stInvalidOwner
-		}
 		return statusOf(err)
 	}
 	return stOK

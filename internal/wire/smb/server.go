@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"manifold/internal/fs"
-	"manifold/internal/identity/attempts"
 	"manifold/internal/identity/ntlm"
 )
 
@@ -26,9 +26,9 @@ type Server struct {
 	memory *semaphore.Weighted
 	policy atomic.Pointer[Policy]
 
+	padReads atomic.Bool  // test control: responses to READ have a gap
 	caching  atomic.Int64 // open files, which others may have to break
 	breaches breaches
-	attempts *attempts.Table // sign-ins that failed
 
 	start time.Time
 	hint  []byte
@@ -47,7 +47,7 @@ type Server struct {
 	opens     map[uint64]*open  // by persistent id
 	leases    map[leaseID]*lease
 	creating  map[createID]struct{} // durable creates that are not answered yet
-	clients   map[[16]byte]int      // connections by client GUID
+	clients   map[[16]byte][]*conn  // live connections by client GUID, in order
 
 	names       nameLocks
 	nextID      atomic.Uint64
@@ -65,10 +65,9 @@ func New(ctx context.Context, o Options) *Server {
 	o.defaults()
 	s := &Server{
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
-		attempts: attempts.New(o.Now),
-		ntlm:     ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
-		conns:    map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
-		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte]int{},
+		ntlm:  ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
+		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
+		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte][]*conn{},
 	}
 	s.policy.Store(&o.Policy)
 	var seed [8]byte
@@ -116,6 +115,7 @@ func (s *Server) ServeConn(nc net.Conn) {
 	}
 	c := newConn(s, nc)
 	s.conns[c] = struct{}{}
+	c.number = s.accepted
 	s.accepted++
 	s.wg.Add(1)
 	s.mu.Unlock()
@@ -191,7 +191,21 @@ func (s *Server) Stats() Stats {
 func (s *Server) drop(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	if list := slices.DeleteFunc(s.clients[c.clientGUID], func(x *conn) bool { return x == c }); len(list) > 0 {
+		s.clients[c.clientGUID] = list
+	} else {
+		delete(s.clients, c.clientGUID)
+	}
 	s.mu.Unlock()
+}
+
+// known notes whose connection it is.
+func (s *Server) known(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, live := s.conns[c]; live {
+		s.clients[c.clientGUID] = append(s.clients[c.clientGUID], c)
+	}
 }
 
 func addrOf(nc net.Conn) netip.AddrPort {

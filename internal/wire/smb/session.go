@@ -3,6 +3,7 @@ package smb
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +27,9 @@ type session struct {
 	s       *Server
 	id      uint64
 	created time.Time
-	nonce   atomic.Uint64 // of what we encrypt
-	active  atomic.Int64  // when the last request came
+	client  netip.AddrPort // whose first connection it was
+	nonce   atomic.Uint64  // of what we encrypt
+	active  atomic.Int64   // when the last request came
 
 	mu       sync.Mutex
 	state    sessionState
@@ -121,22 +123,29 @@ func (s *session) end(lost bool) {
 		return
 	}
 	s.state = sessionGone
-	conns := make([]*conn, 0, len(s.channels))
-	for c := range s.channels {
-		conns = append(conns, c)
+	conns := make(map[*conn]*signer, len(s.channels))
+	for c, ch := range s.channels {
+		conns[c] = ch.sign
 	}
 	opens := make([]*open, 0, len(s.opens))
 	for o := range s.opens {
 		opens = append(opens, o)
 	}
+	trees, off := s.trees, s.signOff()
 	s.channels, s.trees = map[*conn]*channel{}, map[uint32]*tree{}
 	s.mu.Unlock()
 	s.s.mu.Lock()
 	delete(s.s.sessions, s.id)
 	s.s.mu.Unlock()
-	for _, c := range conns {
+	for c, k := range conns {
 		c.mu.Lock()
 		delete(c.sessions, s.id)
+		if !c.closed && k != nil {
+			if c.ended == nil || len(c.ended) >= maxEnded {
+				c.ended = map[uint64]*signer{}
+			}
+			c.ended[s.id] = k
+		}
 		c.mu.Unlock()
 	}
 	for _, o := range opens {
@@ -145,6 +154,21 @@ func (s *session) end(lost bool) {
 		}
 		s.s.closeOpen(s.s.ctx, o)
 	}
+	if off == nil {
+		return
+	}
+	for _, t := range trees {
+		t.tellShare(Disconnect, stOK)
+	}
+	s.s.tell(*off)
+}
+
+// signOff describes the end of a session that was signed in; mu is held.
+func (s *session) signOff() *Access {
+	if s.cred == nil {
+		return nil
+	}
+	return &Access{Kind: SignOff, Client: s.client, User: s.ident.User, Cred: s.cred}
 }
 
 // maxChannels bounds the connections of one session.
@@ -186,7 +210,7 @@ func (r *request) sessionSetup() status {
 		}
 	case r.hdr.sessionID == 0:
 		s = &session{
-			s: srv, id: uint64(srv.nextSession.Add(1)), created: srv.o.Now(), dialect: c.dialect, cipher: c.cipher, guid: c.clientGUID,
+			s: srv, id: uint64(srv.nextSession.Add(1)), created: srv.o.Now(), client: c.remote, dialect: c.dialect, cipher: c.cipher, guid: c.clientGUID,
 			channels: map[*conn]*channel{}, trees: map[uint32]*tree{}, opens: map[*open]struct{}{},
 		}
 		srv.mu.Lock()
@@ -232,15 +256,20 @@ func (r *request) sessionSetup() status {
 
 	out, done, err := gate.step(r.ctx, auth, token)
 	if err != nil {
-		return r.setupFailed(s, ch, err)
+		st := r.setupFailed(s, ch, err)
+		r.tellSignIn(gate, st)
+		return st
 	}
 	sf := uint16(0)
 	st := stMoreProcessing
 	if done {
 		st = stOK
 		if sf, err = r.established(s, ch, auth.Result(), mode, caps, binding); err != nil {
-			return r.setupFailed(s, ch, err)
+			st = r.setupFailed(s, ch, err)
+			r.tellSignIn(gate, st)
+			return st
 		}
+		r.tellSignIn(gate, st)
 		if previous != 0 && previous != s.id && !binding {
 			r.replaceSession(s, previous)
 		}
@@ -328,8 +357,9 @@ func (r *request) setupFailed(s *session, ch *channel, err error) status {
 			s.s.mu.Unlock()
 		}
 	} else if !fresh {
-		// A failed re-authentication ends the session.
-		r.after = func() { s.end(false) }
+		// A failed re-authentication ends the session, before its client hears of it.
+		r.signKey = s.signerOn(c)
+		s.end(false)
 	}
 	if !bound {
 		r.sess = nil
@@ -514,7 +544,7 @@ func (t *tree) rights() fs.Rights {
 	return r
 }
 
-func (r *request) treeConnect() status {
+func (r *request) treeConnect() (answer status) {
 	p := r.payload()
 	path, ok := r.bytes(uint64(le.Uint16(p[4:])), uint64(le.Uint16(p[6:])))
 	if !ok || len(path)%2 != 0 {
@@ -528,13 +558,14 @@ func (r *request) treeConnect() status {
 		}
 	}
 	s := r.sess
-	if r.c.s.policy.Load().Encryption == EncryptRequired && r.ch.sealed == nil {
-		return stAccessDenied
-	}
 	s.mu.Lock()
 	cred, ident := s.cred, s.ident
 	s.mu.Unlock()
 	t := &tree{sess: s, name: name, client: r.c, caller: &fs.Caller{Cred: cred, Protocol: fs.ProtoSMB, Client: r.c.remote}}
+	defer func() { t.tellShare(Connect, answer) }()
+	if r.c.s.policy.Load().Encryption == EncryptRequired && r.ch.sealed == nil {
+		return stAccessDenied
+	}
 	kind, flags := byte(1), uint32(0)
 	if equalFold(name, "IPC$") {
 		kind, t.name = 2, "IPC$"
@@ -555,7 +586,7 @@ func (r *request) treeConnect() status {
 		if share.AccessBasedEnumeration {
 			flags |= 0x800
 		}
-		t.caller.ReadOnly = share.ReadOnly
+		t.caller.ReadOnly, t.caller.BypassTraverse = share.ReadOnly, r.c.s.policy.Load().BypassTraverse
 	}
 	s.mu.Lock()
 	if s.state != sessionValid || len(s.trees) >= 1<<16 {
