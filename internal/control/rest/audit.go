@@ -39,6 +39,7 @@ var auditNames = map[string]string{
 	"POST /snapshots/policies/":            "snapshot_create_policy", "PUT /snapshots/policies/{id}": "snapshot_modify_policy", "PATCH /snapshots/policies/{id}": "snapshot_modify_policy", "DELETE /snapshots/policies/{id}": "snapshot_delete_policy",
 	"POST /nfs/exports/": "nfs_create_export", "PUT /nfs/exports/{ref}": "nfs_modify_export", "PATCH /nfs/exports/{ref}": "nfs_modify_export", "DELETE /nfs/exports/{ref}": "nfs_delete_export",
 	"PUT /nfs/exports/{export_id}": "nfs_modify_export", "PATCH /nfs/exports/{export_id}": "nfs_modify_export", "DELETE /nfs/exports/{export_id}": "nfs_delete_export",
+	"POST /nfs/shares/": "nfs_create_export", "PUT /nfs/shares/{id}": "nfs_modify_export", "DELETE /nfs/shares/{id}": "nfs_delete_export",
 	"PUT /nfs/settings": "nfs_modify_settings", "PATCH /nfs/settings": "nfs_modify_settings",
 	"POST /smb/shares/": "smb_create_share", "PUT /smb/shares/{ref}": "smb_modify_share", "PATCH /smb/shares/{ref}": "smb_modify_share", "DELETE /smb/shares/{ref}": "smb_delete_share",
 	"PUT /smb/shares/{share_id}": "smb_modify_share", "PATCH /smb/shares/{share_id}": "smb_modify_share", "DELETE /smb/shares/{share_id}": "smb_delete_share",

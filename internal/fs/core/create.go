@@ -73,6 +73,11 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		if err != nil {
 			return err
 		}
+		if spec.Set.Retention != nil || spec.Set.LegalHold != nil {
+			if err := f.applyLock(ctx, tx, c, i, &spec.Set); err != nil {
+				return err
+			}
+		}
 		b := before(d)
 		if _, err := tx.AddDentry(ctx, d, name, i); err != nil {
 			return err

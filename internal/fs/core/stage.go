@@ -92,7 +92,7 @@ func checkPublish(p *fs.PublishSpec) error {
 // Publish implements fs.Staging.
 func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, name fs.Name, p *fs.PublishSpec) (fs.PublishResult, error) {
 	m := publication{f: f, c: c, staged: staged.ID, p: p, names: append([]fs.Entry{{Dir: dir, Name: name}}, p.Links...)}
-	end, err := f.breachName(ctx, c, dir, name)
+	end, err := f.breachName(ctx, c, dir, name, func() error { return m.may(ctx) })
 	if err != nil {
 		return m.res, wrap("publish", dir, name, err)
 	}
@@ -134,12 +134,12 @@ type publication struct {
 // errMoreRoom says that more has to be reserved than was.
 var errMoreRoom = errors.New("core: a publication needs more room")
 
-func (m *publication) publish(ctx context.Context, staged fs.Node) error {
-	f := m.f
+// check refuses what is wrong in itself.
+func (m *publication) check() error {
 	if err := checkPublish(m.p); err != nil {
 		return err
 	}
-	if err := writable(m.c, staged); err != nil {
+	if err := writable(m.c); err != nil {
 		return err
 	}
 	for _, e := range m.names {
@@ -150,11 +150,43 @@ func (m *publication) publish(ctx context.Context, staged fs.Node) error {
 			return err
 		}
 	}
-	if m.p.Replaces != nil {
-		// Versions count buffered writes, which a transaction does not see.
-		if err := f.io.Flush(ctx, m.p.Replaces.ID); err != nil {
-			return err
-		}
+	return nil
+}
+
+// settle makes the version of what is replaced count buffered writes, which a
+// transaction does not see.
+func (m *publication) settle(ctx context.Context) error {
+	if m.p.Replaces == nil {
+		return nil
+	}
+	return m.f.io.Flush(ctx, m.p.Replaces.ID)
+}
+
+// may tells whether the transaction would be refused.
+func (m *publication) may(ctx context.Context) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	if err := m.settle(ctx); err != nil {
+		return err
+	}
+	err := m.f.would(ctx, func(tx *meta.Txn) error { return m.run(ctx, tx) })
+	if errors.Is(err, errMoreRoom) {
+		return nil // which is asked last
+	}
+	return err
+}
+
+func (m *publication) publish(ctx context.Context, staged fs.Node) error {
+	f := m.f
+	if err := writable(m.c, staged); err != nil {
+		return err
+	}
+	if err := m.check(); err != nil {
+		return err
+	}
+	if err := m.settle(ctx); err != nil {
+		return err
 	}
 	return f.io.Exclusive(ctx, m.staged, func() error {
 		for range 16 {

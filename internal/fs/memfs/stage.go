@@ -184,10 +184,9 @@ func (f *FS) Publish(_ context.Context, c *fs.Caller, staged, dir fs.Node, name 
 
 // netGrowth is what n adds to a directory in the place of old.
 func (f *FS) netGrowth(n, old *inode) uint64 {
-	now := f.now()
-	need := capacity(n.own(now))
+	need := capacity(n.own())
 	if old != nil && len(old.links) == 1 {
-		need -= min(need, capacity(old.own(now)))
+		need -= min(need, capacity(old.own()))
 	}
 	return need
 }
