@@ -111,7 +111,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	metrics := telemetry.New()
 	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
 
-	auditLog, err := openAudit(ctx, st, ledger, m.name, o.Logger)
+	auditLog, err := openAudit(st, ledger, m.name, o.Logger)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "clock", serve: func(ctx context.Context) error { ntp.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
-		{name: "audit log", serve: func(ctx context.Context) error { auditLog.Run(ctx); return nil }},
+		{name: "audit log", serve: func(ctx context.Context) error { runAudit(ctx, auditLog, st.config); return nil }},
 		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 		{name: "S3 uploads", serve: func(ctx context.Context) error { expireUploads(ctx, objects, st.config, o.Logger); return nil }},
