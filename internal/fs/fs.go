@@ -127,6 +127,9 @@ type CreateSpec struct {
 	SymlinkHint SymlinkHint
 	// Rdev of devices.
 	RdevMajor, RdevMinor uint32
+	// Meta is set in the same transaction on what Create makes; bounded as that
+	// of PublishSpec. Open does not know it.
+	Meta []MetaItem
 	// Want are the attributes to answer.
 	Want AttrMask
 }

@@ -247,7 +247,7 @@ func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx
 	more = slices.Clone(shared)
 	kept := false
 	if c.Birth != 0 {
-		stored, err := tx.storedChunk(ctx, sid, key, len(shared) > 0)
+		stored, err := tx.storedChunk(ctx, sid, key, c, len(shared) > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -280,10 +280,14 @@ func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx
 	return more, tx.writeChunk(key, c)
 }
 
-// storedChunk reads a chunk again before it is changed, if wanted.
-func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, wanted bool) (*Chunk, error) {
+// storedChunk answers what is stored of a chunk that is about to be changed, if
+// wanted.
+func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, c *Chunk, wanted bool) (*Chunk, error) {
 	if !wanted {
 		return nil, nil
+	}
+	if c.from == &tx.Reader && c.puts == tx.puts {
+		return &Chunk{Prev: c.storedPrev, Frags: c.stored}, nil
 	}
 	v, err := tx.kv.Get(ctx, key)
 	if err != nil {
@@ -296,6 +300,7 @@ func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, wan
 func (tx *Txn) Number() uint64 { return tx.db.mark() }
 
 func (tx *Txn) writeChunk(key []byte, c *Chunk) error {
+	tx.puts++
 	if len(c.Frags) == 0 {
 		// A chunk without fragments is a hole with all masks applied; absence
 		// says the same, unless an old version must be told apart by Prev.
@@ -306,17 +311,14 @@ func (tx *Txn) writeChunk(key []byte, c *Chunk) error {
 	}
 	c.Birth = tx.epoch
 	tx.kv.Put(key, c.encode())
+	c.read(&tx.Reader)
 	return nil
 }
 
 // releaseUnmapped queues the extents that the stored chunk maps and c does
 // not, unless the newest old version maps them too.
 func (tx *Txn) releaseUnmapped(ctx context.Context, sid fs.StreamID, key []byte, c *Chunk) error {
-	v, err := tx.kv.Get(ctx, key)
-	if err != nil {
-		return fmt.Errorf("meta: read stored chunk: %w", err)
-	}
-	stored, err := decodeChunk(uint64(sid), v)
+	stored, err := tx.storedChunk(ctx, sid, key, c, true)
 	if err != nil {
 		return err
 	}
@@ -365,26 +367,26 @@ func (tx *Txn) newestVersion(ctx context.Context, sid fs.StreamID, key []byte) (
 	return nil, 0, nil
 }
 
-// missing lists the extents of old that now does not map.
+// missing lists the extents of old that now does not map. Most changes are of a
+// few fragments of many: what is the same in front and at the end is passed over.
 func missing(old, now []Frag) []uint64 {
+	rest := now
+	for len(old) > 0 && len(rest) > 0 && old[0] == rest[0] {
+		old, rest = old[1:], rest[1:]
+	}
+	for len(old) > 0 && len(rest) > 0 && old[len(old)-1] == rest[len(rest)-1] {
+		old, rest = old[:len(old)-1], rest[:len(rest)-1]
+	}
 	if len(old) == 0 {
 		return nil
 	}
-	if len(old) <= 8 && len(now) <= 8 {
+	if len(old) <= 8 {
 		var out []uint64
-	next:
 		for _, f := range old {
-			for _, g := range now {
-				if g.Extent == f.Extent {
-					continue next
-				}
+			same := func(g Frag) bool { return g.Extent == f.Extent }
+			if !slices.Contains(out, f.Extent) && !slices.ContainsFunc(rest, same) && !slices.ContainsFunc(now, same) {
+				out = append(out, f.Extent)
 			}
-			for _, x := range out {
-				if x == f.Extent {
-					continue next
-				}
-			}
-			out = append(out, f.Extent)
 		}
 		return out
 	}
