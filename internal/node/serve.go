@@ -112,7 +112,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	metrics := telemetry.New()
 	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
 
-	auditLog, err := openAudit(ctx, st, ledger, m.name, o.Logger)
+	auditLog, err := openAudit(st, ledger, m.name, o.Logger)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "clock", serve: func(ctx context.Context) error { ntp.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
-		{name: "audit log", serve: func(ctx context.Context) error { auditLog.Run(ctx); return nil }},
+		{name: "audit log", serve: func(ctx context.Context) error { runAudit(ctx, auditLog, st.config); return nil }},
 		{name: "analytics", serve: func(ctx context.Context) error { activity.Run(ctx); return nil }},
 		{name: "capacity history", serve: func(ctx context.Context) error { history.Run(ctx); return nil }},
 		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
