@@ -108,7 +108,8 @@ type Accounting interface {
 	// ChildTotalsOf yields the totals of the entries of a directory.
 	ChildTotalsOf(ctx context.Context, n Node, yield func(*ChildTotals) bool) error
 	// StatFS answers space and file figures at n, as capped by quotas above it.
-	StatFS(ctx context.Context, n Node) (StatFS, error)
+	// It needs no right.
+	StatFS(ctx context.Context, c *Caller, n Node) (StatFS, error)
 
 	Quota(ctx context.Context, dir FileID) (Quota, error) // NoAttr: none set
 	// SetQuota sets or replaces. create demands there is none (Exist), else there must be one (NoAttr).

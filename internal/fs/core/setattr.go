@@ -51,24 +51,30 @@ func (f *FS) setattr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr
 	if s.Size != nil && *s.Size > fs.MaxFileSize {
 		return fs.TooBig
 	}
+	masked := false
+	run := func(tx *meta.Txn) error {
+		i, err := f.inode(ctx, tx, n.ID)
+		if err != nil {
+			return err
+		}
+		masked, err = f.apply(ctx, tx, c, i, s, writer, ch)
+		return err
+	}
 	if s.Size != nil {
-		end, err := f.breach(ctx, c, n, 0, fs.BreachWrite)
+		end, err := f.breach(ctx, c, n, 0, fs.BreachWrite, func() error {
+			if s.GuardChange != nil || s.GuardCtime != nil {
+				if err := f.io.Flush(ctx, n.ID); err != nil { // the guard counts what is buffered
+					return err
+				}
+			}
+			return f.would(ctx, run)
+		})
 		if err != nil {
 			return err
 		}
 		defer end()
 	}
-	masked := false
-	update := func() error {
-		return f.db.Update(ctx, func(tx *meta.Txn) error {
-			i, err := f.inode(ctx, tx, n.ID)
-			if err != nil {
-				return err
-			}
-			masked, err = f.apply(ctx, tx, c, i, s, writer, ch)
-			return err
-		})
-	}
+	update := func() error { return f.db.Update(ctx, run) }
 	var err error
 	if s.Size != nil || f.io.Active(n.ID) {
 		// Buffered writes would overrule what is set now: they go first.

@@ -163,7 +163,7 @@ var totalsTests = []test{
 		e.want(err, fs.Stale)
 	}},
 	{"statfs", func(e *env) {
-		before, err := e.StatFS(e.ctx, fs.Root)
+		before, err := e.StatFS(e.ctx, e.root, fs.Root)
 		e.must(err)
 		if before.TotalBytes == 0 || before.FreeBytes > before.TotalBytes || before.AvailBytes > before.FreeBytes {
 			e.Fatalf("%+v", before)
@@ -252,7 +252,7 @@ var quotaTests = []test{
 		if q.Limit-q.Used < fs.BlockSize {
 			e.want(err, fs.QuotaExceeded)
 		}
-		s, err := e.StatFS(e.ctx, sub)
+		s, err := e.StatFS(e.ctx, e.root, sub)
 		e.must(err)
 		eq(e, "total space", s.TotalBytes, q.Limit)
 		if s.AvailBytes > 4*kib {
@@ -288,7 +288,7 @@ var quotaTests = []test{
 		e.must(err)
 		_, err = e.Write(e.ctx, e.root, f, &fs.WriteRequest{Data: make([]byte, 64*kib), Stability: fs.FileSync})
 		e.want(err, fs.QuotaExceeded)
-		s, err := e.StatFS(e.ctx, sub)
+		s, err := e.StatFS(e.ctx, e.root, sub)
 		e.must(err)
 		eq(e, "total space", s.TotalBytes, 32*kib)
 		// The wider quota may have less left.
@@ -298,7 +298,7 @@ var quotaTests = []test{
 		e.must(err)
 		_, err = e.SetQuota(e.ctx, e.lookup(e.home, "outer").Node.ID, 64*kib, true, 0)
 		e.must(err)
-		s, err = e.StatFS(e.ctx, x)
+		s, err = e.StatFS(e.ctx, e.root, x)
 		e.must(err)
 		if s.AvailBytes > 24*kib {
 			e.Fatalf("space left %d", s.AvailBytes)
