@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"iter"
 	"net/url"
@@ -103,9 +105,6 @@ type Copy struct {
 	Length Number `json:"length,omitzero"`
 }
 
-// done tells whether an answer says that nothing is left.
-func (x *Copy) done() bool { return *x == Copy{} }
-
 // CopyChunk copies a part into a file that exists, as much as one call may, and
 // answers what is left; done says that nothing is.
 func (c *Client) CopyChunk(ctx context.Context, to Ref, x Copy) (rest Copy, done bool, err error) {
@@ -118,8 +117,16 @@ func (c *Client) CopyStreamChunk(ctx context.Context, to Ref, stream ID, x Copy)
 }
 
 func (c *Client) copyChunk(ctx context.Context, path string, x Copy) (rest Copy, done bool, err error) {
-	err = c.do(ctx, "POST", path, x, &rest)
-	return rest, err == nil && rest.done(), err
+	resp, err := c.Send(ctx, Request{Method: "POST", Path: path, Body: x})
+	if err != nil {
+		return rest, false, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && len(bytes.TrimSpace(b)) > 0 { // nothing says that nothing is left
+		err = json.Unmarshal(b, &rest)
+	}
+	return rest, err == nil && rest == (Copy{}), err
 }
 
 // UserMetadata is a value that users have attached to a file.
