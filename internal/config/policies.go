@@ -59,6 +59,15 @@ type Policy struct {
 	Since time.Time `json:"since"`
 	// Done is the last time for which a snapshot was taken or passed over.
 	Done time.Time `json:"done,omitzero"`
+	// Claim is who takes a snapshot now.
+	Claim PolicyClaim `json:"claim,omitzero"`
+}
+
+// PolicyClaim keeps two schedulers from taking the snapshot of one due time.
+type PolicyClaim struct {
+	By    string    `json:"by"`
+	Due   time.Time `json:"due"`
+	Until time.Time `json:"until"` // another may claim it then
 }
 
 // MaxPolicies bounds what the scheduler holds.
@@ -142,22 +151,59 @@ func (s *Store) ModifyPolicy(ctx context.Context, id, revision uint64, p Policy)
 	return rec, err
 }
 
+// ClaimPolicy gives one scheduler the right to take the snapshot of a due time
+// until a moment, and says whether it has it. It has not if another one has, or
+// is through with that time, or if the policy is gone or switched off.
+func (s *Store) ClaimPolicy(ctx context.Context, id uint64, c PolicyClaim) (bool, error) {
+	var ok bool
+	err := s.tendPolicy(ctx, id, func(p *Policy) bool {
+		held := p.Claim.By != c.By && p.Claim.Due.Equal(c.Due) && p.Claim.Until.After(s.now())
+		if ok = p.Enabled && c.Due.After(p.Done) && !held; ok {
+			p.Claim = PolicyClaim{c.By, c.Due.UTC(), c.Until.UTC()}
+		}
+		return ok
+	})
+	return ok, err
+}
+
 // PolicyDone remembers that a policy is through with everything up to a time.
 // A policy that is gone is no error.
 func (s *Store) PolicyDone(ctx context.Context, id uint64, at time.Time) error {
+	return s.tendPolicy(ctx, id, func(p *Policy) bool {
+		if !at.After(p.Done) {
+			return false
+		}
+		p.Done, p.Claim = at.UTC(), PolicyClaim{}
+		return true
+	})
+}
+
+// RewindPolicy makes a policy go on from a moment, if by its records it is past
+// it: the clock was wrong when they were written.
+func (s *Store) RewindPolicy(ctx context.Context, id uint64, to time.Time) error {
+	return s.tendPolicy(ctx, id, func(p *Policy) bool {
+		if !p.Done.After(to) && !p.Since.After(to) {
+			return false
+		}
+		if p.Since.After(to) {
+			p.Since = to.UTC()
+		}
+		p.Done, p.Claim = to.UTC(), PolicyClaim{}
+		return true
+	})
+}
+
+// tendPolicy stores what fn changes of a policy if it answers true. It is not a
+// change that an administrator made: the revision stays.
+func (s *Store) tendPolicy(ctx context.Context, id uint64, fn func(*Policy) bool) error {
 	return s.update(ctx, func(tx kv.Txn) error {
 		old, err := get[Policy](ctx, tx, kindPolicy, id)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
-		if err != nil {
+		if err != nil || !fn(&old.Value) {
 			return err
 		}
-		if !at.After(old.Value.Done) {
-			return nil
-		}
-		old.Value.Done = at.UTC()
-		// Not a change that an administrator made: the revision stays.
 		b, err := encode(old.Revision, old.Value)
 		if err == nil {
 			tx.Put(recordKey(kindPolicy, id), b)

@@ -80,6 +80,10 @@ type Locks interface {
 	Unlock(ctx context.Context, c *Caller, r *LockRequest) error
 	// TestLock answers the lock that would be in the way, nil if none.
 	TestLock(ctx context.Context, c *Caller, r *LockRequest) (*LockConflictInfo, error)
+	// CheckIO answers the SMB lock that forbids an open to read or write bytes of
+	// a stream, nil if none; another space is bound under strict locking only.
+	// Handles ask it themselves; it is there for what goes past them.
+	CheckIO(space LockSpace, n Node, s StreamID, handle, off, length uint64, write bool) *LockConflictInfo
 	// ReleaseClient frees all locks and waiters of a client; "" Owner.Owner in
 	// ReleaseOwner's sense means all owners.
 	ReleaseClient(ctx context.Context, client string) (int, error)

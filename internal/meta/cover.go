@@ -272,6 +272,11 @@ func (db *DB) dirLink(ctx context.Context, r kv.Reader, dir fs.FileID) (dirLink,
 	if err != nil {
 		return dirLink{}, err
 	}
+	return db.dirLinkAt(ctx, r, version, dir)
+}
+
+// dirLinkAt is dirLink when r has the topology version read already.
+func (db *DB) dirLinkAt(ctx context.Context, r kv.Reader, version uint64, dir fs.FileID) (dirLink, error) {
 	if l, ok := db.topo.lookup(version, dir); ok {
 		return l, nil
 	}
@@ -314,10 +319,14 @@ func (r *Reader) Ancestors(ctx context.Context, dir fs.FileID) ([]fs.FileID, err
 }
 
 func (db *DB) ancestors(ctx context.Context, r kv.Reader, dir fs.FileID) ([]fs.FileID, error) {
+	version, err := readTopology(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]fs.FileID, 0, 16)
 	for range maxDepth {
 		out = append(out, dir)
-		l, err := db.dirLink(ctx, r, dir)
+		l, err := db.dirLinkAt(ctx, r, version, dir)
 		if err != nil {
 			return nil, err
 		}

@@ -30,7 +30,7 @@ func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, dns look
 	}
 	super := st.fs.Superblock()
 	srv, err = nfs3.New(nfs3.Options{
-		FS: f, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: newNames(dns).of,
+		FS: f, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: names{dns}.of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
 		AuthSys:  func() bool { return st.config.NFSInForce().AuthSysEnabled },
 		Observer: newNFSObserver(metrics), Logger: log, SlowOp: slow,

@@ -5,8 +5,10 @@
 //   - Times are those of clocks on the wall of the policy's time zone. A time
 //     that a change of the clocks skips counts at the moment of the change; one
 //     that comes twice counts the first time.
-//   - A due time leads to one snapshot, also over restarts. Of times that were
-//     missed only the last is made up for.
+//   - A due time leads to one snapshot, also over restarts and with several
+//     nodes: whoever takes it has claimed it before. Of times that were missed
+//     only the last is made up for.
+//   - A clock that was wrong costs what is due until it is right again, no more.
 //
 // The package must not know HTTP, nor how policies and snapshots are stored.
 package schedule

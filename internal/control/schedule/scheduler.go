@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -14,7 +15,10 @@ import (
 // Policies keeps snapshot policies.
 type Policies interface {
 	Policies(ctx context.Context) ([]config.Record[config.Policy], error)
+	// ClaimPolicy tells whether the caller may take the snapshot of a due time.
+	ClaimPolicy(ctx context.Context, id uint64, c config.PolicyClaim) (bool, error)
 	PolicyDone(ctx context.Context, id uint64, at time.Time) error
+	RewindPolicy(ctx context.Context, id uint64, to time.Time) error
 }
 
 // FS is what the scheduler needs of the file system.
@@ -34,7 +38,8 @@ type Options struct {
 
 // Scheduler takes the snapshots of policies when they are due.
 type Scheduler struct {
-	o Options
+	o  Options
+	by string // its name in claims
 }
 
 // New builds a Scheduler; [Scheduler.Run] makes it work.
@@ -45,7 +50,7 @@ func New(o Options) *Scheduler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Scheduler{o}
+	return &Scheduler{o, rand.Text()}
 }
 
 // look is how often policies are read anew: a change counts within this time,
@@ -103,8 +108,17 @@ func (s *Scheduler) Tick(ctx context.Context) (time.Time, error) {
 	return next, nil
 }
 
-// longest is how far back a missed time is looked for: more than a month.
-const longest = 33 * 24 * time.Hour
+const (
+	// longest is how far back a missed time is looked for: more than a month.
+	longest = 33 * 24 * time.Hour
+	// claimFor is how long nobody else takes a snapshot that one has claimed.
+	// takeFor ends the attempt before that, with room for clocks that differ.
+	claimFor = 2 * time.Minute
+	takeFor  = 90 * time.Second
+	// ahead is how far in the future a policy's records may lie by clocks that
+	// differ a little. What lies further was written by a clock that was wrong.
+	ahead = 5 * time.Minute
+)
 
 // tend takes a policy's snapshot if it is due and answers when it is next.
 func (s *Scheduler) tend(ctx context.Context, p *config.Record[config.Policy]) (time.Time, error) {
@@ -112,6 +126,13 @@ func (s *Scheduler) tend(ctx context.Context, p *config.Record[config.Policy]) (
 	from := p.Value.Since
 	if p.Value.Done.After(from) {
 		from = p.Value.Done
+	}
+	if from.After(now.Add(ahead)) {
+		s.o.Logger.WarnContext(ctx, "the clock has gone back; a snapshot policy goes on from now", "policy", p.Value.Name, "was", from)
+		if err := s.o.Policies.RewindPolicy(ctx, p.ID, now); err != nil {
+			return time.Time{}, err
+		}
+		from = now
 	}
 	if old := now.Add(-longest); from.Before(old) {
 		from = old
@@ -130,7 +151,11 @@ func (s *Scheduler) tend(ctx context.Context, p *config.Record[config.Policy]) (
 	if due.IsZero() {
 		return next, nil
 	}
-	if err := s.take(ctx, p, due); err != nil {
+	claim := config.PolicyClaim{By: s.by, Due: due, Until: now.Add(claimFor)}
+	if mine, err := s.o.Policies.ClaimPolicy(ctx, p.ID, claim); err != nil || !mine {
+		return next, err
+	}
+	if err := s.take(ctx, p, due, next); err != nil {
 		if k := fs.KindOf(err); k != fs.NotExist && k != fs.Stale {
 			return next, err
 		}
@@ -139,11 +164,15 @@ func (s *Scheduler) tend(ctx context.Context, p *config.Record[config.Policy]) (
 	return next, s.o.Policies.PolicyDone(ctx, p.ID, due)
 }
 
-func (s *Scheduler) take(ctx context.Context, p *config.Record[config.Policy], due time.Time) error {
-	// Taken, but the process ended before that was noted?
+// take takes the snapshot of a due time, unless there is one from before next.
+func (s *Scheduler) take(ctx context.Context, p *config.Record[config.Policy], due, next time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, takeFor)
+	defer cancel()
+	// Taken, but the process ended before that was noted? A snapshot of a later
+	// due time is none of this one: a clock that was wrong may have made it.
 	taken := false
 	if err := s.o.FS.ListSnapshots(ctx, 0, func(x *fs.Snapshot) bool {
-		taken = x.Policy == p.ID && !x.Created.Before(due)
+		taken = x.Policy == p.ID && !x.Created.Before(due) && x.Created.Before(next)
 		return !taken
 	}); err != nil || taken {
 		return err

@@ -34,13 +34,10 @@ func (f *FS) CopyRange(ctx context.Context, c *fs.Caller, src fs.Node, srcStream
 // copyTo copies what the caller may read to where it may write.
 func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.CopyTo, pieces []streamio.Piece) (uint64, error) {
 	to.Source = func(ctx context.Context, r *meta.Reader, src *meta.Inode, p streamio.Piece) error {
-		if err := f.opens.allows(p.Node, p.Stream, fs.RightRead); err != nil {
+		if err := f.free(c, p.Node, p.Stream, p.Off, p.Len, false); err != nil {
 			return err
 		}
-		if err := f.unlocked(fs.LockPOSIX, p.Node, p.Stream, 0, p.Off, p.Len, false); err != nil {
-			return err
-		}
-		if err := f.alive(src); err != nil {
+		if err := f.alive(ctx, r, src); err != nil {
 			return err
 		}
 		if p.Stream == 0 {
@@ -51,13 +48,10 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		return f.need(ctx, r, c, src, fs.RightRead)
 	}
 	to.Target = func(ctx context.Context, r *meta.Reader, i *meta.Inode, off, n, size uint64) error {
-		if err := f.opens.allows(dst, to.Stream, fs.RightModify); err != nil {
+		if err := f.free(c, dst, to.Stream, off, n, true); err != nil {
 			return err
 		}
-		if err := f.unlocked(fs.LockPOSIX, dst, to.Stream, 0, off, n, true); err != nil {
-			return err
-		}
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return err
 		}
 		if to.Stream == 0 {

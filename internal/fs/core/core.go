@@ -65,6 +65,7 @@ type FS struct {
 
 	acls   aclCache
 	opens  openTable
+	trees  detachedTrees
 	quotas quotaTable
 	hub    watchHub
 
@@ -117,6 +118,9 @@ func New(ctx context.Context, o Options) (*FS, error) {
 		return nil, err
 	}
 	f.db = db
+	if err := f.loadTrees(ctx); err != nil {
+		return nil, err
+	}
 	if err := f.loadQuotas(ctx); err != nil {
 		return nil, err
 	}

@@ -58,8 +58,12 @@ func kindOf(err error) fs.Kind {
 	return fs.Other
 }
 
+// inodeReader is a transaction or a view.
 type inodeReader interface {
 	Inode(ctx context.Context, id fs.FileID) (*meta.Inode, error)
+	Links(ctx context.Context, n *meta.Inode) ([]meta.Link, error)
+	Ancestors(ctx context.Context, dir fs.FileID) ([]fs.FileID, error)
+	Snap() fs.SnapshotID
 }
 
 // inode loads the object of a node; a missing one is stale.
@@ -69,27 +73,46 @@ func (f *FS) inode(ctx context.Context, r inodeReader, id fs.FileID) (*meta.Inod
 		return nil, fs.Stale
 	}
 	if err == nil {
-		err = f.alive(n)
+		err = f.alive(ctx, r, n)
 	}
 	return n, err
 }
 
-// alive refuses an object that only waits to be freed: it has neither a name
-// nor an open.
-func (f *FS) alive(n *meta.Inode) error {
-	if n.Links == 0 && n.ID != fs.RootID && n.Staged == nil && f.opens.peek(n.ID) == nil {
+// alive refuses an object that only waits to be freed: it has no name that can
+// be reached, nor an open.
+func (f *FS) alive(ctx context.Context, r inodeReader, n *meta.Inode) error {
+	gone := n.Links == 0 && n.ID != fs.RootID && n.Staged == nil
+	if !gone {
+		var err error
+		if gone, err = f.detached(ctx, r, n); err != nil {
+			return err
+		}
+	}
+	if gone && f.opens.peek(n.ID) == nil {
 		return fs.Stale
 	}
 	return nil
 }
 
-// directory loads a directory.
+// directory loads a directory. In one of a detached tree nothing can be named
+// any more, even while it is open.
 func (f *FS) directory(ctx context.Context, r inodeReader, id fs.FileID) (*meta.Inode, error) {
 	n, err := f.inode(ctx, r, id)
 	if err == nil && n.Type != fs.Directory {
 		err = fs.NotDir
 	}
+	if err == nil {
+		err = f.mayHoldNames(ctx, r, n)
+	}
 	return n, err
+}
+
+func (f *FS) mayHoldNames(ctx context.Context, r inodeReader, d *meta.Inode) error {
+	gone, err := f.detached(ctx, r, d)
+	if err == nil && gone {
+		err = fs.Stale
+	}
+	return err
 }
 
 // dentry finds a name; a missing one does not exist.

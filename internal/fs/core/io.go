@@ -12,10 +12,7 @@ import (
 
 // Read implements fs.Files.
 func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadRequest, dst []byte) (fs.ReadResult, error) {
-	err := f.opens.allows(n, q.Stream, fs.RightRead)
-	if err == nil {
-		err = f.unlocked(fs.LockPOSIX, n, q.Stream, 0, q.Offset, uint64(len(dst)), false)
-	}
+	err := f.free(c, n, q.Stream, q.Offset, uint64(len(dst)), false)
 	if err == nil {
 		_, err = f.breach(ctx, c, n, q.Stream, fs.BreachRead)
 	}
@@ -55,7 +52,7 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 		return fs.ReadResult{}, fs.IsDir
 	}
 	got, eof, i, err := f.io.Read(ctx, n, sid, off, dst, func(r *meta.Reader, i *meta.Inode) error {
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return err
 		}
 		if sid == 0 {
@@ -74,11 +71,11 @@ func (f *FS) read(ctx context.Context, n fs.Node, sid fs.StreamID, off uint64, d
 
 // Write implements fs.Files.
 func (f *FS) Write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequest) (fs.WriteResult, error) {
-	err := f.opens.allows(n, w.Stream, fs.RightModify)
-	if err == nil && !w.Append {
-		err = f.unlocked(fs.LockPOSIX, n, w.Stream, 0, w.Offset, uint64(len(w.Data)), true)
+	place := uint64(len(w.Data))
+	if w.Append {
+		place = 0 // where it goes is known only inside its transaction
 	}
-	if err != nil {
+	if err := f.free(c, n, w.Stream, w.Offset, place, true); err != nil {
 		return fs.WriteResult{}, wrap("write", n, "", err)
 	}
 	res, err := f.write(ctx, c, n, w, false)
@@ -105,7 +102,7 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	limits := f.quotas.any()
 	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
 		var e streamio.Effect
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return e, err
 		}
 		if w.Stream == 0 {
@@ -211,10 +208,7 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 		err = fs.TooBig
 	}
 	if err == nil {
-		err = f.opens.allows(n, stream, fs.RightModify)
-	}
-	if err == nil {
-		err = f.unlocked(fs.LockPOSIX, n, stream, 0, off, length, true)
+		err = f.free(c, n, stream, off, length, true)
 	}
 	if err == nil {
 		var end func()
@@ -298,7 +292,7 @@ func noStream(err error) error {
 // Regions implements fs.Files.
 func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off uint64, yield func(fs.Region) bool) error {
 	err := f.io.Regions(ctx, n, stream, off, func(r *meta.Reader, i *meta.Inode) error {
-		if err := f.alive(i); err != nil {
+		if err := f.alive(ctx, r, i); err != nil {
 			return err
 		}
 		if stream == 0 {

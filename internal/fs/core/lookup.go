@@ -33,6 +33,9 @@ func (f *FS) lookup(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		if d.Type != fs.Directory {
 			return fs.NotDir
 		}
+		if err := f.mayHoldNames(ctx, r, d); err != nil {
+			return err
+		}
 		if err := f.need(ctx, r, c, d, fs.RightTraverse); err != nil {
 			return err
 		}
@@ -108,6 +111,9 @@ func (f *FS) LookupFold(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.
 		err := f.viewAt(ctx, dir, func(r *meta.Reader, d *meta.Inode) error {
 			if d.Type != fs.Directory {
 				return fs.NotDir
+			}
+			if err := f.mayHoldNames(ctx, r, d); err != nil {
+				return err
 			}
 			if err := f.need(ctx, r, c, d, fs.RightTraverse); err != nil {
 				return err

@@ -6,6 +6,23 @@ import (
 	"manifold/internal/fs"
 )
 
+// free fails with Sharing or LockConflict if opens or SMB locks keep a caller
+// without an open from reading or writing the bytes; no length asks for the share
+// modes only. SMB has an open for all it does, and was asked with that.
+func (f *FS) free(c *fs.Caller, n fs.Node, sid fs.StreamID, off, length uint64, write bool) error {
+	if c.Protocol == fs.ProtoSMB {
+		return nil
+	}
+	rights := fs.RightRead
+	if write {
+		rights = fs.RightModify
+	}
+	if n.Live() && f.opens.shares.Test(fs.LockPOSIX, n, sid, rights) != nil {
+		return fs.Sharing
+	}
+	return f.unlocked(fs.LockPOSIX, n, sid, 0, off, length, write)
+}
+
 // unlocked fails with LockConflict if an SMB lock of somebody else forbids to
 // read or write the bytes; handle 0 is a caller without an open. Appends are
 // not checked: where they go is known only inside their transaction.

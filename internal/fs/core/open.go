@@ -79,15 +79,6 @@ func (t *openTable) admit(h *handle, truncates bool) error {
 	return nil
 }
 
-// allows fails with Sharing if a handle keeps a caller without one from reading
-// or writing.
-func (t *openTable) allows(n fs.Node, sid fs.StreamID, rights fs.Rights) error {
-	if n.Live() && t.shares.Test(fs.LockPOSIX, n, sid, rights) != nil {
-		return fs.Sharing
-	}
-	return nil
-}
-
 // doom marks a stream for deletion at its last close, or unmarks it.
 func (t *openTable) doom(h *handle, on bool) {
 	t.mu.Lock()

@@ -90,6 +90,9 @@ func (f *FS) readPages(ctx context.Context, c *fs.Caller, dir fs.Node, want fs.A
 			if d.Type != fs.Directory {
 				return fs.NotDir
 			}
+			if err := f.mayHoldNames(ctx, r, d); err != nil {
+				return err
+			}
 			if first {
 				if err := f.need(ctx, r, c, d, fs.RightList); err != nil {
 					return err

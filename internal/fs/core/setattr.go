@@ -14,7 +14,7 @@ func (f *FS) SetAttr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr
 	var ch fs.Changed
 	var err error
 	if s.Size != nil {
-		err = f.opens.allows(n, 0, fs.RightModify)
+		err = f.free(c, n, 0, 0, 0, true)
 	}
 	if err == nil {
 		err = f.setattr(ctx, c, n, s, s.OwnerOverride, &ch)

@@ -46,18 +46,56 @@ func (f *FS) startTreeDelete(ctx context.Context, c *fs.Caller, dir fs.FileID) (
 	if err := writable(c); err != nil {
 		return fs.TreeDelete{}, err
 	}
+	f.trees.note(dir)
+	for range nameTries {
+		job, err := f.detach(ctx, c, dir)
+		if errors.Is(err, errRenamed) {
+			continue
+		}
+		if err != nil {
+			f.settleTree(dir)
+		}
+		return job, err
+	}
+	f.settleTree(dir)
+	return fs.TreeDelete{}, fs.Retry
+}
+
+// errRenamed says that a directory has another name than it was looked up by.
+var errRenamed = errors.New("core: renamed meanwhile")
+
+// nameTries bounds how often a name is looked up again because of it.
+const nameTries = 16
+
+// detach takes a directory out of the tree in one transaction.
+func (f *FS) detach(ctx context.Context, c *fs.Caller, dir fs.FileID) (fs.TreeDelete, error) {
 	path, err := f.PathOf(ctx, fs.Node{ID: dir})
 	if err != nil {
 		return fs.TreeDelete{}, err
 	}
+	var at fs.Entry
+	err = f.db.View(ctx, func(r *meta.Reader) error {
+		i, err := f.directory(ctx, r, dir)
+		if err == nil {
+			at = fs.Entry{Dir: fs.Node{ID: i.Parent}, Name: i.ParentName}
+		}
+		return err
+	})
+	if err != nil {
+		return fs.TreeDelete{}, err
+	}
 	in := treeIntent{Kind: treeKind, Created: f.o.Now().UTC(), Path: path}
-	err = f.db.Exclusive(ctx, func(tx *meta.Txn) error {
+	defer f.hub.orderOf(at)()
+	err = f.db.ExclusiveThen(ctx, func(tx *meta.Txn) error {
 		i, err := f.directory(ctx, tx, dir)
 		if err != nil {
 			return err
 		}
 		if i.Parent == 0 {
 			return fs.Stale
+		}
+		if i.Parent != at.Dir.ID || i.ParentName != at.Name {
+			return errRenamed
 		}
 		p, err := f.directory(ctx, tx, i.Parent)
 		if err != nil {
@@ -96,7 +134,7 @@ func (f *FS) startTreeDelete(ctx context.Context, c *fs.Caller, dir fs.FileID) (
 			return err
 		}
 		return tx.PutIntent(uint64(dir), in)
-	})
+	}, func() { f.trees.note(dir) })
 	if err != nil {
 		return fs.TreeDelete{}, err
 	}
@@ -166,6 +204,25 @@ func (f *FS) treeIntents(ctx context.Context) ([]fs.FileID, error) {
 
 // CancelTreeDelete implements fs.TreeDeletes.
 func (f *FS) CancelTreeDelete(ctx context.Context, id fs.FileID) error {
+	err := error(errRenamed)
+	var at fs.Entry
+	for tries := 0; errors.Is(err, errRenamed) && tries < nameTries; tries++ {
+		at, err = f.reattach(ctx, id, at)
+	}
+	if errors.Is(err, errRenamed) {
+		err = fs.Retry
+	}
+	if err == nil {
+		f.settleTree(id)
+	}
+	return wrap("cancel tree delete", fs.Node{ID: id}, "", err)
+}
+
+// reattach puts a detached directory back. The place must be at, where events
+// are kept in order meanwhile; otherwise it answers the place and errRenamed.
+func (f *FS) reattach(ctx context.Context, id fs.FileID, at fs.Entry) (fs.Entry, error) {
+	defer f.hub.orderOf(at)()
+	place := at
 	err := f.db.Exclusive(ctx, func(tx *meta.Txn) error {
 		var in treeIntent
 		if err := tx.Intent(ctx, uint64(id), &in); err != nil {
@@ -174,7 +231,7 @@ func (f *FS) CancelTreeDelete(ctx context.Context, id fs.FileID) error {
 		if in.Kind != treeKind {
 			return fs.NotExist
 		}
-		i, err := f.directory(ctx, tx, id)
+		i, err := tx.Inode(ctx, id)
 		if err != nil {
 			return notThere(err)
 		}
@@ -182,6 +239,9 @@ func (f *FS) CancelTreeDelete(ctx context.Context, id fs.FileID) error {
 		p, name, err := f.placeFor(ctx, tx, in, id)
 		if err != nil {
 			return err
+		}
+		if place = (fs.Entry{Dir: fs.Node{ID: p.ID}, Name: name}); place != at {
+			return errRenamed
 		}
 		if _, err := tx.AddDentry(ctx, p, name, i); err != nil {
 			return err
@@ -199,20 +259,25 @@ func (f *FS) CancelTreeDelete(ctx context.Context, id fs.FileID) error {
 		}
 		return tx.PutInode(ctx, p)
 	})
-	return wrap("cancel tree delete", fs.Node{ID: id}, "", err)
+	if err == nil {
+		f.hub.name(fs.EventAdded, at.Dir.ID, at.Name, id, fs.Directory, 0)
+	}
+	return place, err
 }
 
 // placeFor finds where a detached directory goes: its old place, or a name of
 // its own in the root.
 func (f *FS) placeFor(ctx context.Context, tx *meta.Txn, in treeIntent, id fs.FileID) (*meta.Inode, string, error) {
-	if p, err := tx.Inode(ctx, in.Parent); err == nil && p.Type == fs.Directory && (p.Parent != 0 || p.ID == fs.RootID) {
+	p, err := f.directory(ctx, tx, in.Parent)
+	switch {
+	case err == nil && (p.Parent != 0 || p.ID == fs.RootID):
 		switch _, err := tx.Dentry(ctx, p.ID, in.Name); {
 		case errors.Is(err, meta.ErrNotFound):
 			return p, in.Name, nil
 		case err != nil:
 			return nil, "", err
 		}
-	} else if err != nil && !errors.Is(err, meta.ErrNotFound) {
+	case err != nil && !kindIs(err, fs.Stale, fs.NotDir):
 		return nil, "", err
 	}
 	root, err := f.directory(ctx, tx, fs.RootID)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/core"
 	"manifold/internal/kv/memkv"
 )
 
@@ -134,6 +135,75 @@ func TestWatch_manyChanges(t *testing.T) {
 		t.Errorf("%d names, %d by the events", n-1, left)
 	}
 	t.Logf("%d changes, at most %d events behind", made.Load(), most)
+}
+
+// Names that trees are deleted by are made anew at once by others: the events
+// come in the order of the changes.
+func TestWatch_treeDelete(t *testing.T) {
+	f := newFS(t, memkv.New())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	events, err := f.Watch(ctx, fs.RootID, false, fs.EventAdded|fs.EventRemoved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	made := make(chan fs.FileID)
+	stop := make(chan struct{})
+	for range 3 {
+		wg.Go(func() {
+			for {
+				r, err := f.Create(t.Context(), root, fs.Root, "d", &fs.CreateSpec{Type: fs.Directory})
+				if err != nil {
+					if fs.KindOf(err) != fs.Exist {
+						t.Error(err)
+					}
+					r.Attr.Node.ID = 0
+				}
+				select {
+				case made <- r.Attr.Node.ID:
+				case <-stop:
+					return
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		defer close(stop)
+		for deleted := 0; deleted < 1500 && !t.Failed(); {
+			id := <-made
+			if id == 0 {
+				continue
+			}
+			if _, err := f.StartTreeDelete(t.Context(), root, id); err != nil {
+				t.Error(err)
+			}
+			deleted++
+		}
+	})
+	go func() {
+		wg.Wait()
+		cancel()
+	}()
+	w := follow{t: t, there: map[string]fs.FileID{}}
+	for e := range events {
+		w.event(e)
+	}
+	if w.count < 3000 {
+		t.Errorf("%d events", w.count)
+	}
+	waitTrees(t, f)
+}
+
+// waitTrees returns when no tree is being deleted.
+func waitTrees(t *testing.T, f *core.FS) {
+	t.Helper()
+	for left := 1; left > 0; {
+		left = 0
+		if err := f.ListTreeDeletes(t.Context(), func(*fs.TreeDelete) bool { left++; return true }); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // One who does not read is told so after what there was room for, all of it

@@ -232,6 +232,7 @@ func (f *FS) treeWorker(ctx context.Context) {
 				if err := f.deleteTree(ctx, id); err != nil {
 					return false, err
 				}
+				f.settleTree(id)
 			}
 			return len(ids) > 0, nil
 		})

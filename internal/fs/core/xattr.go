@@ -240,7 +240,7 @@ func (f *FS) CreateStream(ctx context.Context, c *fs.Caller, n fs.Node, name str
 
 // SetStreamSize implements fs.Metadata.
 func (f *FS) SetStreamSize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID, size uint64) (fs.Changed, error) {
-	if err := f.opens.allows(n, id, fs.RightModify); err != nil {
+	if err := f.free(c, n, id, 0, 0, true); err != nil {
 		return fs.Changed{}, wrap("resize stream", n, "", err)
 	}
 	return f.resize(ctx, c, n, id, size)

@@ -394,6 +394,96 @@ var treeDeleteTests = []test{
 		e.has(at(d, s), "0", "1", "2", "3", "4", "link")
 		e.mkdir(e.home, "d")
 	}},
+	{"stale_at_once", func(e *env) {
+		d := e.mkdir(e.home, "d")
+		sub := e.mkdir(d, "sub")
+		for i := range 300 { // so that it takes a while to free
+			e.file(sub, fmt.Sprint("n", i), "")
+		}
+		f, dir := e.file(sub, "f", "data"), e.mkdir(sub, "dir")
+		link := e.symlink(sub, "l", "target")
+		kept := e.file(sub, "kept", "kept")
+		two := e.file(sub, "two", "two names")
+		outside := e.file(e.home, "outside", "data")
+		_, err := e.Link(e.ctx, e.root, two, e.home, "other")
+		e.must(err)
+		h, _, err := e.Open(e.ctx, e.root, &fs.OpenSpec{Dir: kept, Desired: fs.RightRead | fs.RightModify, Share: fs.ShareAll})
+		e.must(err)
+		_, err = e.StartTreeDelete(e.ctx, e.root, d.ID)
+		e.must(err)
+		req, buf := &fs.WriteRequest{Data: []byte("x"), Stability: fs.FileSync}, make([]byte, 4)
+		calls := map[string]func() error{
+			"kept":    func() error { _, err := h.Read(e.ctx, 0, buf); return err },
+			"two":     func() error { _, err := e.Read(e.ctx, e.root, two, &fs.ReadRequest{}, buf); return err },
+			"outside": func() error { _, err := e.GetAttr(e.ctx, e.root, outside, 0); return err },
+		}
+		for name, call := range calls {
+			if err := call(); err != nil {
+				e.Errorf("%s is to be had: %v", name, err)
+			}
+		}
+		for name, call := range map[string]func() error{
+			"root": func() error { _, err := e.GetAttr(e.ctx, e.root, d, 0); return err },
+			"dir":  func() error { _, err := e.GetAttr(e.ctx, e.root, dir, 0); return err },
+			"file": func() error { _, err := e.GetAttr(e.ctx, e.root, f, 0); return err },
+			"lookup": func() error {
+				_, err := e.Lookup(e.ctx, e.root, sub, "f", 0)
+				return err
+			},
+			"fold":   func() error { _, _, err := e.LookupFold(e.ctx, e.root, sub, "F", 0); return err },
+			"dotdot": func() error { _, err := e.Lookup(e.ctx, e.root, dir, "..", 0); return err },
+			"readdir": func() error {
+				_, err := e.ReadDir(e.ctx, e.root, sub, 0, 0, func(*fs.Dirent) bool { return true })
+				return err
+			},
+			"read":    func() error { _, err := e.Read(e.ctx, e.root, f, &fs.ReadRequest{}, buf); return err },
+			"write":   func() error { _, err := e.Write(e.ctx, e.root, f, req); return err },
+			"commit":  func() error { _, _, err := e.Commit(e.ctx, e.root, f, 0, 0, 0); return err },
+			"zero":    func() error { _, err := e.Zero(e.ctx, e.root, f, 0, 0, 1); return err },
+			"regions": func() error { return e.Regions(e.ctx, e.root, f, 0, 0, func(fs.Region) bool { return true }) },
+			"copy":    func() error { _, err := e.CopyRange(e.ctx, e.root, f, 0, 0, outside, 0, 0, 4); return err },
+			"chmod": func() error {
+				_, err := e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Mode: ptr(fs.Mode(0o600))})
+				return err
+			},
+			"create": func() error {
+				_, err := e.Create(e.ctx, e.root, dir, "new", &fs.CreateSpec{Type: fs.File})
+				return err
+			},
+			"remove":   func() error { _, err := e.Remove(e.ctx, e.root, sub, "f", fs.RemoveAny); return err },
+			"rename":   func() error { _, err := e.rename(sub, "f", e.home, "saved"); return err },
+			"move in":  func() error { _, err := e.rename(e.home, "outside", dir, "in"); return err },
+			"link":     func() error { _, err := e.Link(e.ctx, e.root, f, e.home, "saved"); return err },
+			"readlink": func() error { _, err := e.Readlink(e.ctx, e.root, link); return err },
+			"access":   func() error { _, err := e.Access(e.ctx, e.root, f, fs.RightRead); return err },
+			"ACL":      func() error { _, err := e.GetACL(e.ctx, e.root, f); return err },
+			"xattr":    func() error { _, err := e.GetMeta(e.ctx, e.root, f, fs.MetaXattr, "k"); return err },
+			"path":     func() error { _, err := e.PathOf(e.ctx, f); return err },
+			"open": func() error {
+				h, _, err := e.Open(e.ctx, e.root, &fs.OpenSpec{Dir: f, Desired: fs.RightRead, Share: fs.ShareAll})
+				if err == nil {
+					_ = h.Close(e.ctx)
+				}
+				return err
+			},
+			"quota":  func() error { _, err := e.SetQuota(e.ctx, sub.ID, 1<<30, true, 0); return err },
+			"totals": func() error { _, err := e.TotalsOf(e.ctx, sub); return err },
+			"delete": func() error { _, err := e.StartTreeDelete(e.ctx, e.root, sub.ID); return err },
+		} {
+			if err := call(); err == nil || fs.KindOf(err) != fs.Stale {
+				e.Errorf("%s in a detached tree: %v", name, err)
+			}
+		}
+		e.treeGone(d.ID)
+		for name, call := range calls {
+			if err := call(); err != nil {
+				e.Errorf("%s is to be had still: %v", name, err)
+			}
+		}
+		e.must(h.Close(e.ctx))
+		_, err = e.GetAttr(e.ctx, e.root, kept, 0)
+		e.want(err, fs.Stale)
+	}},
 	{"errors", func(e *env) {
 		_, err := e.StartTreeDelete(e.ctx, e.root, fs.RootID)
 		e.want(err, fs.Invalid)

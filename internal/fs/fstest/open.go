@@ -163,6 +163,11 @@ var openTests = []test{
 					e.must(err)
 				}
 			}
+			// SMB asks with its opens, never against itself.
+			smb := *e.root
+			smb.Protocol = fs.ProtoSMB
+			_, err = e.Zero(e.ctx, &smb, f, 0, 0, 4)
+			e.must(err)
 			// Its own space is bound whatever is set.
 			_, _, err = e.opened(e.root, "f", func(o *fs.OpenSpec) { o.Space = fs.LockSMB })
 			e.want(err, fs.Sharing)

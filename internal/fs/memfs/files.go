@@ -8,11 +8,12 @@ import (
 )
 
 // free tells whether opens and mandatory locks of others leave the bytes to a
-// caller. It is asked before anything else about the object.
-func (f *FS) free(op string, node fs.Node, id fs.StreamID, off, length uint64, write bool, h *handle) error {
+// caller. It is asked before anything else about the object. SMB has an open for
+// all it does, and was asked with that.
+func (f *FS) free(c *fs.Caller, op string, node fs.Node, id fs.StreamID, off, length uint64, write bool, h *handle) error {
 	n := f.live[node.ID]
 	switch {
-	case n == nil || !node.Live():
+	case n == nil || !node.Live() || h == nil && c.Protocol == fs.ProtoSMB:
 		return nil
 	case h == nil && f.shares.Test(fs.LockPOSIX, node, id, accessTo(write)) != nil:
 		return fs.E(op, node, "", fs.Sharing, nil)
@@ -65,7 +66,7 @@ func (f *FS) read(c *fs.Caller, node fs.Node, r *fs.ReadRequest, dst []byte, h *
 	if h != nil && h.granted&(fs.RightRead|fs.RightExecute) == 0 {
 		return fs.ReadResult{}, fs.E(op, node, "", fs.Access, nil)
 	}
-	if err := f.free(op, node, r.Stream, r.Offset, uint64(len(dst)), false, h); err != nil {
+	if err := f.free(c, op, node, r.Stream, r.Offset, uint64(len(dst)), false, h); err != nil {
 		return fs.ReadResult{}, err
 	}
 	n, s, err := f.findStream(op, node, r.Stream)
@@ -97,7 +98,7 @@ func (f *FS) write(c *fs.Caller, node fs.Node, w *fs.WriteRequest, h *handle) (f
 	if w.Append {
 		place = 0 // not known yet
 	}
-	if err := f.free(op, node, w.Stream, off, place, true, h); err != nil {
+	if err := f.free(c, op, node, w.Stream, off, place, true, h); err != nil {
 		return fs.WriteResult{}, err
 	}
 	if err := writable(op, c, node); err != nil {
@@ -198,7 +199,7 @@ func (f *FS) Zero(_ context.Context, c *fs.Caller, node fs.Node, id fs.StreamID,
 	if off > fs.MaxFileSize || length > fs.MaxFileSize-off {
 		return fail(fs.TooBig)
 	}
-	if err := f.free(op, node, id, off, length, true, nil); err != nil {
+	if err := f.free(c, op, node, id, off, length, true, nil); err != nil {
 		return fs.Changed{}, err
 	}
 	n, s, err := f.findStream(op, node, id)
@@ -259,7 +260,7 @@ func (f *FS) CopyRange(_ context.Context, c *fs.Caller, src fs.Node, srcID fs.St
 	if src == dst && srcID == dstID && srcOff < dstOff+length && dstOff < srcOff+length {
 		return 0, fs.E("copy", dst, "", fs.Invalid, nil) // overlapping
 	}
-	if err := f.free("copy", src, srcID, srcOff, length, false, nil); err != nil {
+	if err := f.free(c, "copy", src, srcID, srcOff, length, false, nil); err != nil {
 		return 0, err
 	}
 	_, s, err := f.findStream("copy", src, srcID)

@@ -254,7 +254,7 @@ func (f *FS) SetStreamSize(_ context.Context, c *fs.Caller, node fs.Node, id fs.
 		return f.setAttr(c, node, &fs.SetAttr{Size: &size}, nil)
 	}
 	const op = "set stream size"
-	err := f.free(op, node, id, 0, 0, true, nil)
+	err := f.free(c, op, node, id, 0, 0, true, nil)
 	if err == nil {
 		err = writable(op, c, node)
 	}

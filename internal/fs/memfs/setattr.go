@@ -46,7 +46,7 @@ func (n *inode) setTimes(s *fs.SetAttr, now fs.Time) {
 func (f *FS) setAttr(c *fs.Caller, node fs.Node, s *fs.SetAttr, h *handle) (fs.Changed, error) {
 	const op = "set attributes"
 	if s.Size != nil {
-		if err := f.free(op, node, 0, 0, 0, true, h); err != nil {
+		if err := f.free(c, op, node, 0, 0, 0, true, h); err != nil {
 			return fs.Changed{}, err
 		}
 	}

@@ -1,9 +1,11 @@
 // Package resolver turns names into addresses and back: overrides first, then a
 // cache, then the servers in their order.
 //
-// Invariants: it opens no socket itself; an answer is remembered for a bounded
-// time and in a bounded number; what no server could answer is remembered only
-// shortly. The package must not know where its settings are kept.
+// Invariants: it opens no socket itself; an answer is remembered for as long as
+// its zone allows, within bounds, and in a bounded number; what no server could
+// answer is remembered only shortly, and does not take the place of an answer
+// that was good within the last hour; one question is asked once at a time. The
+// package must not know where its settings are kept.
 package resolver
 
 import (
@@ -11,6 +13,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,29 +46,15 @@ type Options struct {
 	Now func() time.Time
 }
 
-const (
-	// TTL is how long an answer is remembered; the library below does not tell
-	// what the zone allows.
-	TTL = time.Minute
-	// FailTTL is how long a failure is.
-	FailTTL = 5 * time.Second
-	maxKept = 4096
-)
-
 // Resolver is safe for concurrent use.
 type Resolver struct {
-	o  Options
-	mu struct {
+	o       Options
+	forward *table[string, netip.Addr]
+	reverse *table[netip.Addr, string]
+	mu      struct {
 		sync.Mutex
-		forward map[string]answer[netip.Addr]
-		reverse map[netip.Addr]answer[string]
+		last Config // what the answers come from
 	}
-}
-
-type answer[T any] struct {
-	found []T
-	err   error
-	until time.Time
 }
 
 // New makes a Resolver.
@@ -76,21 +65,30 @@ func New(o Options) *Resolver {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Resolver{o: o}
-	r.Clear(true, true)
-	return r
+	return &Resolver{o: o, forward: newTable[string, netip.Addr](o.Now), reverse: newTable[netip.Addr, string](o.Now)}
 }
 
 // Clear forgets answers.
 func (r *Resolver) Clear(forward, reverse bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if forward {
-		r.mu.forward = map[string]answer[netip.Addr]{}
+		r.forward.clear()
 	}
 	if reverse {
-		r.mu.reverse = map[netip.Addr]answer[string]{}
+		r.reverse.clear()
 	}
+}
+
+// config answers the present settings. Answers of other servers, or of other
+// search domains, are forgotten.
+func (r *Resolver) config() Config {
+	c := r.o.Config()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(c.Servers, r.mu.last.Servers) || !slices.Equal(c.Search, r.mu.last.Search) {
+		r.Clear(true, true)
+		r.mu.last = c
+	}
+	return c
 }
 
 func fold(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
@@ -101,7 +99,7 @@ func (r *Resolver) LookupNetIP(ctx context.Context, network, name string) ([]net
 		return []netip.Addr{a}, nil
 	}
 	key := fold(name)
-	c := r.o.Config()
+	c := r.config()
 	var found []netip.Addr
 	for _, o := range c.Overrides {
 		for _, n := range o.Names {
@@ -113,17 +111,11 @@ func (r *Resolver) LookupNetIP(ctx context.Context, network, name string) ([]net
 	if len(found) > 0 {
 		return family(found, network)
 	}
-	r.mu.Lock()
-	kept, ok := r.mu.forward[key]
-	r.mu.Unlock()
-	if !ok || !r.o.Now().Before(kept.until) {
-		kept.found, kept.err = r.forward(ctx, &c, name)
-		keep(r, &r.mu.forward, key, &kept)
+	found, err := r.forward.get(ctx, key, func(ctx context.Context) ([]netip.Addr, ttl, error) { return r.addresses(ctx, &c, name) })
+	if err != nil {
+		return nil, err
 	}
-	if kept.err != nil {
-		return nil, kept.err
-	}
-	return family(kept.found, network)
+	return family(found, network)
 }
 
 func family(all []netip.Addr, network string) ([]netip.Addr, error) {
@@ -140,26 +132,8 @@ func family(all []netip.Addr, network string) ([]netip.Addr, error) {
 	return out, nil
 }
 
-// keep remembers an answer, unless it was cut off by the caller's own patience.
-func keep[K comparable, T any](r *Resolver, kept *map[K]answer[T], key K, a *answer[T]) {
-	if errors.Is(a.err, context.Canceled) {
-		return
-	}
-	ttl := TTL
-	if a.err != nil {
-		ttl = FailTTL
-	}
-	a.until = r.o.Now().Add(ttl)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(*kept) >= maxKept {
-		clear(*kept)
-	}
-	(*kept)[key] = *a
-}
-
-// forward tries the search domains for a name without a dot, then the name.
-func (r *Resolver) forward(ctx context.Context, c *Config, name string) ([]netip.Addr, error) {
+// addresses tries the search domains for a name without a dot, then the name.
+func (r *Resolver) addresses(ctx context.Context, c *Config, name string) (found []netip.Addr, life ttl, err error) {
 	names := []string{strings.TrimSuffix(name, ".") + "."}
 	if !strings.Contains(name, ".") {
 		names = names[:0]
@@ -168,18 +142,16 @@ func (r *Resolver) forward(ctx context.Context, c *Config, name string) ([]netip
 		}
 		names = append(names, name+".")
 	}
-	var found []netip.Addr
-	var err error
 	for _, n := range names {
-		err = r.each(ctx, c, func(ctx context.Context, dns *net.Resolver) (err error) {
+		life, err = r.each(ctx, c, func(ctx context.Context, dns *net.Resolver) (err error) {
 			found, err = dns.LookupNetIP(ctx, "ip", n)
 			return err
 		})
 		if err == nil {
-			return found, nil
+			return found, life, nil
 		}
 	}
-	return nil, err
+	return nil, life, err
 }
 
 // LookupAddr answers the names of an address, with a dot at their end as the
@@ -190,48 +162,57 @@ func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error
 		return nil, err
 	}
 	a = a.Unmap().WithZone("")
-	c := r.o.Config()
+	c := r.config()
 	for _, o := range c.Overrides {
 		if o.Address.Unmap() == a {
 			return o.Names, nil
 		}
 	}
-	r.mu.Lock()
-	kept, ok := r.mu.reverse[a]
-	r.mu.Unlock()
-	if !ok || !r.o.Now().Before(kept.until) {
-		kept.err = r.each(ctx, &c, func(ctx context.Context, dns *net.Resolver) (err error) {
-			kept.found, err = dns.LookupAddr(ctx, a.String())
+	return r.reverse.get(ctx, a, func(ctx context.Context) (names []string, life ttl, err error) {
+		life, err = r.each(ctx, &c, func(ctx context.Context, dns *net.Resolver) (err error) {
+			names, err = dns.LookupAddr(ctx, a.String())
 			return err
 		})
-		keep(r, &r.mu.reverse, a, &kept)
-	}
-	return kept.found, kept.err
+		return names, life, err
+	})
 }
 
-// each asks the servers in order until one answers, be it that there is nothing.
-func (r *Resolver) each(ctx context.Context, c *Config, ask func(context.Context, *net.Resolver) error) error {
+// each asks the servers in order until one answers, be it that there is
+// nothing, and says how long that holds.
+func (r *Resolver) each(ctx context.Context, c *Config, ask func(context.Context, *net.Resolver) error) (ttl, error) {
 	if len(c.Servers) == 0 {
 		return r.one(ctx, netip.Addr{}, ask)
 	}
 	var err error
 	for _, s := range c.Servers {
-		var e *net.DNSError
-		if err = r.one(ctx, s, ask); err == nil || errors.As(err, &e) && e.IsNotFound {
-			return err
+		var life ttl
+		if life, err = r.one(ctx, s, ask); err == nil || notFound(err) || ctx.Err() != nil {
+			return life, err
 		}
 	}
-	return err
+	return ttl{}, err
+}
+
+// notFound tells an answer that there is nothing from no answer.
+func notFound(err error) bool {
+	var e *net.DNSError
+	return errors.As(err, &e) && e.IsNotFound
 }
 
 // one asks one server, or those of the machine.
-func (r *Resolver) one(ctx context.Context, server netip.Addr, ask func(context.Context, *net.Resolver) error) error {
+func (r *Resolver) one(ctx context.Context, server netip.Addr, ask func(context.Context, *net.Resolver) error) (ttl, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
-	return ask(ctx, &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	var w watch
+	err := ask(ctx, &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if server.IsValid() {
 			address = netip.AddrPortFrom(server, 53).String()
 		}
-		return r.o.Dial(ctx, strings.TrimRight(network, "46"), address)
+		c, err := r.o.Dial(ctx, strings.TrimRight(network, "46"), address)
+		if err != nil {
+			return nil, err
+		}
+		return w.conn(c), nil
 	}})
+	return w.life(), err
 }

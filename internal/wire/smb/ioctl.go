@@ -291,15 +291,9 @@ func (r *request) zeroData(ctx context.Context, o *open, from, to uint64) status
 	return statusOf(err)
 }
 
-// lockedBy tells whether another open's lock forbids to touch the range.
+// lockedBy tells whether a lock forbids the open to touch the range.
 func (r *request) lockedBy(o *open, off, n uint64, write bool) status {
-	req := o.lockRequest(lockElem{off, n, lockShared})
-	req.Exclusive = write
-	info, err := r.c.s.o.FS.TestLock(r.ctx, r.caller, req)
-	if err != nil {
-		return statusOf(err)
-	}
-	if info != nil {
+	if r.c.s.o.FS.CheckIO(fs.LockSMB, o.node, o.stream, o.handle.ID(), off, n, write) != nil {
 		return stFileLockConflict
 	}
 	return stOK
@@ -460,6 +454,8 @@ func (r *request) copyRange(ctx context.Context, src, dst *open, from, to, n uin
 	return stOK
 }
 
+// duplicateExtents shares whole blocks, [MS-FSA] 2.1.5.10.4: unlike copying it
+// does not ask for locks, and does not make a file longer.
 func (r *request) duplicateExtents(ctx context.Context, o *open, in []byte) status {
 	if len(in) < 40 {
 		return stInvalidParameter
@@ -474,8 +470,23 @@ func (r *request) duplicateExtents(ctx context.Context, o *open, in []byte) stat
 	case from%fs.BlockSize != 0 || to%fs.BlockSize != 0 || int64(from+n) < 0 || int64(to+n) < 0:
 		return stInvalidParameter
 	}
+	a, err := src.attr(ctx)
+	if err != nil {
+		return statusOf(err)
+	}
+	b, err := o.attr(ctx)
+	if err != nil {
+		return statusOf(err)
+	}
+	switch {
+	case from > a.Size || n > a.Size-from, src.node == o.node && src.stream == o.stream && from < to+n && to < from+n,
+		a.DOS&fs.DOSSparse != 0 && b.DOS&fs.DOSSparse == 0:
+		return stNotSupported
+	case to >= b.Size:
+		return stOK
+	}
 	r.c.s.contendRead(o)
-	return r.copyRange(ctx, src, o, from, to, n)
+	return r.copyRange(ctx, src, o, from, to, min(n, b.Size-to))
 }
 
 // snapshots lists what previous versions there are.

@@ -354,7 +354,7 @@ func (r *request) queryFS(o *open, class byte, limit int) ([]byte, status) {
 		b := le.AppendUint32(nil, 7)
 		return le.AppendUint32(b, 0x20), stOK
 	case 5: // attributes
-		flags := uint32(0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x40000 | 0x400000 | 0x800000)
+		flags := uint32(0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x40000 | 0x400000 | 0x800000 | 0x8000000)
 		if share.NoStreams {
 			flags &^= 0x40000
 		}
