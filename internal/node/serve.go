@@ -139,7 +139,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	var smbServer *smb.Server
 	var smbAdmin control.SMBServer
 	if socks[ports.CIFS] != nil {
-		if smbServer, err = newSMB(ctx, st, files, ledger, metrics, o.Logger); err != nil {
+		if smbServer, err = newSMB(ctx, st, files, trail, ledger, metrics, o.Logger); err != nil {
 			return err
 		}
 		smbAdmin = smbView{smbServer}

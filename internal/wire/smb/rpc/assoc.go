@@ -29,7 +29,7 @@ const (
 // Bounds of an association.
 const (
 	maxFrag     = 4280
-	maxCall     = 256 << 10 // of all fragments of a request
+	maxCall     = 128 << 10 // of all fragments of a request
 	maxContexts = 16
 	maxHandles  = 1024
 )

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"unicode/utf16"
 
 	"github.com/oiweiwei/go-msrpc/msrpc/dtyp"
 
@@ -62,8 +63,18 @@ const (
 	ntNoSuchAlias      int32 = 0xc0000151 - 1<<32
 )
 
-// unicode makes a counted string of the wire.
-func unicode(s string) *dtyp.UnicodeString { return &dtyp.UnicodeString{Buffer: s} }
+// unicode makes a counted string of the wire; what it cannot hold is cut off.
+func unicode(s string) *dtyp.UnicodeString {
+	u := utf16.Encode([]rune(s))
+	if len(u) > maxUnits {
+		u = u[:maxUnits]
+		s = string(utf16.Decode(u))
+	}
+	n := uint16(2 * len(u))
+	return &dtyp.UnicodeString{Length: n, MaximumLength: n, Buffer: s}
+}
+
+const maxUnits = 0xfffe / 2
 
 // wireSID makes the form of the wire.
 func wireSID(n sid.SID) *dtyp.SID {

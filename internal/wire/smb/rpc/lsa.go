@@ -46,6 +46,7 @@ func (c *call) isPrivileged(s sid.SID) bool {
 	return false
 }
 
+// openPolicy is [MS-LSAD] 3.1.4.4.2, and the next with it.
 func (s *lsaPolicy) openPolicy() (*lsad.Handle, int32) {
 	if s.who.User == "" {
 		return nil, ntAccessDenied
@@ -55,12 +56,6 @@ func (s *lsaPolicy) openPolicy() (*lsad.Handle, int32) {
 		return nil, ntResources
 	}
 	return (*lsad.Handle)(h), ntOK
-}
-
-// OpenPolicy is [MS-LSAD] 3.1.4.4.2.
-func (s *lsaPolicy) OpenPolicy(context.Context, *lsad.OpenPolicyRequest) (*lsad.OpenPolicyResponse, error) {
-	h, st := s.openPolicy()
-	return &lsad.OpenPolicyResponse{Policy: h, Return: st}, nil
 }
 
 // OpenPolicy2 is [MS-LSAD] 3.1.4.4.1.

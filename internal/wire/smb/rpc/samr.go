@@ -150,8 +150,9 @@ func (s *samrServer) OpenDomain(_ context.Context, q *samr.OpenDomainRequest) (*
 	return r, nil
 }
 
-// Times of accounts: what never was, and what never will be.
+// Times of accounts: what never was, what never will be, and a span without end.
 var (
+	endless = &samr.OldLargeInteger{HighPart: -1 << 31}
 	longAgo = &samr.OldLargeInteger{}
 	never   = &samr.OldLargeInteger{LowPart: 0xffffffff, HighPart: 0x7fffffff}
 )
@@ -174,7 +175,7 @@ func (s *samrServer) domainInfo(d samDomain, ns *namespace, class samr.DomainInf
 		}
 	}
 	general := &samr.DomainGeneralInformation{
-		ForceLogoff: never, OEMInformation: unicode(""), DomainName: unicode(name), SourceNodeNameReplica: unicode(""), DomainModifiedCount: longAgo,
+		ForceLogoff: endless, OEMInformation: unicode(""), DomainName: unicode(name), SourceNodeNameReplica: unicode(""), DomainModifiedCount: longAgo,
 		DomainServerState: uint32(samr.DomainServerEnableStateEnabled), DomainServerRole: uint32(samr.DomainServerRolePrimary), UASCompatibilityRequired: 1,
 		UserCount: users, GroupCount: groups, AliasCount: aliases,
 	}
@@ -182,11 +183,11 @@ func (s *samrServer) domainInfo(d samDomain, ns *namespace, class samr.DomainInf
 	b := &samr.DomainInfoBuffer{}
 	switch class {
 	case samr.DomainInformationClassPasswordInformation:
-		b.Value = &samr.DomainInfoBuffer_Password{Password: &samr.DomainPasswordInformation{MinPasswordLength: minPassword, MaxPasswordAge: never, MinPasswordAge: longAgo}}
+		b.Value = &samr.DomainInfoBuffer_Password{Password: &samr.DomainPasswordInformation{MinPasswordLength: minPassword, MaxPasswordAge: endless, MinPasswordAge: longAgo}}
 	case samr.DomainInformationClassGeneralInformation:
 		b.Value = &samr.DomainInfoBuffer_General{General: general}
 	case samr.DomainInformationClassLogoffInformation:
-		b.Value = &samr.DomainInfoBuffer_Logoff{Logoff: &samr.DomainLogoffInformation{ForceLogoff: never}}
+		b.Value = &samr.DomainInfoBuffer_Logoff{Logoff: &samr.DomainLogoffInformation{ForceLogoff: endless}}
 	case samr.DomainInformationClassOEMInformation:
 		b.Value = &samr.DomainInfoBuffer_OEM{OEM: &samr.DomainOEMInformation{OEMInformation: unicode("")}}
 	case samr.DomainInformationClassNameInformation:
