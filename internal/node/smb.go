@@ -15,7 +15,6 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/control"
-	"manifold/internal/control/audit"
 	"manifold/internal/fs"
 	"manifold/internal/identity"
 	"manifold/internal/identity/ntlm"
@@ -26,7 +25,7 @@ import (
 )
 
 // newSMB builds the SMB server of a node on a file system that may be decorated.
-func newSMB(ctx context.Context, st *storage, f fs.FS, trail *audit.Log, l *ports.Ledger, metrics *telemetry.Registry, log *slog.Logger) (*smb.Server, error) {
+func newSMB(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, tr *trail, metrics *telemetry.Registry, log *slog.Logger) (*smb.Server, error) {
 	cluster, err := st.config.Cluster(ctx)
 	if err != nil {
 		return nil, err
@@ -39,10 +38,11 @@ func newSMB(ctx context.Context, st *storage, f fs.FS, trail *audit.Log, l *port
 	// The server outlives ctx by the time that draining takes.
 	srv := smb.New(context.WithoutCancel(ctx), smb.Options{
 		FS: f, Accounts: accounts{st.config}, Shares: shares{st.config, st.fs}, Principals: principals{sids, log},
-		Admin: smbAdmin{st.config, f, trail, log}, Directory: smbAccounts{st.config, sids.Scheme().Domain()},
+		Admin: smbAdmin{st.config, f, tr.log, log}, Directory: smbAccounts{st.config, sids.Scheme().Domain()},
 		Name: netBIOS(cluster.Value.Name), GUID: st.fs.Superblock().UUID,
-		Policy:     smbPolicy(st.config),
-		Observer:   func(o smb.Op) { ops.done(o.Name, o.Duration, o.Bytes, o.Failed) },
+		Policy:   smbPolicy(st.config),
+		Observer: func(o smb.Op) { ops.done(o.Name, o.Duration, o.Bytes, o.Failed) },
+		Access:   tr.smb, Attempts: tr.attempts,
 		Interfaces: func() []smb.Interface { return smbInterfaces(l.Addresses()) },
 		Logger:     log,
 	})
