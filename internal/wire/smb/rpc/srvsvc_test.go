@@ -247,9 +247,9 @@ func TestServer(t *testing.T) {
 		r, _ := c.NameValidate(t.Context(), &srvsvc.NameValidateRequest{Name: name, NameType: 9})
 		wants(t, fmt.Sprintf("name %q", name), r.Return, want)
 	}
-	disks, _ := c.DiskEnum(t.Context(), &srvsvc.DiskEnumRequest{DiskInfo: &srvsvc.DiskEnumContainer{}})
-	wants(t, "a user's drives", disks.Return, werrAccessDenied)
-	disks = must[*srvsvc.DiskEnumResponse](t)(srvsvcClient(t, w, theAdmin()).DiskEnum(t.Context(), &srvsvc.DiskEnumRequest{DiskInfo: &srvsvc.DiskEnumContainer{}}))
+	disks, _ := srvsvcClient(t, w, theNobody()).DiskEnum(t.Context(), &srvsvc.DiskEnumRequest{DiskInfo: &srvsvc.DiskEnumContainer{}})
+	wants(t, "a guest's drives", disks.Return, werrAccessDenied)
+	disks = must[*srvsvc.DiskEnumResponse](t)(c.DiskEnum(t.Context(), &srvsvc.DiskEnumRequest{DiskInfo: &srvsvc.DiskEnumContainer{}}))
 	if disks.TotalEntries != 1 || disks.DiskInfo.Buffer[0].Disk != "C:" {
 		t.Errorf("%+v", disks)
 	}
