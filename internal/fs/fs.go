@@ -342,7 +342,8 @@ type Metadata interface {
 // tightest quota above it.
 type StatFS struct {
 	TotalBytes, FreeBytes, AvailBytes uint64
-	SnapshotBytes                     uint64
-	TotalFiles, FreeFiles             uint64
-	FSID                              [16]byte // UUID of the file system
+	// SnapshotBytes is the data that only snapshots keep, of the whole system.
+	SnapshotBytes         uint64
+	TotalFiles, FreeFiles uint64
+	FSID                  [16]byte // UUID of the file system
 }
