@@ -52,7 +52,7 @@ func status(err error) string {
 
 // add records what a caller did.
 func (f *FS) add(c *fs.Caller, r *Record, err error) {
-	r.User, r.Client, r.Protocol, r.Status = c.Cred.User, c.Client.Addr(), protocolName(c.Protocol), status(err)
+	r.User, r.Client, r.Protocol, r.Status = c.User(), c.Client.Addr(), protocolName(c.Protocol), status(err)
 	f.log.Add(r)
 }
 
@@ -65,7 +65,7 @@ func (f *FS) onNode(ctx context.Context, c *fs.Caller, op string, n fs.Node, tar
 
 // first tells whether what a caller did is to be recorded: it is no repetition.
 func (f *FS) first(c *fs.Caller, op string, n fs.Node, err error) bool {
-	return f.log.Enabled() && !f.staged.has(n) && f.log.fold.first(foldKey{c.Cred.User, n, op, err == nil}, f.log.o.Now())
+	return f.log.Enabled() && !f.staged.has(n) && f.log.fold.first(foldKey{c.User(), n, op, err == nil}, f.log.o.Now())
 }
 
 // Noted records that a caller did something to an object in another way than

@@ -25,7 +25,7 @@ func eaName(b []byte) (string, bool) {
 // eaKey finds the stored spelling of a name, which is matched without case.
 func (r *request) eaKey(ctx context.Context, n fs.Node, name string) string {
 	key := name
-	_ = r.c.s.o.FS.ListMeta(ctx, fs.SystemCaller(), n, fs.MetaEA, "", func(k string, _ int) bool {
+	_ = r.c.s.o.FS.ListMeta(ctx, r.system(), n, fs.MetaEA, "", func(k string, _ int) bool {
 		if equalFold(k, name) {
 			key = k
 			return false
@@ -86,7 +86,7 @@ const stInvalidEAName status = 0x80000013
 // eaSize is the size that FileEaInformation shows.
 func (r *request) eaSize(o *open) uint32 {
 	n := uint32(0)
-	_ = r.c.s.o.FS.ListMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, "", func(k string, size int) bool {
+	_ = r.c.s.o.FS.ListMeta(r.ctx, r.system(), o.node, fs.MetaEA, "", func(k string, size int) bool {
 		n += uint32(5 + len(k) + size)
 		return true
 	})
@@ -119,7 +119,7 @@ func (r *request) queryEAs(o *open, in []byte, flags uint32, limit int) ([]byte,
 		b = b[next:]
 	}
 	if !listed {
-		err := f.ListMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, "", func(k string, _ int) bool {
+		err := f.ListMeta(r.ctx, r.system(), o.node, fs.MetaEA, "", func(k string, _ int) bool {
 			names = append(names, k)
 			return true
 		})
@@ -133,7 +133,7 @@ func (r *request) queryEAs(o *open, in []byte, flags uint32, limit int) ([]byte,
 	var b []byte
 	last := -1
 	for _, k := range names {
-		v, err := f.GetMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, k)
+		v, err := f.GetMeta(r.ctx, r.system(), o.node, fs.MetaEA, k)
 		if err != nil && fs.KindOf(err) != fs.NoAttr {
 			return nil, statusOf(err)
 		}
