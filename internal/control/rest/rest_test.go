@@ -66,6 +66,7 @@ func newAPI(t *testing.T) *api {
 	options := Options{
 		Scrubber: scrubber, Stopping: stopping,
 		Now:     func() time.Time { return clock },
+		Network: cable{}, Analytics: busy{}, Capacity: store,
 		General: store, FSSettings: store, Clock: clockOff{}, Resolver: &lookupTable{},
 		FTP: doors{store}, SSH: doors{store}, SSHKeys: doors{store},
 		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Shares: store, SMB: store, SMBServer: &clients{}, S3Settings: store, S3Keys: store, S3Buckets: store, S3: protocolS3{store}, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,

@@ -389,6 +389,9 @@ func (f *FS) StatFS(ctx context.Context, _ *fs.Caller, n fs.Node) (fs.StatFS, er
 	if err != nil {
 		return s, wrap("statfs", n, "", err)
 	}
+	if s.SnapshotBytes, err = f.db.SnapshotBytes(ctx); err != nil {
+		return s, wrap("statfs", n, "", err)
+	}
 	s.FreeFiles = s.TotalFiles - uint64(max(0, root.Files+root.Directories+root.Symlinks+root.Other))
 	if !f.quotas.any() || !n.Live() {
 		return s, nil

@@ -195,9 +195,34 @@ func (f *FS) StatFS(_ context.Context, _ *fs.Caller, node fs.Node) (fs.StatFS, e
 		}
 	}
 	s.AvailBytes = s.FreeBytes
+	s.SnapshotBytes = f.snapshotBytes()
 	s.TotalFiles = 1 << 48
 	s.FreeFiles = s.TotalFiles - uint64(len(f.live))
 	return s, nil
+}
+
+// snapshotBytes are the blocks that only snapshots have.
+func (f *FS) snapshotBytes() uint64 {
+	seen := map[*byte]bool{}
+	count := func(t tree) (n uint64) {
+		for _, i := range t {
+			for _, s := range append(slices.Collect(maps.Values(i.streams)), &i.data) {
+				for _, b := range s.blocks {
+					if !seen[&b[0]] {
+						seen[&b[0]] = true
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	count(f.live)
+	n := uint64(0)
+	for _, s := range f.snaps {
+		n += count(s.tree)
+	}
+	return n * fs.BlockSize
 }
 
 // quotaDir finds a directory for a quota.
