@@ -68,7 +68,7 @@ func (s *Server) breakCaches(k fileKey, b fs.Breach) (wait []chan struct{}) {
 		seen[c] = true
 		to := uint32(0)
 		switch b {
-		case fs.BreachRead:
+		case fs.BreachRead, fs.BreachLock: // who may write may keep its locks to itself
 			to = c.state &^ leaseW
 		case fs.BreachName:
 			to = c.state &^ leaseH

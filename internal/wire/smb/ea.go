@@ -83,10 +83,10 @@ func (r *request) setEAs(ctx context.Context, n fs.Node, b []byte) status {
 
 const stInvalidEAName status = 0x80000013
 
-// eaSize is the size that FileEaInformation shows.
-func (r *request) eaSize(o *open) uint32 {
+// eaSize is the size that FileEaInformation and listings show.
+func (r *request) eaSize(node fs.Node) uint32 {
 	n := uint32(0)
-	_ = r.c.s.o.FS.ListMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, "", func(k string, size int) bool {
+	_ = r.c.s.o.FS.ListMeta(r.ctx, fs.SystemCaller(), node, fs.MetaEA, "", func(k string, size int) bool {
 		n += uint32(5 + len(k) + size)
 		return true
 	})
