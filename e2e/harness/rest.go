@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"manifold/api/apitest"
 	"manifold/e2e/netns"
 )
 
@@ -21,6 +22,7 @@ type REST struct {
 	Base  string
 	Token string
 	hc    *http.Client
+	shape func(context.Context) (*apitest.Checker, error) // what answers have to be like
 }
 
 // StatusError is an answer outside 200-299.
@@ -33,7 +35,7 @@ type StatusError struct {
 func (e *StatusError) Error() string { return fmt.Sprintf("HTTP %d: %s", e.Status, e.Body) }
 
 func (s *Server) anonymous() *REST {
-	return &REST{Base: "https://" + netns.Server + ":8000", hc: &http.Client{
+	r := &REST{Base: "https://" + netns.Server + ":8000", hc: &http.Client{
 		Timeout: time.Minute,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -43,6 +45,26 @@ func (s *Server) anonymous() *REST {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+	r.shape = func(ctx context.Context) (*apitest.Checker, error) { return s.description(ctx, r) }
+	return r
+}
+
+// description is that of the server itself, fetched once.
+func (s *Server) description(ctx context.Context, r *REST) (*apitest.Checker, error) {
+	s.described.mu.Lock()
+	defer s.described.mu.Unlock()
+	if s.described.checker != nil {
+		return s.described.checker, nil
+	}
+	plain := *r
+	plain.shape = nil
+	var doc []byte
+	if _, err := plain.Try(ctx, http.MethodGet, "/openapi.json", nil, &doc); err != nil {
+		return nil, err
+	}
+	c, err := apitest.New(doc)
+	s.described.checker = c
+	return c, err
 }
 
 // Anonymous talks to the REST API without a session.
@@ -72,7 +94,8 @@ func (r *REST) Close() { r.hc.CloseIdleConnections() }
 
 // Try sends one request. In is sent as JSON, or as it is if it is []byte; the
 // answer is decoded into out, or copied if out is *[]byte. An answer outside
-// 200-299 is a *[StatusError].
+// 200-299 is a *[StatusError]; one that is not as the server describes its API
+// is an error in any case.
 func (r *REST) Try(ctx context.Context, method, path string, in, out any) (status int, err error) {
 	var body io.Reader
 	contentType := "application/json"
@@ -103,6 +126,15 @@ func (r *REST) Try(ctx context.Context, method, path string, in, out any) (statu
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return resp.StatusCode, err
+	}
+	if r.shape != nil {
+		c, err := r.shape(ctx)
+		if err != nil {
+			return resp.StatusCode, err
+		}
+		if err := c.Check(method, req.URL.EscapedPath(), resp.StatusCode, resp.Header, b); err != nil {
+			return resp.StatusCode, err
+		}
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := &StatusError{Status: resp.StatusCode, Body: string(b)}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"manifold/api/apitest"
 	"manifold/e2e/netns"
 	"manifold/e2e/nfsclient"
 )
@@ -66,6 +67,11 @@ type Server struct {
 	bin  string
 	home string
 	proc *netns.Process
+
+	described struct {
+		mu      sync.Mutex
+		checker *apitest.Checker
+	}
 }
 
 // StartServer starts a server on a fresh data directory, with more arguments

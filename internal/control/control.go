@@ -51,6 +51,12 @@ type Principals interface {
 	GroupByGID(ctx context.Context, gid uint32) (config.Record[config.Group], error)
 }
 
+// News tells that stored records have changed.
+type News interface {
+	// Changed answers a channel that is closed at the next change.
+	Changed() <-chan struct{}
+}
+
 // Accounts changes local users, groups and memberships. Revisions are those
 // last seen, 0 for any. A change is in force when its call returns.
 type Accounts interface {
@@ -128,6 +134,8 @@ type AuditEvent struct {
 	Status string
 	// Extra and Extra2 name what it was done to.
 	Extra, Extra2 string
+	// Repeats: the same within a minute is one record.
+	Repeats bool
 }
 
 // AuditTarget says where audit records go.
@@ -214,6 +222,9 @@ type SMBOpen struct {
 	Access uint32 // access mask as on the wire
 	Locks  int
 	User   identity.AuthID
+	Stream fs.StreamID
+	Share  fs.Share       // what it lets others do
+	Client netip.AddrPort // it was opened from; none while its client is lost
 }
 
 // SMBServer knows who is connected.

@@ -81,7 +81,7 @@ type Totals struct {
 	Other        uint64 // FIFOs, sockets, devices
 	Streams      uint64 // named streams
 	StreamBytes  uint64 // bytes in data blocks of named streams
-	WORM         uint64 // files under retention or legal hold
+	WORM         uint64 // files with a legal hold or a retention, one that is over included
 }
 
 // ChildTotals are the totals of one entry of a directory.
@@ -108,7 +108,8 @@ type Accounting interface {
 	// ChildTotalsOf yields the totals of the entries of a directory.
 	ChildTotalsOf(ctx context.Context, n Node, yield func(*ChildTotals) bool) error
 	// StatFS answers space and file figures at n, as capped by quotas above it.
-	StatFS(ctx context.Context, n Node) (StatFS, error)
+	// It needs no right.
+	StatFS(ctx context.Context, c *Caller, n Node) (StatFS, error)
 
 	Quota(ctx context.Context, dir FileID) (Quota, error) // NoAttr: none set
 	// SetQuota sets or replaces. create demands there is none (Exist), else there must be one (NoAttr).
@@ -131,7 +132,8 @@ type TreeDelete struct {
 type TreeDeletes interface {
 	// StartTreeDelete detaches the directory at once (its path is gone when
 	// the call returns) and frees it in the background, over restarts.
-	// The root cannot be deleted (Invalid). WORM: files under retention below.
+	// The root cannot be deleted (Invalid). WORM: files under retention or legal
+	// hold below. A retention that is over is taken off first.
 	StartTreeDelete(ctx context.Context, c *Caller, dir FileID) (TreeDelete, error)
 	// TreeDelete answers a job; NotExist when finished or unknown.
 	TreeDelete(ctx context.Context, id FileID) (TreeDelete, error)

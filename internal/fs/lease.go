@@ -26,9 +26,13 @@ type Breaker interface {
 	// Break makes clients give up what stands against the breach and returns
 	// when they have, or have been given up on. It is for the Breaker to tell
 	// by the caller whether its own protocol has seen to that already. Until end
-	// is called, nothing of the kind is granted anew; end may be nil. The only
-	// error is that of ctx.
-	Break(ctx context.Context, c *Caller, n Node, s StreamID, b Breach) (end func(), err error)
+	// is called, nothing of the kind is granted anew; end may be nil.
+	//
+	// may tells whether the caller is allowed at all what it is about to do. It
+	// is asked once, without locks, before the first client is told to give
+	// anything up, and not where nothing stands against the breach: who is
+	// refused breaks nothing. The only errors are those of may and of ctx.
+	Break(ctx context.Context, c *Caller, n Node, s StreamID, b Breach, may func() error) (end func(), err error)
 	// Caching tells whether any client has anything open, so that objects which
 	// are known by name only need not be looked up for nothing.
 	Caching() bool

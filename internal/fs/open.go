@@ -52,7 +52,8 @@ type OpenSpec struct {
 	Create CreateSpec
 	// MustBeDir and MustNotBeDir fail with NotDir or IsDir.
 	MustBeDir, MustNotBeDir bool
-	// DeleteOnClose removes the name when the last handle closes. Needs RightDelete.
+	// DeleteOnClose removes the name when the last handle closes. Needs
+	// RightDelete. WORM: the file is locked.
 	DeleteOnClose bool
 	// Owner groups opens for lock ownership and listing.
 	Owner LockOwner

@@ -49,9 +49,9 @@ var Rooms = []Room{
 	{"cmd/manifold", []string{"internal/node", "internal/control/cli"}, "the command wires up and exits"},
 	{"client", nil, "a public package drags in nothing of ours"},
 	{"web", nil, "embedded files only"},
-	{"api", nil, "schemas only"},
-	{"e2e", []string{"e2e/...", "client", "internal/ports"}, "black box: the built binary and the public API"},
-	{"e2e/suites/smbtorture", []string{"e2e/...", "internal/fs/...", "internal/identity/...", "internal/kv/...", "internal/data/...", "internal/meta", "internal/wire/smb"}, "the suite wants options that the product does not offer, so it builds its own server"},
+	{"api", []string{"api/..."}, "schemas, and what holds answers against them"},
+	{"e2e", []string{"e2e/...", "client", "internal/ports", "api/apitest"}, "black box: the built binary and the public API"},
+	{"e2e/suites/smbtorture", []string{"e2e/...", "api/apitest", "internal/fs/...", "internal/identity/...", "internal/kv/...", "internal/data/...", "internal/meta", "internal/wire/smb"}, "the suite wants options that the product does not offer, so it builds its own server"},
 	{"tools", []string{"tools/...", "e2e/..."}, "tools drive the product from outside"},
 }
 
@@ -62,6 +62,7 @@ var TestImports = []string{
 	"internal/kv/memkv", "internal/kv/kvtest", "internal/kv/pebblekv", "internal/kv/pgkv", "internal/kv/pgkv/pgtest",
 	"internal/data/memdata", "internal/data/errdisk", "internal/data/datatest",
 	"internal/wire/wiretest", "internal/identity/local",
+	"api/apitest",
 }
 
 // An Exception lets one file or folder break one rule.

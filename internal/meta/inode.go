@@ -346,8 +346,21 @@ type Chunk struct {
 	MaskSeq uint64
 	// Prev is the end epoch of the newest history version, 0 if none; that
 	// version may be gone by now.
-	Prev  uint64
+	Prev uint64
+	// Frags is never changed in place, only replaced.
 	Frags []Frag
+
+	// What is stored, if from has read it and put no chunk since: PutChunk of
+	// the same transaction need not read it again.
+	from       *Reader
+	puts       int
+	stored     []Frag
+	storedPrev uint64
+}
+
+// read notes that the record as it is now is what r has.
+func (c *Chunk) read(r *Reader) {
+	c.from, c.puts, c.stored, c.storedPrev = r, r.puts, c.Frags, c.Prev
 }
 
 func (c *Chunk) encode() []byte {
@@ -356,7 +369,8 @@ func (c *Chunk) encode() []byte {
 	e.u(c.Prev)
 	e.u(uint64(len(c.Frags)))
 	end, ext := uint32(0), uint64(0)
-	for _, f := range c.Frags {
+	for i := range c.Frags {
+		f := &c.Frags[i]
 		e.u(uint64(f.Off - end))
 		e.u(uint64(f.Len))
 		e.i(int64(f.Extent - ext))
@@ -377,7 +391,7 @@ func decodeChunk(id uint64, v []byte) (*Chunk, error) {
 	}
 	end, ext := uint64(0), uint64(0)
 	if n > 0 && !d.bad {
-		c.Frags = make([]Frag, 0, n)
+		c.Frags = make([]Frag, 0, n+1) // a writer at the end adds one
 	}
 	for ; n > 0 && !d.bad; n-- {
 		gap, l := d.u(), d.u()

@@ -18,6 +18,7 @@ type Reader struct {
 	db   *DB
 	r    kv.Reader
 	snap uint64 // 0: live
+	puts int    // of chunks, if it is a transaction's
 }
 
 // KV is the snapshot of the key store that r reads, for records of other rooms.
@@ -346,7 +347,11 @@ func (r *Reader) Chunk(ctx context.Context, sid fs.StreamID, idx uint64) (*Chunk
 	if err != nil {
 		return nil, err
 	}
-	return decodeChunk(uint64(sid), v)
+	c, err := decodeChunk(uint64(sid), v)
+	if err == nil {
+		c.read(r)
+	}
+	return c, err
 }
 
 // ChunkAt is a chunk map with its index.
@@ -368,7 +373,9 @@ func (r *Reader) Chunks(ctx context.Context, sid fs.StreamID, from uint64, limit
 			}
 			if err == nil {
 				c.Index = binary.BigEndian.Uint64(w.rest)
-				c.Chunk, err = decodeChunk(uint64(sid), w.value)
+				if c.Chunk, err = decodeChunk(uint64(sid), w.value); err == nil {
+					c.Chunk.read(r)
+				}
 			}
 			if !yield(c, err) || err != nil {
 				return

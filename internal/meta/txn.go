@@ -245,31 +245,25 @@ func (tx *Txn) PutChunk(ctx context.Context, id fs.FileID, sid fs.StreamID, idx 
 func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx uint64, c *Chunk, shared []uint64) (more []uint64, err error) {
 	key := chunkKey(sid, idx)
 	more = slices.Clone(shared)
-	kept := false
+	stored, old, kept := &Chunk{}, (*Chunk)(nil), false
 	if c.Birth != 0 {
-		stored, err := tx.storedChunk(ctx, sid, key, len(shared) > 0)
-		if err != nil {
+		if stored, err = tx.storedChunk(ctx, sid, key, c); err != nil {
 			return nil, err
 		}
 		if kept, err = tx.keep(ctx, id, key, c.Birth); err != nil {
 			return nil, err
 		}
-		switch {
-		case kept:
+		if kept {
 			c.Prev = tx.epoch
-		default:
-			if err := tx.releaseUnmapped(ctx, sid, key, c); err != nil {
-				return nil, err
-			}
+		} else if old, err = tx.releaseUnmapped(ctx, sid, key, stored, c); err != nil {
+			return nil, err
 		}
-		if stored != nil {
-			more = subtract(more, stored.Frags)
-		}
+		more = subtract(more, stored.Frags)
 	}
 	if len(more) > 0 && !kept {
 		// What the newest old version maps is held already, through it.
-		old, end, err := tx.newestVersion(ctx, sid, key)
-		if err != nil {
+		var end uint64
+		if old, end, err = tx.newestVersion(ctx, sid, key); err != nil {
 			return nil, err
 		}
 		if old != nil {
@@ -277,13 +271,23 @@ func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx
 			c.Prev = end
 		}
 	}
+	alone := int64(0)
+	switch {
+	case kept:
+		alone = lost(stored.Frags, c.Frags)
+	case old != nil:
+		alone = lost(old.Frags, c.Frags) - lost(old.Frags, stored.Frags)
+	}
+	if err := tx.addSnapshotBytes(ctx, alone); err != nil {
+		return nil, err
+	}
 	return more, tx.writeChunk(key, c)
 }
 
-// storedChunk reads a chunk again before it is changed, if wanted.
-func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, wanted bool) (*Chunk, error) {
-	if !wanted {
-		return nil, nil
+// storedChunk answers what is stored of a chunk that is about to be changed.
+func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, c *Chunk) (*Chunk, error) {
+	if c.from == &tx.Reader && c.puts == tx.puts {
+		return &Chunk{Prev: c.storedPrev, Frags: c.stored}, nil
 	}
 	v, err := tx.kv.Get(ctx, key)
 	if err != nil {
@@ -296,6 +300,7 @@ func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, wan
 func (tx *Txn) Number() uint64 { return tx.db.mark() }
 
 func (tx *Txn) writeChunk(key []byte, c *Chunk) error {
+	tx.puts++
 	if len(c.Frags) == 0 {
 		// A chunk without fragments is a hole with all masks applied; absence
 		// says the same, unless an old version must be told apart by Prev.
@@ -306,37 +311,30 @@ func (tx *Txn) writeChunk(key []byte, c *Chunk) error {
 	}
 	c.Birth = tx.epoch
 	tx.kv.Put(key, c.encode())
+	c.read(&tx.Reader)
 	return nil
 }
 
 // releaseUnmapped queues the extents that the stored chunk maps and c does
-// not, unless the newest old version maps them too.
-func (tx *Txn) releaseUnmapped(ctx context.Context, sid fs.StreamID, key []byte, c *Chunk) error {
-	v, err := tx.kv.Get(ctx, key)
-	if err != nil {
-		return fmt.Errorf("meta: read stored chunk: %w", err)
-	}
-	stored, err := decodeChunk(uint64(sid), v)
-	if err != nil {
-		return err
-	}
+// not, unless the newest old version maps them too; it answers that version if
+// it had to look.
+func (tx *Txn) releaseUnmapped(ctx context.Context, sid fs.StreamID, key []byte, stored, c *Chunk) (old *Chunk, err error) {
 	gone := missing(stored.Frags, c.Frags)
 	if len(gone) > 0 && stored.Prev != 0 {
-		old, err := tx.version(ctx, sid, key, stored.Prev)
-		if err != nil {
-			return err
+		if old, err = tx.version(ctx, sid, key, stored.Prev); err != nil {
+			return nil, err
 		}
 		if old == nil {
 			// That version went with its snapshot; an older one may be left.
 			if old, c.Prev, err = tx.newestVersion(ctx, sid, key); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if old != nil {
 			gone = subtract(gone, old.Frags)
 		}
 	}
-	return tx.queueRelease(ctx, sid, gone)
+	return old, tx.queueRelease(ctx, sid, gone)
 }
 
 // version reads the old version of a chunk that ended with epoch end, nil if it is gone.
@@ -365,26 +363,26 @@ func (tx *Txn) newestVersion(ctx context.Context, sid fs.StreamID, key []byte) (
 	return nil, 0, nil
 }
 
-// missing lists the extents of old that now does not map.
+// missing lists the extents of old that now does not map. Most changes are of a
+// few fragments of many: what is the same in front and at the end is passed over.
 func missing(old, now []Frag) []uint64 {
+	rest := now
+	for len(old) > 0 && len(rest) > 0 && old[0] == rest[0] {
+		old, rest = old[1:], rest[1:]
+	}
+	for len(old) > 0 && len(rest) > 0 && old[len(old)-1] == rest[len(rest)-1] {
+		old, rest = old[:len(old)-1], rest[:len(rest)-1]
+	}
 	if len(old) == 0 {
 		return nil
 	}
-	if len(old) <= 8 && len(now) <= 8 {
+	if len(old) <= 8 {
 		var out []uint64
-	next:
 		for _, f := range old {
-			for _, g := range now {
-				if g.Extent == f.Extent {
-					continue next
-				}
+			same := func(g Frag) bool { return g.Extent == f.Extent }
+			if !slices.Contains(out, f.Extent) && !slices.ContainsFunc(rest, same) && !slices.ContainsFunc(now, same) {
+				out = append(out, f.Extent)
 			}
-			for _, x := range out {
-				if x == f.Extent {
-					continue next
-				}
-			}
-			out = append(out, f.Extent)
 		}
 		return out
 	}

@@ -102,7 +102,7 @@ func (u *ftpUsers) account(ctx context.Context, a account, err error) (ftp.Accou
 }
 
 // Login implements ftp.Observer.
-func (u *ftpUsers) Login(l ftp.Login) { u.login("ftp", l.User, l.Client.Addr(), l.OK, "") }
+func (u *ftpUsers) Login(l ftp.Login) { u.trail.login("ftp", l.User, l.Client.Addr(), l.OK, "") }
 
 // Observe implements ftp.Observer.
 func (u *ftpUsers) Observe(o ftp.Op) {

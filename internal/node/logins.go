@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"time"
 
 	"manifold/internal/config"
-	"manifold/internal/control/audit"
 	"manifold/internal/control/service"
 	"manifold/internal/identity"
 )
@@ -16,7 +14,7 @@ import (
 type logins struct {
 	config *config.Store
 	svc    *service.Service
-	trail  *audit.Log
+	trail  *trail
 }
 
 // account is a user who was recognised.
@@ -64,24 +62,6 @@ func (a *logins) of(ctx context.Context, ses *service.Session, confined bool) (a
 		return account{}, errNoHome
 	}
 	return out, nil
-}
-
-// login records an attempt to log in.
-func (a *logins) login(protocol, name string, client netip.Addr, ok bool, method string) {
-	if !a.trail.Enabled() {
-		return
-	}
-	r := audit.Record{Client: client, Protocol: protocol, Operation: protocol + "_login", Status: "ok", Extra: name, Extra2: method}
-	if !ok {
-		r.Status = "cred"
-	}
-	// Asked with a time limit: who logs in waits for it.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if u, err := a.config.UserByName(ctx, name); err == nil {
-		r.User = identity.AuthID(u.ID)
-	}
-	a.trail.Add(&r)
 }
 
 // disconnecting ends the connections of users who are changed, as the sessions

@@ -28,7 +28,7 @@ func describe(r *telemetry.Registry, f fs.FS, b Build, clusterName, clusterUUID 
 		return func() float64 {
 			ctx, cancel := scrape()
 			defer cancel()
-			s, err := f.StatFS(ctx, fs.Root)
+			s, err := f.StatFS(ctx, fs.SystemCaller(), fs.Root)
 			if err != nil {
 				return 0
 			}

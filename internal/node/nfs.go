@@ -20,7 +20,7 @@ import (
 
 // newNFS builds the NFS server of a node and the lock manager beside it, on a
 // file system that may be decorated.
-func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, dns lookuper, name string, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
+func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, dns lookuper, name string, tr *trail, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) (*nfs3.Server, *nlm.Service, error) {
 	var srv *nfs3.Server // the lock manager asks it for handles once it serves
 	locks, err := newNLM(context.WithoutCancel(ctx), st.fs, l, name, func(ctx context.Context, c *sunrpc.Call, fh []byte) (fs.Node, *fs.Caller, error) {
 		return srv.Resolve(ctx, c, fh)
@@ -33,7 +33,7 @@ func newNFS(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, dns look
 		FS: f, Exports: exports{st.config}, Identities: st.config.Resolver(), Names: names{dns}.of,
 		HandleKey: super.HandleKey[:], FSID: super.UUID,
 		AuthSys:  func() bool { return st.config.NFSInForce().AuthSysEnabled },
-		Observer: newNFSObserver(metrics), Logger: log, SlowOp: slow,
+		Observer: newNFSObserver(metrics, tr), Logger: log, SlowOp: slow,
 		Extra: countLocks(metrics, locks.Programs()),
 	})
 	if err != nil {
@@ -94,15 +94,21 @@ func (e exports) ByPath(path string) (*export.Export, bool) {
 }
 func (e exports) All() []*export.Export { return e.c.ExportTable().AllRules() }
 
-// nfsObserver counts calls in the metrics.
-type nfsObserver struct{ ops opCounter }
+// nfsObserver counts calls in the metrics and records mounts.
+type nfsObserver struct {
+	ops   opCounter
+	trail *trail
+}
 
-func newNFSObserver(m *telemetry.Registry) *nfsObserver {
-	return &nfsObserver{opCounter{metrics: m, protocol: "nfs", kind: kindOf}}
+func newNFSObserver(m *telemetry.Registry, tr *trail) *nfsObserver {
+	return &nfsObserver{opCounter{metrics: m, protocol: "nfs", kind: kindOf}, tr}
 }
 
 // Observe implements nfs3.Observer.
-func (v *nfsObserver) Observe(o nfs3.Op) { v.ops.done(o.Name, o.Duration, o.In+o.Out, o.Status != 0) }
+func (v *nfsObserver) Observe(o nfs3.Op) {
+	v.ops.done(o.Name, o.Duration, o.In+o.Out, o.Status != 0)
+	v.trail.mount(&o)
+}
 
 // nlmNames are the procedures of NLM 4 by number; answers to our callbacks and
 // what nobody sends any more go as one.

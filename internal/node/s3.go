@@ -22,7 +22,7 @@ import (
 )
 
 // newS3 builds the S3 server of a node on a file system that may be decorated.
-func newS3(st *storage, f fs.FS, svc *service.Service, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) *s3.Server {
+func newS3(st *storage, f fs.FS, svc *service.Service, tr *trail, metrics *telemetry.Registry, slow time.Duration, log *slog.Logger) *s3.Server {
 	o := s3.Options{
 		FS: f, Buckets: s3Buckets{st.config, f}, Keys: s3Keys{st.config, svc}, Names: s3Names{st.config}, Log: log,
 		Settings: func() s3.Settings {
@@ -36,7 +36,7 @@ func newS3(st *storage, f fs.FS, svc *service.Service, metrics *telemetry.Regist
 			}
 			return c
 		},
-		Done: newS3Observer(metrics, slow, log).done,
+		Done: newS3Observer(metrics, tr, slow, log).done,
 	}
 	return s3.New(o)
 }
@@ -133,19 +133,21 @@ func expireUploads(ctx context.Context, srv *s3.Server, c *config.Store, log *sl
 	}
 }
 
-// s3Observer counts requests in the metrics, and logs slow ones.
+// s3Observer counts requests in the metrics, records some, and logs slow ones.
 type s3Observer struct {
-	ops  *opCounter
-	slow time.Duration
-	log  *slog.Logger
+	ops   *opCounter
+	trail *trail
+	slow  time.Duration
+	log   *slog.Logger
 }
 
-func newS3Observer(m *telemetry.Registry, slow time.Duration, log *slog.Logger) *s3Observer {
-	return &s3Observer{ops: &opCounter{metrics: m, protocol: "s3", kind: s3Kind}, slow: slow, log: log}
+func newS3Observer(m *telemetry.Registry, tr *trail, slow time.Duration, log *slog.Logger) *s3Observer {
+	return &s3Observer{ops: &opCounter{metrics: m, protocol: "s3", kind: s3Kind}, trail: tr, slow: slow, log: log}
 }
 
 func (v *s3Observer) done(e s3.Event) {
 	v.ops.done(e.Operation, e.Took, int(e.In+e.Out), e.Status >= 400 || e.Status == 0)
+	v.trail.s3(&e)
 	const much = 1 << 20
 	if e.Took >= v.slow && e.In < much && e.Out < much {
 		v.log.Warn("slow request", "protocol", "s3", "operation", e.Operation, "bucket", e.Bucket, "key", e.Key, "duration", e.Took, "status", e.Status)

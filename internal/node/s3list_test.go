@@ -90,7 +90,7 @@ func TestS3_listing(t *testing.T) {
 		t.Fatal(err)
 	}
 	svc := service.New(service.Options{FS: st.fs, Auth: st.config, Sessions: st.config, Principals: st.config, Roles: st.config})
-	srv := httptest.NewServer(newS3(st, st.fs, svc, telemetry.New(), time.Hour, slog.New(slog.DiscardHandler)))
+	srv := httptest.NewServer(newS3(st, st.fs, svc, nil, telemetry.New(), time.Hour, slog.New(slog.DiscardHandler)))
 	defer srv.Close()
 	c, err := minio.NewCore(strings.TrimPrefix(srv.URL, "http://"), &minio.Options{Creds: credentials.NewStaticV4(key.Value.AccessKey, secret, "")})
 	if err != nil {

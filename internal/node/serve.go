@@ -13,11 +13,14 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/control"
+	"manifold/internal/control/analytics"
 	"manifold/internal/control/audit"
 	"manifold/internal/control/rest"
 	"manifold/internal/control/schedule"
 	"manifold/internal/control/service"
 	"manifold/internal/data/gc"
+	"manifold/internal/fs"
+	"manifold/internal/identity/attempts"
 	"manifold/internal/ports"
 	"manifold/internal/settings"
 	"manifold/internal/telemetry"
@@ -109,12 +112,17 @@ func Serve(ctx context.Context, o Options) (err error) {
 	metrics := telemetry.New()
 	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
 
-	trail, err := openAudit(ctx, st, ledger, m.name, o.Logger)
+	auditLog, err := openAudit(st, ledger, m.name, o.Logger)
 	if err != nil {
 		return err
 	}
-	open.add("audit log", trail.Close)
-	files := audit.Wrap(st.fs, trail)
+	open.add("audit log", auditLog.Close)
+	activity := analytics.New(analytics.Options{})
+	files := audit.Wrap(activity.Wrap(st.fs), auditLog)
+	history := analytics.NewHistory(analytics.HistoryOptions{FS: st.fs, Store: st.config, Logger: o.Logger})
+	// One count of failed sign-ins for all doors of the node.
+	tr := &trail{log: auditLog, files: files, config: st.config, attempts: attempts.New(time.Now)}
+	st.fs.OnExpiry(func(s fs.Snapshot) { tr.snapshot("snapshot_delete_snapshot", s.Name, nil) })
 
 	collector, err := gc.New(st.kv, st.data, gc.Options{Logger: o.Logger})
 	if err != nil {
@@ -126,10 +134,10 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	scrubber.describe(metrics)
 	certs := &certificates{config: st.config}
-	svc := service.New(service.Options{FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Roles: st.config})
+	svc := service.New(service.Options{FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Roles: st.config, Attempts: tr.attempts})
 	var api http.Handler // the shell of SSH works through it
 	remote, err := newRemote(ctx, remoteOptions{
-		fs: files, logins: &logins{config: st.config, svc: svc, trail: trail},
+		fs: files, logins: &logins{config: st.config, svc: svc, trail: tr},
 		api:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api.ServeHTTP(w, r) }),
 		ledger: ledger, certs: certs, prompt: cluster.Value.Name, metrics: metrics, drain: o.Drain, log: o.Logger,
 	})
@@ -139,13 +147,13 @@ func Serve(ctx context.Context, o Options) (err error) {
 	var smbServer *smb.Server
 	var smbAdmin control.SMBServer
 	if socks[ports.CIFS] != nil {
-		if smbServer, err = newSMB(ctx, st, files, ledger, metrics, o.Logger); err != nil {
+		if smbServer, err = newSMB(ctx, st, files, ledger, tr, metrics, o.Logger); err != nil {
 			return err
 		}
 		smbAdmin = smbView{smbServer}
 		st.fs.SetBreaker(smbServer)
 	}
-	objects := newS3(st, files, svc, metrics, o.SlowOp, o.Logger)
+	objects := newS3(st, files, svc, tr, metrics, o.SlowOp, o.Logger)
 	s3door := s3Door(objects, st, certs, ledger, o.Drain, metrics, o.Logger)
 	open.add("sockets of protocols", func() error { s3door.unbind(); remote.unbind(); return nil })
 	if err := bindDoors(ctx, append(remote.doors(), s3door)...); err != nil {
@@ -157,20 +165,23 @@ func Serve(ctx context.Context, o Options) (err error) {
 		General: st.config, Clock: ntp, Resolver: dns, FSSettings: st.config,
 		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
 		FS: files, Auth: st.config, Sessions: st.config, Principals: st.config, Members: st.config, Exports: st.config, NFS: st.config, Shares: st.config, SMB: st.config, SMBServer: smbAdmin,
-		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: trail,
+		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: auditLog,
 		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config, S3Buckets: st.config, S3: s3Protocol{objects, st.config},
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
-		Scrubber: scrubber,
+		Scrubber: scrubber, AccountNews: st.config,
+		Network: newNetwork(ledger), Analytics: activity, Capacity: st.config,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
 		Stopping: ctx.Done(),
 		Logger:   o.Logger,
 	})
-	policies := schedule.New(schedule.Options{Policies: st.config, FS: st.fs, Logger: o.Logger})
+	policies := schedule.New(schedule.Options{Policies: st.config, FS: scheduled{st.fs, tr}, Logger: o.Logger})
 	parts := []part{
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "clock", serve: func(ctx context.Context) error { ntp.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
-		{name: "audit log", serve: func(ctx context.Context) error { trail.Run(ctx); return nil }},
+		{name: "audit log", serve: func(ctx context.Context) error { runAudit(ctx, auditLog, st.config); return nil }},
+		{name: "analytics", serve: func(ctx context.Context) error { activity.Run(ctx); return nil }},
+		{name: "capacity history", serve: func(ctx context.Context) error { history.Run(ctx); return nil }},
 		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 		{name: "S3 uploads", serve: func(ctx context.Context) error { expireUploads(ctx, objects, st.config, o.Logger); return nil }},
@@ -187,7 +198,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 
 	if s := socks[ports.NFS]; s != nil {
-		srv, locks, err := newNFS(ctx, st, files, ledger, dns, m.name, metrics, o.SlowOp, o.Logger)
+		srv, locks, err := newNFS(ctx, st, files, ledger, dns, m.name, tr, metrics, o.SlowOp, o.Logger)
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ import (
 )
 
 // newSMB builds the SMB server of a node on a file system that may be decorated.
-func newSMB(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, metrics *telemetry.Registry, log *slog.Logger) (*smb.Server, error) {
+func newSMB(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, tr *trail, metrics *telemetry.Registry, log *slog.Logger) (*smb.Server, error) {
 	cluster, err := st.config.Cluster(ctx)
 	if err != nil {
 		return nil, err
@@ -39,8 +39,9 @@ func newSMB(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, metrics 
 	srv := smb.New(context.WithoutCancel(ctx), smb.Options{
 		FS: f, Accounts: accounts{st.config}, Shares: shares{st.config, st.fs}, Principals: principals{sids, log},
 		Name: netBIOS(cluster.Value.Name), GUID: st.fs.Superblock().UUID,
-		Policy:     smbPolicy(st.config),
-		Observer:   func(o smb.Op) { ops.done(o.Name, o.Duration, o.Bytes, o.Failed) },
+		Policy:   smbPolicy(st.config),
+		Observer: func(o smb.Op) { ops.done(o.Name, o.Duration, o.Bytes, o.Failed) },
+		Access:   tr.smb, Attempts: tr.attempts,
 		Interfaces: func() []smb.Interface { return smbInterfaces(l.Addresses()) },
 		Logger:     log,
 	})

@@ -119,7 +119,7 @@ func (u *sshUsers) Login(l ssh.Login) {
 	if l.Key != "" {
 		method += " " + l.Key
 	}
-	u.login("ssh", l.User, l.Client.Addr(), l.OK, method)
+	u.trail.login("ssh", l.User, l.Client.Addr(), l.OK, method)
 }
 
 // SFTP implements ssh.Observer.

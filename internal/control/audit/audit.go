@@ -100,6 +100,7 @@ type Log struct {
 	json  atomic.Bool
 	spool *spool
 	fold  folder
+	again repeats
 	texts sync.Pool // of *[]byte
 	lost  atomic.Uint64
 	full  atomic.Bool // a record was dropped since sync looked
@@ -177,9 +178,27 @@ func (l *Log) Configure(c Config) {
 	l.mu.changed = make(chan struct{})
 }
 
+// Changed answers a channel that is closed when another configuration is put in force.
+func (l *Log) Changed() <-chan struct{} {
+	_, changed := l.config()
+	return changed
+}
+
 // Verb records what an administrator did.
 func (l *Log) Verb(e control.AuditEvent) {
-	l.Add(&Record{User: e.User, Client: e.Client, Protocol: "api", Operation: e.Operation, Status: e.Status, Extra: e.Extra, Extra2: e.Extra2})
+	r := Record{User: e.User, Client: e.Client, Protocol: "api", Operation: e.Operation, Status: e.Status, Extra: e.Extra, Extra2: e.Extra2}
+	if e.Repeats {
+		l.Once(&r)
+	} else {
+		l.Add(&r)
+	}
+}
+
+// Once stores a record unless it has stored the same of late.
+func (l *Log) Once(r *Record) {
+	if l.on.Load() && l.again.first(r, l.o.Now()) {
+		l.add(r)
+	}
 }
 
 // Target is [Log.Configure] in the words of the control room.

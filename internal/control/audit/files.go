@@ -6,7 +6,8 @@ import (
 	"manifold/internal/fs"
 )
 
-// The methods below implement fs.Files, fs.Permissions and fs.Metadata.
+// The methods below implement fs.Files, fs.Permissions and fs.Metadata, and what
+// of fs.Accounting callers ask for.
 
 func (f *FS) GetAttr(ctx context.Context, c *fs.Caller, n fs.Node, want fs.AttrMask) (fs.Attr, error) {
 	a, err := f.FS.GetAttr(ctx, c, n, want)
@@ -52,6 +53,24 @@ func (f *FS) CopyRange(ctx context.Context, c *fs.Caller, src fs.Node, srcStream
 		f.add(c, &Record{Operation: "fs_copy_chunk", FileID: uint64(dst.ID), Path: f.path(ctx, src), Target: f.path(ctx, dst), Offset: number(dstOff), Size: number(n)}, err)
 	}
 	return n, err
+}
+
+func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off uint64, yield func(fs.Region) bool) error {
+	err := f.FS.Regions(ctx, c, n, stream, off, yield)
+	f.looked(ctx, c, "fs_read_metadata", n, err)
+	return err
+}
+
+func (f *FS) StatFS(ctx context.Context, c *fs.Caller, n fs.Node) (fs.StatFS, error) {
+	s, err := f.FS.StatFS(ctx, c, n)
+	f.looked(ctx, c, "fs_fsstat", n, err)
+	return s, err
+}
+
+func (f *FS) Access(ctx context.Context, c *fs.Caller, n fs.Node, want fs.Rights) (fs.Rights, error) {
+	r, err := f.FS.Access(ctx, c, n, want)
+	f.looked(ctx, c, "fs_read_metadata", n, err)
+	return r, err
 }
 
 func (f *FS) GetACL(ctx context.Context, c *fs.Caller, n fs.Node) (fs.ACL, error) {

@@ -68,6 +68,12 @@ func (f *FS) first(c *fs.Caller, op string, n fs.Node, err error) bool {
 	return f.log.Enabled() && !f.staged.has(n) && f.log.fold.first(foldKey{c.Cred.User, n, op, err == nil}, f.log.o.Now())
 }
 
+// Noted records that a caller did something to an object in another way than
+// through the file system. Repetitions are one record.
+func (f *FS) Noted(ctx context.Context, c *fs.Caller, op string, n fs.Node, err error) {
+	f.looked(ctx, c, op, n, err)
+}
+
 // looked records the first of repeated reads of what is not data.
 func (f *FS) looked(ctx context.Context, c *fs.Caller, op string, n fs.Node, err error) {
 	if f.first(c, op, n, err) {

@@ -1,14 +1,17 @@
 package rest
 
 import (
+	"errors"
 	"strings"
 
 	"manifold/internal/control"
+	"manifold/internal/control/service"
 	"manifold/internal/identity"
 )
 
-// auditNames are the operations that change something besides files, by method
-// and path without the version. What is done to files is recorded below.
+// auditNames are the operations that change something besides files, and some
+// that read what is worth knowing, by method and path without the version. What
+// is done to files is recorded below.
 var auditNames = map[string]string{
 	"POST /session/change-password": "session_change_password",
 	"POST /users/":                  "auth_create_user", "PUT /users/{id}": "auth_modify_user", "DELETE /users/{id}": "auth_delete_user", "POST /users/{id}/setpassword": "auth_modify_user_password",
@@ -17,28 +20,32 @@ var auditNames = map[string]string{
 	"POST /auth/roles/": "auth_create_role", "PUT /auth/roles/{role_name}": "auth_modify_role", "PATCH /auth/roles/{role_name}": "auth_modify_role", "DELETE /auth/roles/{role_name}": "auth_delete_role",
 	"POST /auth/roles/{role_name}/members": "auth_assign_role", "DELETE /auth/roles/{role_name}/members/{member_id}": "auth_unassign_role",
 	"POST /auth/access-tokens/": "auth_create_access_token", "PATCH /auth/access-tokens/{id}": "auth_modify_access_token", "DELETE /auth/access-tokens/{id}": "auth_delete_access_token",
+	"GET /auth/access-tokens/": "auth_get_access_tokens", "GET /auth/access-tokens/{id}": "auth_get_access_token",
 	"PUT /auth/identities/{id}/attributes": "auth_modify_identity_attributes", "DELETE /auth/identities/{id}/attributes": "auth_delete_identity_attributes",
 	"POST /auth/clear-cache":     "auth_clear_cache",
 	"PUT /audit/syslog/config":   "audit_modify_syslog_config",
 	"PATCH /audit/syslog/config": "audit_modify_syslog_config", "PUT /audit/config": "audit_modify_syslog_config", "PATCH /audit/config": "audit_modify_syslog_config",
-	"PUT /cluster/settings": "cluster_modify_config", "PUT /cluster/settings/ssl": "cluster_modify_ssl", "PUT /cluster/settings/ssl/certificate": "cluster_modify_ssl",
-	"PUT /cluster/settings/ssl/ca-certificate": "cluster_modify_ssl_ca", "DELETE /cluster/settings/ssl/ca-certificate": "cluster_delete_ssl_ca",
+	"PUT /cluster/settings": "cluster_modify_config", "PUT /cluster/settings/ssl": "ssl_modify_certificate", "PUT /cluster/settings/ssl/certificate": "ssl_modify_certificate",
+	"PUT /cluster/settings/ssl/ca-certificate": "ssl_modify_ca_certificate", "DELETE /cluster/settings/ssl/ca-certificate": "ssl_delete_ca_certificate",
 	"POST /file-system/security/keys/": "fs_create_public_key", "PUT /file-system/security/keys/{key_ref}": "fs_modify_public_key", "PATCH /file-system/security/keys/{key_ref}": "fs_modify_public_key",
 	"DELETE /file-system/security/keys/{key_ref}": "fs_delete_public_key", "POST /file-system/security/keys/{key_ref}/replace": "fs_replace_public_key",
 	"POST /files/quotas/": "fs_set_quota", "PUT /files/quotas/{id}": "fs_set_quota", "DELETE /files/quotas/{id}": "fs_set_quota",
 	"DELETE /files/locks/nlm/byte-range/": "fs_release_nlm_locks_by_client", "DELETE /files/{ref}/locks/nlm/byte-range/": "fs_release_nlm_locks_by_file",
-	"DELETE /tree-delete/jobs/{id}": "fs_tree_delete_cancel",
-	"POST /snapshots/":              "snapshot_create_snapshot", "PUT /snapshots/{id}": "snapshot_modify_snapshot", "PATCH /snapshots/{id}": "snapshot_modify_snapshot", "DELETE /snapshots/{id}": "snapshot_delete_snapshot",
+	"POST /tree-delete/jobs/": "tree_delete_start", "DELETE /tree-delete/jobs/{id}": "tree_delete_cancel",
+	"GET /files/{ref}/sample/": "fs_sample",
+	"POST /snapshots/":         "snapshot_create_snapshot", "PUT /snapshots/{id}": "snapshot_modify_snapshot", "PATCH /snapshots/{id}": "snapshot_modify_snapshot", "DELETE /snapshots/{id}": "snapshot_delete_snapshot",
 	"POST /snapshots/{id}/lock": "snapshot_lock_snapshot", "POST /snapshots/{id}/unlock": "snapshot_unlock_snapshot",
-	"POST /snapshots/policies/": "snapshot_create_policy", "PUT /snapshots/policies/{id}": "snapshot_modify_policy", "PATCH /snapshots/policies/{id}": "snapshot_modify_policy", "DELETE /snapshots/policies/{id}": "snapshot_delete_policy",
+	"GET /snapshots/{id}/unlock-challenge": "snapshot_unlock_snapshot_challege", // as readers of logs know it
+	"POST /snapshots/policies/":            "snapshot_create_policy", "PUT /snapshots/policies/{id}": "snapshot_modify_policy", "PATCH /snapshots/policies/{id}": "snapshot_modify_policy", "DELETE /snapshots/policies/{id}": "snapshot_delete_policy",
 	"POST /nfs/exports/": "nfs_create_export", "PUT /nfs/exports/{ref}": "nfs_modify_export", "PATCH /nfs/exports/{ref}": "nfs_modify_export", "DELETE /nfs/exports/{ref}": "nfs_delete_export",
 	"PUT /nfs/exports/{export_id}": "nfs_modify_export", "PATCH /nfs/exports/{export_id}": "nfs_modify_export", "DELETE /nfs/exports/{export_id}": "nfs_delete_export",
+	"POST /nfs/shares/": "nfs_create_export", "PUT /nfs/shares/{id}": "nfs_modify_export", "DELETE /nfs/shares/{id}": "nfs_delete_export",
 	"PUT /nfs/settings": "nfs_modify_settings", "PATCH /nfs/settings": "nfs_modify_settings",
 	"POST /smb/shares/": "smb_create_share", "PUT /smb/shares/{ref}": "smb_modify_share", "PATCH /smb/shares/{ref}": "smb_modify_share", "DELETE /smb/shares/{ref}": "smb_delete_share",
 	"PUT /smb/shares/{share_id}": "smb_modify_share", "PATCH /smb/shares/{share_id}": "smb_modify_share", "DELETE /smb/shares/{share_id}": "smb_delete_share",
 	"PUT /smb/shares/{id}": "smb_modify_share", "DELETE /smb/shares/{id}": "smb_delete_share",
 	"PUT /smb/settings": "smb_modify_settings", "PATCH /smb/settings": "smb_modify_settings",
-	"POST /smb/sessions/close": "smb_close_session", "POST /smb/files/close": "smb_close_file",
+	"POST /smb/sessions/close": "smb_close_session", "POST /smb/files/close": "smb_close_handle",
 	"PUT /ftp/settings": "ftp_modify_settings", "PATCH /ftp/settings": "ftp_modify_settings",
 	"PUT /ssh/settings": "ssh_modify_settings", "PATCH /ssh/settings": "ssh_modify_settings",
 	"POST /users/{id}/ssh-keys/": "ssh_add_public_key", "DELETE /users/{id}/ssh-keys/{fingerprint}": "ssh_delete_public_key",
@@ -96,5 +103,6 @@ func (q *request) auditLogin(name string, err error) {
 	if u, uerr := q.s.o.Principals.UserByName(q.Context(), name); uerr == nil {
 		user = identity.AuthID(u.ID)
 	}
-	q.s.o.Audit.Verb(control.AuditEvent{User: user, Client: client(q.Request).Addr(), Operation: "rest_login", Status: auditStatus(err), Extra: name})
+	q.s.o.Audit.Verb(control.AuditEvent{User: user, Client: client(q.Request).Addr(), Operation: "rest_login", Status: auditStatus(err), Extra: name,
+		Repeats: errors.Is(err, service.ErrTooManyAttempts)})
 }

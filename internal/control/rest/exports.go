@@ -33,6 +33,23 @@ type restriction struct {
 	RequiredAuthentication string        `json:"required_authentication_mode"`
 }
 
+// exportV2 has the switch that versions before the list of fields knew; clients
+// of their time read it from every export.
+type exportV2 struct {
+	exportRecord
+	AllAs32 bool `json:"present_64_bit_fields_as_32_bit"`
+}
+
+// exportV1 is what an export was when exports were called shares. Its clients
+// take it apart field by field and stumble over any other.
+type exportV1 struct {
+	ID           string        `json:"id"`
+	ExportPath   string        `json:"export_path"`
+	FSPath       string        `json:"fs_path"`
+	Description  string        `json:"description"`
+	Restrictions []restriction `json:"restrictions"`
+}
+
 // exportPatch is a record of which any part may be missing.
 type exportPatch struct {
 	ExportPath   *string                  `json:"export_path,omitempty"`
@@ -41,32 +58,43 @@ type exportPatch struct {
 	Description  *string                  `json:"description,omitempty"`
 	Restrictions optional[[]*restriction] `json:"restrictions,omitzero"`
 	Present32    optional[[]string]       `json:"fields_to_present_as_32_bit,omitzero"`
+	AllAs32      *bool                    `json:"present_64_bit_fields_as_32_bit,omitempty"`
 }
 
 type exportList struct {
 	Entries []exportRecord `json:"entries"`
 }
 
+// exportVersion of a resource: 2 takes paths for ids, and 3 has no old fields.
+type exportVersion int
+
 func exportRoutes() []route {
 	create := []query{{"allow-fs-path-create", "boolean", "Make the directory if it is missing."}}
 	var rs []route
 	for _, v := range []struct {
+		version  exportVersion
 		all, one string
 		list     any
-		byPath   bool
+		record   any
 	}{
-		{"/v2/nfs/exports/", "/v2/nfs/exports/{ref}", []exportRecord{}, true},
-		{"/v3/nfs/exports/", "/v3/nfs/exports/{export_id}", exportList{}, false},
+		{1, "/v1/nfs/shares/", "/v1/nfs/shares/{id}", []exportV1{}, exportV1{}},
+		{2, "/v2/nfs/exports/", "/v2/nfs/exports/{ref}", []exportV2{}, exportV2{}},
+		{3, "/v3/nfs/exports/", "/v3/nfs/exports/{export_id}", exportList{}, exportRecord{}},
 	} {
-		_, named := v.list.(exportList)
+		old := ""
+		if v.version == 1 {
+			old = " For old clients."
+		}
 		rs = append(rs,
-			route{Method: "GET", Path: v.all, Summary: "All NFS exports.", Out: v.list, handle: func(q *request) (reply, error) { return listExports(q, named) }},
-			route{Method: "POST", Path: v.all, Summary: "Add an NFS export.", In: exportPatch{}, Out: exportRecord{}, Query: create, handle: addExport},
-			route{Method: "GET", Path: v.one, Summary: "One NFS export.", Out: exportRecord{}, handle: func(q *request) (reply, error) { return getExport(q, v.byPath) }},
-			route{Method: "PUT", Path: v.one, Summary: "Replace an NFS export.", In: exportPatch{}, Out: exportRecord{}, Query: create, Conditional: true, handle: func(q *request) (reply, error) { return changeExport(q, v.byPath, true) }},
-			route{Method: "PATCH", Path: v.one, Summary: "Change parts of an NFS export.", In: exportPatch{}, Out: exportRecord{}, Query: create, Conditional: true, handle: func(q *request) (reply, error) { return changeExport(q, v.byPath, false) }},
-			route{Method: "DELETE", Path: v.one, Summary: "Remove an NFS export.", Conditional: true, handle: func(q *request) (reply, error) { return deleteExport(q, v.byPath) }},
+			route{Method: "GET", Path: v.all, Summary: "All NFS exports." + old, Out: v.list, handle: func(q *request) (reply, error) { return listExports(q, v.version) }},
+			route{Method: "POST", Path: v.all, Summary: "Add an NFS export." + old, In: exportPatch{}, Out: v.record, Query: create, handle: func(q *request) (reply, error) { return addExport(q, v.version) }},
+			route{Method: "GET", Path: v.one, Summary: "One NFS export." + old, Out: v.record, handle: func(q *request) (reply, error) { return getExport(q, v.version) }},
+			route{Method: "PUT", Path: v.one, Summary: "Replace an NFS export." + old, In: exportPatch{}, Out: v.record, Query: create, Conditional: true, handle: func(q *request) (reply, error) { return changeExport(q, v.version, true) }},
+			route{Method: "DELETE", Path: v.one, Summary: "Remove an NFS export." + old, Conditional: true, handle: func(q *request) (reply, error) { return deleteExport(q, v.version) }},
 		)
+		if v.version > 1 {
+			rs = append(rs, route{Method: "PATCH", Path: v.one, Summary: "Change parts of an NFS export.", In: exportPatch{}, Out: v.record, Query: create, Conditional: true, handle: func(q *request) (reply, error) { return changeExport(q, v.version, false) }})
+		}
 	}
 	for i := range rs {
 		rs[i].Privilege = control.NFSExportRead
@@ -127,12 +155,27 @@ func (q *request) renderPrincipal(p config.Principal) (*identityText, error) {
 	return nil, nil
 }
 
-func (q *request) exportReply(r config.Record[config.Export], err error) (reply, error) {
+func (q *request) exportReply(r config.Record[config.Export], v exportVersion, err error) (reply, error) {
 	if err != nil {
 		return reply{}, q.exportError(err)
 	}
 	e, err := q.renderExport(&r)
-	return reply{body: e, tag: tag(r.ID, r.Revision)}, err
+	return reply{body: e.version(v), tag: tag(r.ID, r.Revision)}, err
+}
+
+func (e *exportRecord) v1() exportV1 {
+	return exportV1{e.ID, e.ExportPath, e.FSPath, e.Description, e.Restrictions}
+}
+func (e *exportRecord) v2() exportV2 { return exportV2{*e, len(e.Present32) == 3} }
+
+func (e *exportRecord) version(v exportVersion) any {
+	switch v {
+	case 1:
+		return e.v1()
+	case 2:
+		return e.v2()
+	}
+	return *e
 }
 
 func (q *request) exportError(err error) error {
@@ -149,34 +192,31 @@ func noExport(params []string) error {
 	return &apiError{Status: http.StatusNotFound, Class: "nfs_export_doesnt_exist_error", Text: "There is no export " + strings.Join(params, " ")}
 }
 
-func listExports(q *request, named bool) (reply, error) {
+func listExports(q *request, v exportVersion) (reply, error) {
 	recs, err := q.s.o.Exports.Exports(q.Context(), 0, 0)
 	if err != nil {
 		return reply{}, err
 	}
-	out := []exportRecord{}
+	out, two, one := []exportRecord{}, []exportV2{}, []exportV1{}
 	for i := range recs {
 		e, err := q.renderExport(&recs[i])
 		if err != nil {
 			return reply{}, err
 		}
-		out = append(out, e)
+		out, two, one = append(out, e), append(two, e.v2()), append(one, e.v1())
 	}
-	if named {
-		return reply{body: exportList{out}}, nil
-	}
-	return reply{body: out}, nil
+	return reply{body: []any{one, two, exportList{out}}[v-1]}, nil
 }
 
 // export finds the record that the path names.
-func (q *request) export(byPath bool) (config.Record[config.Export], error) {
+func (q *request) export(v exportVersion) (config.Record[config.Export], error) {
 	var r config.Record[config.Export]
 	id, ok := q.id(0)
 	var err error
 	switch {
 	case ok:
 		r, err = q.s.o.Exports.Export(q.Context(), id)
-	case byPath && strings.HasPrefix(q.params[0], "/"):
+	case v == 2 && strings.HasPrefix(q.params[0], "/"):
 		r, err = q.s.o.Exports.ExportByPath(q.Context(), cleanExport(q.params[0]))
 	default:
 		err = config.ErrNotFound
@@ -192,15 +232,15 @@ func cleanExport(p string) string {
 	return "/"
 }
 
-func getExport(q *request, byPath bool) (reply, error) {
-	r, err := q.export(byPath)
+func getExport(q *request, v exportVersion) (reply, error) {
+	r, err := q.export(v)
 	if err != nil {
 		return reply{}, err
 	}
-	return q.exportReply(r, nil)
+	return q.exportReply(r, v, nil)
 }
 
-func addExport(q *request) (reply, error) {
+func addExport(q *request, v exportVersion) (reply, error) {
 	in, err := body[exportPatch](q)
 	if err != nil {
 		return reply{}, err
@@ -212,15 +252,16 @@ func addExport(q *request) (reply, error) {
 	if err := q.applyExport(&e, &in); err != nil {
 		return reply{}, err
 	}
-	return q.exportReply(q.s.o.Exports.AddExport(q.Context(), e))
+	r, err := q.s.o.Exports.AddExport(q.Context(), e)
+	return q.exportReply(r, v, err)
 }
 
-func changeExport(q *request, byPath, replace bool) (reply, error) {
+func changeExport(q *request, v exportVersion, replace bool) (reply, error) {
 	in, err := body[exportPatch](q)
 	if err != nil {
 		return reply{}, err
 	}
-	old, err := q.export(byPath)
+	old, err := q.export(v)
 	if err != nil {
 		return reply{}, err
 	}
@@ -242,11 +283,11 @@ func changeExport(q *request, byPath, replace bool) (reply, error) {
 		return reply{}, err
 	}
 	r, err := q.s.o.Exports.ModifyExport(q.Context(), old.ID, revision, e)
-	return q.exportReply(r, raced(conditional, err))
+	return q.exportReply(r, v, raced(conditional, err))
 }
 
-func deleteExport(q *request, byPath bool) (reply, error) {
-	r, err := q.export(byPath)
+func deleteExport(q *request, v exportVersion) (reply, error) {
+	r, err := q.export(v)
 	if err != nil {
 		return reply{}, err
 	}
@@ -281,6 +322,9 @@ func (q *request) applyExport(e *config.Export, in *exportPatch) error {
 			}
 			e.Restrictions = append(e.Restrictions, r)
 		}
+	}
+	if in.AllAs32 != nil && !in.Present32.Given {
+		e.FileIDs32, e.FileSizes32, e.FSSize32 = *in.AllAs32, *in.AllAs32, *in.AllAs32
 	}
 	if in.Present32.Given {
 		e.FileIDs32, e.FileSizes32, e.FSSize32 = false, false, false

@@ -29,10 +29,10 @@ func fileLockRoutes() []route {
 			In: fileLockPatch{}, Out: fileAttrs{}, Conditional: true, handle: patchFileLock},
 		{Method: "POST", Path: "/v1/files/{ref}/copy-chunk", Privilege: control.FSAttributesRead,
 			Summary: "Copy into a file within the server. The answer is the request for the rest, empty when there is none.",
-			In:      copyRequest{}, Out: copyRequest{}, Conditional: true, handle: func(q *request) (reply, error) { return copyChunk(q, false) }},
+			In:      copyRequest{}, Out: copyRequest{}, MayBeEmpty: true, Conditional: true, handle: func(q *request) (reply, error) { return copyChunk(q, false) }},
 		{Method: "POST", Path: "/v1/files/{ref}/streams/{stream_id}/copy-chunk", Privilege: control.FSAttributesRead,
 			Summary: "Copy into a named stream within the server.",
-			In:      copyRequest{}, Out: copyRequest{}, Conditional: true, handle: func(q *request) (reply, error) { return copyChunk(q, true) }},
+			In:      copyRequest{}, Out: copyRequest{}, MayBeEmpty: true, Conditional: true, handle: func(q *request) (reply, error) { return copyChunk(q, true) }},
 	}
 }
 

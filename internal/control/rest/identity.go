@@ -104,6 +104,8 @@ func (q *request) principal(t identityText) (identity.AuthID, error) {
 			return 0, badRequest("cred_invalid_local_user_error", "there is no local group %q", t.Value)
 		}
 		return identity.AuthID(g.ID), err
+	case "SMB_SID":
+		return q.ofSID(t.Value)
 	case "INTERNAL":
 		for a, name := range internalNames {
 			if name == t.Value {

@@ -56,12 +56,12 @@ func lockRoutes() []route {
 		{"owner_id", "string", "Owner of the lock, as listed."},
 	}
 	return []route{
-		{Method: "GET", Path: all, Privilege: control.FSLockRead, Summary: "Byte-range locks of NFSv3 clients.", Out: grantList{}, Query: byClient, handle: func(q *request) (reply, error) { return listLocks(q, false, false) }},
+		{Method: "GET", Path: all, Privilege: control.FSLockRead, Summary: "Byte-range locks of NFSv3 clients.", Out: grantList{}, Query: byClient, handle: func(q *request) (reply, error) { return listLocks(q, nlmLocks, false, false) }},
 		{Method: "DELETE", Path: all, Privilege: control.FSLockWrite, Summary: "Free all locks of a client that is gone. Two clients may hold one lock afterwards if it is not.", Query: client, handle: releaseClient},
-		{Method: "GET", Path: all + "waiters/", Privilege: control.FSLockRead, Summary: "Lock requests of NFSv3 clients that wait.", Out: waiterList{}, Query: byClient, handle: func(q *request) (reply, error) { return listLocks(q, false, true) }},
-		{Method: "GET", Path: one, Privilege: control.FSLockRead, Summary: "Byte-range locks of NFSv3 clients on a file.", Out: grantList{}, Query: byFile, handle: func(q *request) (reply, error) { return listLocks(q, true, false) }},
+		{Method: "GET", Path: all + "waiters/", Privilege: control.FSLockRead, Summary: "Lock requests of NFSv3 clients that wait.", Out: waiterList{}, Query: byClient, handle: func(q *request) (reply, error) { return listLocks(q, nlmLocks, false, true) }},
+		{Method: "GET", Path: one, Privilege: control.FSLockRead, Summary: "Byte-range locks of NFSv3 clients on a file.", Out: grantList{}, Query: byFile, handle: func(q *request) (reply, error) { return listLocks(q, nlmLocks, true, false) }},
 		{Method: "DELETE", Path: one, Privilege: control.FSLockWrite, Summary: "Free one owner's locks in a range of a file.", Query: freed, handle: releaseRange},
-		{Method: "GET", Path: one + "waiters/", Privilege: control.FSLockRead, Summary: "Lock requests of NFSv3 clients that wait for a file.", Out: waiterList{}, Query: byFile, handle: func(q *request) (reply, error) { return listLocks(q, true, true) }},
+		{Method: "GET", Path: one + "waiters/", Privilege: control.FSLockRead, Summary: "Lock requests of NFSv3 clients that wait for a file.", Out: waiterList{}, Query: byFile, handle: func(q *request) (reply, error) { return listLocks(q, nlmLocks, true, true) }},
 	}
 }
 
@@ -117,16 +117,13 @@ func (q *request) clientFilter() (f clientFilter, err error) {
 	return f, nil
 }
 
-func (f *clientFilter) takes(l *fs.LockInfo) bool {
-	_, name, ok := nlmOwner(l.Owner.Client)
-	if !ok || l.Space != fs.LockPOSIX || f.name != "" && !strings.EqualFold(f.name, name) {
+func (f *clientFilter) takes(family lockFamily, l *fs.LockInfo) bool {
+	_, name, _ := nlmOwner(l.Owner.Client) // clients of SMB have no name
+	if l.Space != family.space || !strings.HasPrefix(l.Owner.Client, family.prefix) || f.name != "" && !strings.EqualFold(f.name, name) {
 		return false
 	}
-	if !f.addr.IsValid() {
-		return true
-	}
 	a, err := netip.ParseAddr(l.Owner.Addr)
-	return err == nil && a.Unmap() == f.addr
+	return !f.addr.IsValid() || err == nil && a.Unmap() == f.addr
 }
 
 // lockedNode is the file that the path names. A file by its id may have lost
@@ -151,7 +148,18 @@ func (q *request) lockedNode() (fs.Node, error) {
 	return n, err
 }
 
-func listLocks(q *request, ofFile, waiting bool) (reply, error) {
+// lockFamily is the clients of one kind of protocol.
+type lockFamily struct {
+	prefix string // of their names in the lock table
+	space  fs.LockSpace
+}
+
+var (
+	nlmLocks = lockFamily{"nlm:", fs.LockPOSIX}
+	smbLocks = lockFamily{"smb:", fs.LockSMB}
+)
+
+func listLocks(q *request, family lockFamily, ofFile, waiting bool) (reply, error) {
 	p, err := q.page()
 	if err != nil {
 		return reply{}, err
@@ -170,7 +178,7 @@ func listLocks(q *request, ofFile, waiting bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	locks, next, err := q.pageOfLocks(p, after, node, func(l *fs.LockInfo) bool { return l.Waiting == waiting && filter.takes(l) })
+	locks, next, err := q.pageOfLocks(p, after, node, func(l *fs.LockInfo) bool { return l.Waiting == waiting && filter.takes(family, l) })
 	if err != nil {
 		return reply{}, err
 	}
@@ -236,7 +244,7 @@ func releaseClient(q *request) (reply, error) {
 	}
 	var clients []string
 	err = q.s.o.FS.LockList(q.Context(), fs.Node{}, func(l *fs.LockInfo) bool {
-		if filter.takes(l) && !slices.Contains(clients, l.Owner.Client) {
+		if filter.takes(nlmLocks, l) && !slices.Contains(clients, l.Owner.Client) {
 			clients = append(clients, l.Owner.Client)
 		}
 		return true
@@ -276,7 +284,7 @@ func releaseRange(q *request) (reply, error) {
 	var found []fs.LockRequest
 	err = q.s.o.FS.LockList(q.Context(), node, func(l *fs.LockInfo) bool {
 		var any clientFilter
-		if !l.Waiting && any.takes(l) && ownerID(l.Owner) == id && overlap(l.Range, r) {
+		if !l.Waiting && any.takes(nlmLocks, l) && ownerID(l.Owner) == id && overlap(l.Range, r) {
 			found = append(found, fs.LockRequest{Node: node, Stream: l.Stream, Space: l.Space, Owner: l.Owner, Range: r})
 		}
 		return true

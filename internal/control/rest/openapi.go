@@ -68,6 +68,10 @@ func (d *describer) operation(r *route) object {
 		status, text = "202", "Accepted; continues in the background."
 	}
 	ok := object{"description": text}
+	if r.MayBeEmpty {
+		ok["description"] = text + " Nothing is answered when there is no more to say."
+		ok["x-may-be-empty"] = true
+	}
 	if c := d.content(r.Out); c != nil {
 		ok["content"] = c
 	}
@@ -134,6 +138,9 @@ func (d *describer) schema(t reflect.Type) object {
 	case reflect.Pointer:
 		return nullable(d.schema(t.Elem()))
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return object{"type": "string", "contentEncoding": "base64"}
+		}
 		return object{"type": "array", "items": d.schema(t.Elem())}
 	case reflect.Struct:
 		name := schemaName(t)

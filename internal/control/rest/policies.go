@@ -86,6 +86,13 @@ type policyStatusV3 struct {
 	Owners  []snapshotOwner `json:"owners"`
 }
 
+// schedulePatch is a schedule either part of which may be missing: clients
+// that change only the life of snapshots send no times.
+type schedulePatch struct {
+	Creation   *scheduleRecord `json:"creation_schedule,omitempty"`
+	TimeToLive *string         `json:"expiration_time_to_live,omitempty"`
+}
+
 // policyRequest is a policy of any version of which any part may be missing.
 type policyRequest struct {
 	Name      *string          `json:"policy_name,omitempty"`
@@ -93,8 +100,8 @@ type policyRequest struct {
 	Template  optional[string] `json:"snapshot_name_template,omitzero"`
 	Source    u64              `json:"source_file_id,omitzero"`
 	Sources   []u64            `json:"source_file_ids,omitempty"`
-	Schedule  *scheduleEntry   `json:"schedule,omitempty"`
-	Schedules []scheduleEntry  `json:"schedules,omitempty"`
+	Schedule  *schedulePatch   `json:"schedule,omitempty"`
+	Schedules []schedulePatch  `json:"schedules,omitempty"`
 	Enabled   *bool            `json:"enabled,omitempty"`
 	LockKey   optional[string] `json:"lock_key_ref,omitzero"`
 }
@@ -295,6 +302,11 @@ func getPolicy(q *request, render func(*request, *config.Record[config.Policy]) 
 	return reply{body: render(q, &p), tag: policyTag(&p)}, nil
 }
 
+// scheduled tells whether the request says when snapshots are taken.
+func (in *policyRequest) scheduled() bool {
+	return in.Schedule != nil && in.Schedule.Creation != nil || len(in.Schedules) > 0 && in.Schedules[0].Creation != nil
+}
+
 // apply puts what a request has into a policy.
 func (in *policyRequest) apply(q *request, p *config.Policy) error {
 	if n := in.Name; n != nil || in.NameV1 != nil {
@@ -324,19 +336,22 @@ func (in *policyRequest) apply(q *request, p *config.Policy) error {
 	if len(in.Schedules) == 1 {
 		in.Schedule = &in.Schedules[0]
 	}
-	if in.Schedule != nil {
+	if in.Schedule != nil && in.Schedule.Creation != nil {
 		s, err := in.Schedule.Creation.parse()
 		if err != nil {
 			return policyError("", err)
 		}
-		ttl := in.Schedule.TimeToLive
+		p.Schedule = s
+	}
+	if in.Schedule != nil && in.Schedule.TimeToLive != nil {
+		ttl := *in.Schedule.TimeToLive
 		if _, err := timeToLive(ttl, q.s.now()); err != nil {
 			return err
 		}
 		if ttl == "never" {
 			ttl = ""
 		}
-		p.Schedule, p.TimeToLive = s, ttl
+		p.TimeToLive = ttl
 	}
 	if in.LockKey.Given {
 		p.LockKey = 0
@@ -356,7 +371,7 @@ func addPolicy(q *request, render func(*request, *config.Record[config.Policy]) 
 	if err != nil {
 		return reply{}, err
 	}
-	if in.Schedule == nil && len(in.Schedules) == 0 {
+	if !in.scheduled() {
 		return reply{}, decodeError("schedule is required")
 	}
 	p := config.Policy{Dir: uint64(fs.RootID), Enabled: true}
@@ -393,7 +408,7 @@ func changePolicy(q *request, render func(*request, *config.Record[config.Policy
 	}
 	p := old.Value
 	if whole {
-		if in.Schedule == nil && len(in.Schedules) == 0 {
+		if !in.scheduled() {
 			return reply{}, decodeError("schedule is required")
 		}
 		p = config.Policy{Dir: old.Value.Dir, Enabled: true}

@@ -31,6 +31,8 @@ type route struct {
 	Query []query
 	// In and Out are samples of the bodies, nil for none; bytes stand for raw ones.
 	In, Out any
+	// MayBeEmpty: some answers of success have no body.
+	MayBeEmpty bool
 	// Status of success, 0 for 200.
 	Status int
 	// Conditional operations honour If-Match.
@@ -95,10 +97,10 @@ func (q *request) authorize() error {
 	if err != nil {
 		return err
 	}
+	q.ses = ses
 	if !ses.Has(q.route.Privilege) {
 		return forbidden(q.route.Privilege)
 	}
-	q.ses = ses
 	return nil
 }
 

@@ -72,7 +72,15 @@ type Options struct {
 	Resolver   control.Resolver
 	FSSettings control.FSSettings
 	Scrubber   control.Scrubber
-	Release    control.Release
+	// Network needs General beside it.
+	Network   control.Network
+	Analytics control.Analytics
+	Capacity  control.CapacityHistory
+	Release   control.Release
+	// AccountNews tells of new accounts: a share's permissions wait up to
+	// AccountWait (0: 3 s) for a user or group that is still being made.
+	AccountNews control.News
+	AccountWait time.Duration
 	// NodeID of the node that answers; 0 is 1.
 	NodeID control.NodeID
 	// Stopping is closed when the node begins to stop: it ends requests that
@@ -103,6 +111,9 @@ func New(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.AccountWait == 0 {
+		o.AccountWait = 3 * time.Second
+	}
 	if o.NodeID == 0 {
 		o.NodeID = 1
 	}
@@ -123,10 +134,11 @@ func (o *Options) parts() []part {
 	return []part{
 		{o.Accounts != nil, accountRoutes}, {o.Tokens != nil, tokenRoutes}, {o.Identities != nil, identityRoutes}, {o.Policies != nil, policyRoutes}, {o.FSKeys != nil, keyRoutes},
 		{o.Settings != nil, settingsRoutes}, {o.Settings != nil && o.Audit != nil, auditRoutes}, {o.Exports != nil, exportRoutes}, {o.NFS != nil, nfsSettingsRoutes},
-		{o.Shares != nil, shareRoutes}, {o.SMB != nil, smbSettingsRoutes}, {o.SMBServer != nil, smbServerRoutes}, {o.FTP != nil, ftpRoutes}, {o.SSH != nil, sshRoutes}, {o.SSHKeys != nil, sshKeyRoutes},
+		{o.Shares != nil, shareRoutes}, {o.SMB != nil, smbSettingsRoutes}, {o.SMBServer != nil, smbServerRoutes}, {o.SMBServer != nil, smbLockRoutes}, {o.FTP != nil, ftpRoutes}, {o.SSH != nil, sshRoutes}, {o.SSHKeys != nil, sshKeyRoutes},
 		{o.S3Settings != nil, s3SettingsRoutes}, {o.S3Keys != nil, s3KeyRoutes}, {o.S3Buckets != nil && o.S3 != nil, s3BucketRoutes},
 		{o.Metrics != nil, metricsRoutes}, {o.Ports != nil, portRoutes}, {o.Scrubber != nil, scrubRoutes},
 		{o.General != nil, webUIRoutes}, {o.General != nil, timeRoutes}, {o.General != nil, dnsRoutes}, {o.FSSettings != nil, fsSettingsRoutes},
+		{o.Network != nil && o.General != nil, networkRoutes}, {o.Analytics != nil, analyticsRoutes}, {o.Capacity != nil, capacityRoutes},
 	}
 }
 
@@ -181,6 +193,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := &request{Request: r, s: s, w: w, params: params, route: rt}
 	if err := q.authorize(); err != nil {
+		q.audited(err)
 		s.fail(w, r, err)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"manifold/api/apitest"
 	"manifold/internal/config"
 	"manifold/internal/control"
 	"manifold/internal/fs/memfs"
@@ -65,21 +66,37 @@ func newAPI(t *testing.T) *api {
 	options := Options{
 		Scrubber: scrubber, Stopping: stopping,
 		Now:     func() time.Time { return clock },
+		Network: cable{}, Analytics: busy{}, Capacity: store,
 		General: store, FSSettings: store, Clock: clockOff{}, Resolver: &lookupTable{},
 		FTP: doors{store}, SSH: doors{store}, SSHKeys: doors{store},
 		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Shares: store, SMB: store, SMBServer: &clients{}, S3Settings: store, S3Keys: store, S3Buckets: store, S3: protocolS3{store}, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
 		Metrics: telemetry.New(), MetricsReaders: store, Ports: ledger, Release: control.Release{BuildID: "test"},
 	}
-	handler := New(options)
-	srv := httptest.NewServer(handler)
-	t.Cleanup(srv.Close)
-	a := &api{t: t, handler: handler, url: srv.URL, metrics: metrics, fs: f, config: store, hc: srv.Client(), scrubs: scrubber, stopping: stopping, options: options, audit: auditor}
-	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	a := &api{t: t, metrics: metrics, fs: f, config: store, scrubs: scrubber, stopping: stopping, options: options, audit: auditor}
+	a.serve(options)
 	// Signing in costs a password hash each time, so only some tests do.
 	if a.token, _, err = store.NewSession(t.Context(), 500, []string{"ALL"}); err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// described checks answers against the whole description; it is made once.
+var described = sync.OnceValues(func() (*apitest.Checker, error) { return apitest.New(Description()) })
+
+// serve starts a server with other options. Every answer of it has to be as the
+// description says.
+func (a *api) serve(o Options) {
+	a.t.Helper()
+	checker, err := described()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.handler = New(o)
+	srv := httptest.NewServer(checker.Handler(a.handler, func(err error) { a.t.Error(err) }))
+	a.t.Cleanup(srv.Close)
+	a.url, a.hc = srv.URL, srv.Client()
+	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 }
 
 func (a *api) login(user, password string) string {

@@ -24,7 +24,7 @@ func (c *clients) Sessions() []control.SMBSession {
 }
 
 func (c *clients) Opens() []control.SMBOpen {
-	return []control.SMBOpen{{ID: 9, Node: fs.Root, Access: 0x00120081, Locks: 1, User: identity.Admin}}
+	return []control.SMBOpen{{ID: 9, Node: fs.Root, Access: 0x00120081, Locks: 1, User: identity.Admin, Share: fs.ShareRead, Client: netip.MustParseAddrPort("[::ffff:192.0.2.7]:5000")}}
 }
 func (c *clients) CloseSession(id uint64) bool { c.closed = append(c.closed, id); return id == 5 }
 func (c *clients) CloseOpen(_ context.Context, id uint64) bool {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -352,6 +353,8 @@ func (q *request) applyShare(v *config.Share, in *sharePatch, version int, whole
 		v.Permissions = permissionsOf(in.ReadOnly != nil && *in.ReadOnly, in.AllowGuest != nil && *in.AllowGuest)
 	} else if in.Permissions.Given {
 		v.Permissions = nil
+		waits, stop := context.WithTimeout(q.Context(), q.s.o.AccountWait)
+		defer stop()
 		for _, p := range in.Permissions.Value {
 			deny, err := parseDeny(p.Type)
 			if err != nil {
@@ -361,7 +364,7 @@ func (q *request) applyShare(v *config.Share, in *sharePatch, version int, whole
 			if err != nil {
 				return err
 			}
-			who, err := q.resolveIdentity(p.Trustee)
+			who, err := q.awaitIdentity(waits, p.Trustee)
 			if err != nil {
 				return err
 			}

@@ -109,7 +109,7 @@ func getNode(q *request) (reply, error) {
 }
 
 func getFileSystem(q *request) (reply, error) {
-	st, err := q.s.o.FS.StatFS(q.Context(), fs.Root)
+	st, err := q.s.o.FS.StatFS(q.Context(), q.caller(), fs.Root)
 	return reply{body: fileSystem{fs.BlockSize, num(st.TotalBytes), num(st.FreeBytes), num(st.SnapshotBytes)}}, err
 }
 

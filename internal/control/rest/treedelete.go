@@ -44,6 +44,10 @@ func treeDeleteRoutes() []route {
 		{Method: "POST", Path: all, Privilege: control.TreeDeleteWrite, Status: http.StatusAccepted, In: treeDeleteRequest{}, Out: monitor{},
 			Summary: "Delete a directory with all below it, named by id or URL-encoded path. Its path is gone at once.", handle: startTreeDelete},
 		{Method: "GET", Path: one, Privilege: control.TreeDeleteRead, Summary: "Progress of a deletion; 404 once it is done.", Out: treeDeleteJob{}, handle: getTreeDelete},
+		{Method: "POST", Path: "/v1/files/{ref}/delete-tree", Privilege: control.TreeDeleteWrite, Status: http.StatusAccepted, Out: monitor{},
+			Summary: "Delete a directory with all below it. For old clients.", handle: func(q *request) (reply, error) { return deleteTree(q, q.params[0]) }},
+		{Method: "GET", Path: "/v1/files/{ref}/delete-tree/status", Privilege: control.TreeDeleteRead, Summary: "Progress of a deletion; 404 once it is done. For old clients.",
+			Out: treeDeleteJob{}, handle: getTreeDeleteOf},
 		{Method: "DELETE", Path: one, Privilege: control.TreeDeleteWrite, Summary: "Stop a deletion; what is gone stays gone.", handle: cancelTreeDelete},
 	}
 }
@@ -80,9 +84,13 @@ func startTreeDelete(q *request) (reply, error) {
 			return reply{}, decodeError("id is %q, want a file id or URL-encoded path", in.ID)
 		}
 	}
-	f, err := q.s.svc.File(q.Context(), q.caller(), service.Ref(ref), 0, fs.AttrType)
+	return deleteTree(q, ref)
+}
+
+func deleteTree(q *request, ref string) (reply, error) {
+	f, err := q.other(ref, 0, fs.AttrType)
 	if err != nil {
-		return reply{}, q.missing(ref, err)
+		return reply{}, err
 	}
 	if f.Attr.Type != fs.Directory {
 		return reply{}, ofKind(fs.NotDir, nil)
@@ -108,6 +116,20 @@ func getTreeDelete(q *request) (reply, error) {
 		return reply{}, q.noJob(nil)
 	}
 	j, err := q.s.o.FS.TreeDelete(q.Context(), fs.FileID(id))
+	if err != nil {
+		return reply{}, q.noJob(err)
+	}
+	return reply{body: renderTreeDelete(&j)}, nil
+}
+
+// getTreeDeleteOf finds the job by its directory. The path of a directory that
+// is being deleted leads nowhere, so only an id finds one.
+func getTreeDeleteOf(q *request) (reply, error) {
+	id, ok := service.Ref(q.params[0]).ID()
+	if !ok {
+		return reply{}, q.noJob(nil)
+	}
+	j, err := q.s.o.FS.TreeDelete(q.Context(), id)
 	if err != nil {
 		return reply{}, q.noJob(err)
 	}

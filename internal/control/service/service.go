@@ -29,7 +29,8 @@ var (
 	ErrBadRef = errors.New("service: not an absolute path nor a file id")
 )
 
-// Options say what the verbs work on. Now may be nil, all else is required.
+// Options say what the verbs work on. Now and Attempts may be nil, all else is
+// required.
 type Options struct {
 	FS         fs.FS
 	Auth       control.Authenticator
@@ -38,6 +39,9 @@ type Options struct {
 	Roles      control.Roles
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+	// Attempts counts sign-ins that failed, maybe with those of other doors;
+	// nil makes one.
+	Attempts *attempts.Table
 }
 
 // Service carries the verbs out. Safe for concurrent use.
@@ -55,5 +59,8 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{fs: o.FS, auth: o.Auth, sessions: o.Sessions, who: o.Principals, roles: o.Roles, attempts: attempts.New(o.Now)}
+	if o.Attempts == nil {
+		o.Attempts = attempts.New(o.Now)
+	}
+	return &Service{fs: o.FS, auth: o.Auth, sessions: o.Sessions, who: o.Principals, roles: o.Roles, attempts: o.Attempts}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"manifold/internal/fs"
+	"manifold/internal/identity"
 	"manifold/internal/kv/memkv"
 )
 
@@ -17,9 +18,16 @@ type holder struct {
 	asked []string
 	open  int // breaches that have not ended
 	err   error
+	quiet bool // about reads
 }
 
-func (h *holder) Break(_ context.Context, _ *fs.Caller, n fs.Node, s fs.StreamID, b fs.Breach) (func(), error) {
+func (h *holder) Break(_ context.Context, _ *fs.Caller, n fs.Node, s fs.StreamID, b fs.Breach, may func() error) (func(), error) {
+	if err := may(); err != nil {
+		return nil, err
+	}
+	if h.quiet && b == fs.BreachRead {
+		return nil, nil
+	}
 	h.asked = append(h.asked, fmt.Sprintf("%s %d/%d", [...]string{"read", "write", "name", "lock"}[b], n.ID, s))
 	if h.err != nil {
 		return nil, h.err
@@ -126,13 +134,79 @@ func TestBreaches(t *testing.T) {
 			t.Errorf("%s: asked %q, want %q; %d not ended", c.name, got, c.want, h.open)
 		}
 	}
+	last := mustCreate(t, f, fs.Root, "last", fs.File)
 	h.err = context.DeadlineExceeded
 	for name, do := range map[string]func() error{
-		"write": func() error { _, err := f.Write(ctx, root, two, data); return err },
-		"read":  func() error { _, err := f.Read(ctx, root, two, &fs.ReadRequest{}, make([]byte, 4)); return err },
+		"write": func() error { _, err := f.Write(ctx, root, last, data); return err },
+		"read":  func() error { _, err := f.Read(ctx, root, last, &fs.ReadRequest{}, make([]byte, 4)); return err },
 	} {
 		if err := do(); !errors.Is(err, fs.Canceled) {
 			t.Errorf("%s while a client does not answer: %v", name, err)
+		}
+	}
+}
+
+// TestBreaches_refused: whoever is refused makes no client give anything up.
+func TestBreaches_refused(t *testing.T) {
+	f := newFS(t, memkv.New())
+	ctx := t.Context()
+	bob := &fs.Caller{Cred: &identity.Credential{User: identity.UID(2000), Group: identity.GID(2000)}}
+	n := mustCreate(t, f, fs.Root, "f", fs.File)
+	open := mustCreate(t, f, fs.Root, "open", fs.File)
+	for n, m := range map[fs.Node]fs.Mode{n: 0o600, open: 0o666} {
+		if _, err := f.SetAttr(ctx, root, n, &fs.SetAttr{Mode: &m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	si, err := f.CreateStream(ctx, root, n, "s", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	staged, err := f.Stage(ctx, bob, &fs.StageSpec{Dir: fs.Root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked := mustCreate(t, f, fs.Root, "locked", fs.File)
+	hold, size := true, uint64(1)
+	if _, err := f.SetAttr(ctx, root, locked, &fs.SetAttr{LegalHold: &hold}); err != nil {
+		t.Fatal(err)
+	}
+	h := &holder{}
+	f.SetBreaker(h)
+	data := &fs.WriteRequest{Data: []byte("abcd")}
+	for name, do := range map[string]func() error{
+		"write": func() error { _, err := f.Write(ctx, bob, n, data); return err },
+		"append": func() error {
+			_, err := f.Write(ctx, bob, n, &fs.WriteRequest{Data: data.Data, Append: true})
+			return err
+		},
+		"read":      func() error { _, err := f.Read(ctx, bob, n, &fs.ReadRequest{}, make([]byte, 4)); return err },
+		"truncate":  func() error { _, err := f.SetAttr(ctx, bob, n, &fs.SetAttr{Size: &size}); return err },
+		"zero":      func() error { _, err := f.Zero(ctx, bob, n, 0, 0, 2); return err },
+		"copy from": func() error { _, err := f.CopyRange(ctx, bob, n, 0, 0, open, 0, 0, 4); return err },
+		"copy to": func() error {
+			h.quiet = true
+			defer func() { h.quiet = false }()
+			_, err := f.CopyRange(ctx, bob, open, 0, 0, n, 0, 0, 4)
+			return err
+		},
+		"stream":      func() error { _, err := f.SetStreamSize(ctx, bob, n, si.ID, 9); return err },
+		"stream goes": func() error { return f.RemoveStream(ctx, bob, n, si.ID) },
+		"remove":      func() error { _, err := f.Remove(ctx, bob, fs.Root, "f", fs.RemoveAny); return err },
+		"rename":      func() error { _, err := f.Rename(ctx, bob, fs.Root, "f", fs.Root, "g", fs.RenameOptions{}); return err },
+		"rename over": func() error {
+			_, err := f.Rename(ctx, bob, fs.Root, "open", fs.Root, "f", fs.RenameOptions{})
+			return err
+		},
+		"publish over":    func() error { _, err := f.Publish(ctx, bob, staged, fs.Root, "f", &fs.PublishSpec{}); return err },
+		"locked: write":   func() error { _, err := f.Write(ctx, root, locked, data); return err },
+		"locked: size":    func() error { _, err := f.SetAttr(ctx, root, locked, &fs.SetAttr{Size: &size}); return err },
+		"locked: goes":    func() error { _, err := f.Remove(ctx, root, fs.Root, "locked", fs.RemoveAny); return err },
+		"not a directory": func() error { _, err := f.Remove(ctx, root, fs.Root, "f", fs.RemoveDir); return err },
+	} {
+		h.asked = nil
+		if err := do(); err == nil || len(h.asked) > 0 || h.open != 0 {
+			t.Errorf("%s: asked %q, %v", name, h.asked, err)
 		}
 	}
 }

@@ -87,11 +87,18 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		return f.reserveGrowth(ctx, i, n)
 	}
 	for _, p := range pieces {
-		if _, err := f.breach(ctx, c, p.Node, p.Stream, fs.BreachRead); err != nil {
+		may := f.mayAt(ctx, p.Node, func(r *meta.Reader, i *meta.Inode) error { return to.Source(ctx, r, i, p) })
+		if _, err := f.breach(ctx, c, p.Node, p.Stream, fs.BreachRead, may); err != nil {
 			return 0, err
 		}
 	}
-	end, err := f.breach(ctx, c, dst, to.Stream, fs.BreachWrite)
+	end, err := f.breach(ctx, c, dst, to.Stream, fs.BreachWrite, f.mayAt(ctx, dst, func(r *meta.Reader, i *meta.Inode) error {
+		off := to.Off
+		if to.End {
+			off = i.Data.Size
+		}
+		return to.Target(ctx, r, i, off, 0, i.Data.Size)
+	}))
 	if err != nil {
 		return 0, err
 	}

@@ -70,6 +70,7 @@ type FS struct {
 	hub    watchHub
 
 	breaker atomic.Pointer[fs.Breaker]
+	expired atomic.Pointer[func(fs.Snapshot)]
 
 	space struct {
 		total, free atomic.Uint64

@@ -73,6 +73,14 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		if err != nil {
 			return err
 		}
+		if err := putMeta(ctx, tx, i, spec.Meta); err != nil {
+			return err
+		}
+		if spec.Set.Retention != nil || spec.Set.LegalHold != nil {
+			if err := f.applyLock(ctx, tx, c, i, &spec.Set); err != nil {
+				return err
+			}
+		}
 		b := before(d)
 		if _, err := tx.AddDentry(ctx, d, name, i); err != nil {
 			return err
@@ -132,7 +140,7 @@ func checkCreate(spec *fs.CreateSpec) error {
 			return fs.TooBig
 		}
 	}
-	return nil
+	return checkMetaItems(spec.Meta)
 }
 
 // takeExisting decides what a create finds in its way.
@@ -240,6 +248,20 @@ func (f *FS) newInode(ctx context.Context, tx *meta.Txn, c *fs.Caller, d *meta.I
 		i.Target = append([]byte(nil), spec.Target...)
 	}
 	return i, nil
+}
+
+// putMeta puts metadata on an object; the caller puts i.
+func putMeta(ctx context.Context, tx *meta.Txn, i *meta.Inode, items []fs.MetaItem) error {
+	for _, x := range items {
+		created, err := tx.PutXattr(ctx, i.ID, x.Space, x.Key, x.Value)
+		if err != nil {
+			return err
+		}
+		if created {
+			i.Xattrs++
+		}
+	}
+	return nil
 }
 
 // Link implements fs.Namespace.

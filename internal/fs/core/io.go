@@ -13,13 +13,7 @@ import (
 // Read implements fs.Files.
 func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadRequest, dst []byte) (fs.ReadResult, error) {
 	err := f.free(c, n, q.Stream, q.Offset, uint64(len(dst)), false)
-	if err == nil {
-		_, err = f.breach(ctx, c, n, q.Stream, fs.BreachRead)
-	}
-	if err != nil {
-		return fs.ReadResult{}, wrap("read", n, "", err)
-	}
-	res, err := f.read(ctx, n, q.Stream, q.Offset, dst, func(r *meta.Reader, i *meta.Inode) error {
+	check := func(r *meta.Reader, i *meta.Inode) error {
 		want := fs.RightRead
 		if q.Execute {
 			want |= fs.RightExecute
@@ -32,7 +26,14 @@ func (f *FS) Read(ctx context.Context, c *fs.Caller, n fs.Node, q *fs.ReadReques
 			return fs.Access
 		}
 		return nil
-	})
+	}
+	if err == nil {
+		_, err = f.breach(ctx, c, n, q.Stream, fs.BreachRead, f.mayAt(ctx, n, check))
+	}
+	if err != nil {
+		return fs.ReadResult{}, wrap("read", n, "", err)
+	}
+	res, err := f.read(ctx, n, q.Stream, q.Offset, dst, check)
 	return res, wrap("read", n, "", err)
 }
 
@@ -94,7 +95,33 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	if err := f.roomFor(len(w.Data)); err != nil {
 		return res, err
 	}
-	end, err := f.breach(ctx, c, n, w.Stream, fs.BreachWrite)
+	may := func(r *meta.Reader, i *meta.Inode, off uint64) error {
+		if err := f.alive(ctx, r, i); err != nil {
+			return err
+		}
+		if w.Stream == 0 {
+			if err := isFile(i); err != nil {
+				return err
+			}
+		}
+		if !opened && !(w.OwnerOverride && c.Cred.IsUser(i.Owner)) {
+			want := fs.RightModify
+			if off >= i.Data.Size {
+				want = fs.RightExtend
+			}
+			if err := f.need(ctx, r, c, i, want); err != nil {
+				return err
+			}
+		}
+		return f.checkWORM(i)
+	}
+	end, err := f.breach(ctx, c, n, w.Stream, fs.BreachWrite, f.mayAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		off := w.Offset
+		if w.Append {
+			off = i.Data.Size
+		}
+		return may(r, i, off)
+	}))
 	if err != nil {
 		return res, err
 	}
@@ -102,28 +129,8 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	limits := f.quotas.any()
 	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
 		var e streamio.Effect
-		if err := f.alive(ctx, r, i); err != nil {
-			return e, err
-		}
-		if w.Stream == 0 {
-			if err := isFile(i); err != nil {
-				return e, err
-			}
-		}
-		a, err := f.aclOf(ctx, r, i)
+		err := may(r, i, off)
 		if err != nil {
-			return e, err
-		}
-		if !opened && !(w.OwnerOverride && c.Cred.IsUser(i.Owner)) {
-			want := fs.RightModify
-			if off >= i.Data.Size {
-				want = fs.RightExtend
-			}
-			if acl.Check(c, &a, false, want) == 0 {
-				return e, fs.Access
-			}
-		}
-		if err := f.checkWORM(i); err != nil {
 			return e, err
 		}
 		e.KillPrivilege = i.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 && !acl.IsSuper(c) && acl.DropSetID(i.Mode, i.Type == fs.Directory) != i.Mode
@@ -210,55 +217,54 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 	if err == nil {
 		err = f.free(c, n, stream, off, length, true)
 	}
+	masked := false
+	run := func(tx *meta.Txn) error {
+		i, err := f.inode(ctx, tx, n.ID)
+		if err != nil {
+			return err
+		}
+		if stream == 0 {
+			if err := isFile(i); err != nil {
+				return err
+			}
+		}
+		if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
+			return err
+		}
+		if err := f.checkWORM(i); err != nil {
+			return err
+		}
+		b := before(i)
+		size := i.Data.Size
+		if stream != 0 {
+			s, err := tx.Stream(ctx, i.ID, stream)
+			if err != nil {
+				return noStream(err)
+			}
+			size = s.Size
+		}
+		if off >= size || length == 0 {
+			ch = changed(b, i)
+			return nil
+		}
+		if masked, err = f.io.Zero(ctx, tx, i, stream, off, off+length); err != nil {
+			return noStream(err)
+		}
+		if !acl.IsSuper(c) {
+			i.Mode = acl.DropSetID(i.Mode, i.Type == fs.Directory)
+		}
+		touchData(i, f.now())
+		ch = changed(b, i)
+		return tx.PutInode(ctx, i)
+	}
 	if err == nil {
 		var end func()
-		if end, err = f.breach(ctx, c, n, stream, fs.BreachWrite); err == nil {
+		if end, err = f.breach(ctx, c, n, stream, fs.BreachWrite, func() error { return f.would(ctx, run) }); err == nil {
 			defer end()
 		}
 	}
-	masked := false
 	if err == nil {
-		err = f.io.Exclusive(ctx, n.ID, func() error {
-			return f.db.Update(ctx, func(tx *meta.Txn) error {
-				i, err := f.inode(ctx, tx, n.ID)
-				if err != nil {
-					return err
-				}
-				if stream == 0 {
-					if err := isFile(i); err != nil {
-						return err
-					}
-				}
-				if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
-					return err
-				}
-				if err := f.checkWORM(i); err != nil {
-					return err
-				}
-				b := before(i)
-				size := i.Data.Size
-				if stream != 0 {
-					s, err := tx.Stream(ctx, i.ID, stream)
-					if err != nil {
-						return noStream(err)
-					}
-					size = s.Size
-				}
-				if off >= size || length == 0 {
-					ch = changed(b, i)
-					return nil
-				}
-				if masked, err = f.io.Zero(ctx, tx, i, stream, off, off+length); err != nil {
-					return noStream(err)
-				}
-				if !acl.IsSuper(c) {
-					i.Mode = acl.DropSetID(i.Mode, i.Type == fs.Directory)
-				}
-				touchData(i, f.now())
-				ch = changed(b, i)
-				return tx.PutInode(ctx, i)
-			})
-		})
+		err = f.io.Exclusive(ctx, n.ID, func() error { return f.db.Update(ctx, run) })
 	}
 	if err == nil {
 		if masked {

@@ -70,7 +70,7 @@ func (f *FS) seeLocks(ctx context.Context, c *fs.Caller, r *fs.LockRequest) (end
 	if r.Space != fs.LockPOSIX || !f.Strict() {
 		return nothing, nil
 	}
-	return f.breach(ctx, c, r.Node, r.Stream, fs.BreachLock)
+	return f.breach(ctx, c, r.Node, r.Stream, fs.BreachLock, allowed)
 }
 
 // SetStrict implements fs.Locks.

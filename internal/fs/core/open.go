@@ -230,8 +230,14 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 		}
 		return nil, false, fs.Access
 	}
-	if o.DeleteOnClose && granted&fs.RightDelete == 0 {
-		return nil, false, fs.Access
+	if o.DeleteOnClose {
+		if granted&fs.RightDelete == 0 {
+			return nil, false, fs.Access
+		}
+		// A file that cannot be deleted must not look as if it were going to be.
+		if err := f.viewAt(ctx, a.Node, func(_ *meta.Reader, i *meta.Inode) error { return f.checkWORM(i) }); err != nil {
+			return nil, false, err
+		}
 	}
 	h = &handle{f: f, caller: c, node: a.Node, granted: granted, share: o.Share, space: o.Space, owner: o.Owner, dir: o.Dir.ID, name: stored}
 	if o.StreamName != "" {
@@ -356,7 +362,7 @@ func (h *handle) Read(ctx context.Context, off uint64, dst []byte) (fs.ReadResul
 	if err := h.f.unlocked(h.space, h.node, h.sid, h.id, off, uint64(len(dst)), false); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
-	if _, err := h.f.breach(ctx, h.caller, h.node, h.sid, fs.BreachRead); err != nil {
+	if _, err := h.f.breach(ctx, h.caller, h.node, h.sid, fs.BreachRead, allowed); err != nil {
 		return fs.ReadResult{}, wrap("read", h.node, "", err)
 	}
 	r, err := h.f.read(ctx, h.node, h.sid, off, dst, func(*meta.Reader, *meta.Inode) error { return nil })
@@ -472,8 +478,11 @@ func (h *handle) Close(ctx context.Context) error {
 // removeDoomed takes away the name that an object was opened by; if it has gone
 // or was renamed meanwhile, its primary one.
 func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
-	var res fs.RemoveResult
-	err := f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+	remove := func() error {
+		m := removal{f: f, c: fs.SystemCaller(), dir: fs.Node{ID: d.dir}, name: d.name, mode: fs.RemoveAny, only: &id}
+		return m.remove(ctx)
+	}
+	err := remove()
 	if err != nil && kindIs(err, fs.NotExist, fs.NameInvalid, fs.Stale) {
 		err = f.db.View(ctx, func(r *meta.Reader) error {
 			i, err := f.inode(ctx, r, id)
@@ -483,7 +492,7 @@ func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 			return err
 		})
 		if err == nil && d.dir != 0 {
-			err = f.remove(ctx, fs.SystemCaller(), fs.Node{ID: d.dir}, d.name, fs.RemoveAny, &res, &id)
+			err = remove()
 		}
 	}
 	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty, fs.WORM) {

@@ -380,13 +380,16 @@ func (f *FS) ChildTotalsOf(ctx context.Context, n fs.Node, yield func(*fs.ChildT
 }
 
 // StatFS implements fs.Accounting.
-func (f *FS) StatFS(ctx context.Context, n fs.Node) (fs.StatFS, error) {
+func (f *FS) StatFS(ctx context.Context, _ *fs.Caller, n fs.Node) (fs.StatFS, error) {
 	free, total := f.space.free.Load(), f.space.total.Load()
 	dirty := uint64(f.io.DirtyBytes())
 	free -= min(free, f.o.ReserveBytes+dirty)
 	s := fs.StatFS{TotalBytes: total, FreeBytes: free, AvailBytes: free, TotalFiles: 1 << 50, FSID: f.db.Superblock().UUID}
 	root, err := f.db.TotalsOf(ctx, 0, fs.RootID)
 	if err != nil {
+		return s, wrap("statfs", n, "", err)
+	}
+	if s.SnapshotBytes, err = f.db.SnapshotBytes(ctx); err != nil {
 		return s, wrap("statfs", n, "", err)
 	}
 	s.FreeFiles = s.TotalFiles - uint64(max(0, root.Files+root.Directories+root.Symlinks+root.Other))

@@ -9,81 +9,108 @@ import (
 
 // Remove implements fs.Namespace.
 func (f *FS) Remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode) (fs.RemoveResult, error) {
-	var res fs.RemoveResult
-	end, err := f.breachName(ctx, c, dir, name)
+	m := removal{f: f, c: c, dir: dir, name: name, mode: mode}
+	end, err := f.breachName(ctx, c, dir, name, func() error {
+		if err := m.check(); err != nil {
+			return err
+		}
+		return f.would(ctx, func(tx *meta.Txn) error { return m.run(ctx, tx) })
+	})
 	if err != nil {
-		return res, wrap("remove", dir, name, err)
+		return fs.RemoveResult{}, wrap("remove", dir, name, err)
 	}
 	defer end()
-	err = f.remove(ctx, c, dir, name, mode, &res, nil)
-	return res, wrap("remove", dir, name, err)
+	err = m.remove(ctx)
+	return m.res, wrap("remove", dir, name, err)
 }
 
-// remove takes a name away; if only is set, the name must stand for that object.
-func (f *FS) remove(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, mode fs.RemoveMode, res *fs.RemoveResult, only *fs.FileID) error {
-	if err := fs.CheckName(name); err != nil {
+// removal takes a name away.
+type removal struct {
+	f    *FS
+	c    *fs.Caller
+	dir  fs.Node
+	name fs.Name
+	mode fs.RemoveMode
+	only *fs.FileID // if set, the name must stand for that object
+
+	res  fs.RemoveResult
+	typ  fs.Type
+	held *openFile
+}
+
+func (m *removal) check() error {
+	if err := fs.CheckName(m.name); err != nil {
 		return err
 	}
-	if err := writable(c, dir); err != nil {
+	return writable(m.c, m.dir)
+}
+
+func (m *removal) remove(ctx context.Context) error {
+	if err := m.check(); err != nil {
 		return err
 	}
-	var typ fs.Type
-	var held *openFile
-	inOrder := f.hub.order(dir.ID, name)
-	err := f.db.Update(ctx, func(tx *meta.Txn) error {
-		d, err := f.directory(ctx, tx, dir.ID)
-		if err != nil {
-			return err
-		}
-		if err := f.need(ctx, tx.View(), c, d, fs.RightTraverse); err != nil {
-			return err
-		}
-		e, err := dentry(ctx, tx.View(), d.ID, name)
-		if err != nil {
-			return err
-		}
-		i, err := f.inode(ctx, tx, e.ID)
-		if err != nil {
-			return err
-		}
-		if only != nil && *only != i.ID {
-			return fs.NotExist
-		}
-		typ = i.Type
-		if err := f.mayRemove(ctx, tx.View(), c, d, i); err != nil {
-			return err
-		}
-		switch {
-		case i.Type == fs.Directory && mode == fs.RemoveFile:
-			return fs.IsDir
-		case i.Type != fs.Directory && mode == fs.RemoveDir:
-			return fs.NotDir
-		case i.Type == fs.Directory && i.Children > 0:
-			return fs.NotEmpty
-		}
-		if err := f.checkWORM(i); err != nil {
-			return err
-		}
-		b := before(d)
-		held = f.opens.peek(i.ID)
-		gone, err := f.unlink(ctx, tx, d, e, i, held != nil)
-		if err != nil {
-			return err
-		}
-		if err := tx.PutInode(ctx, d); err != nil {
-			return err
-		}
-		*res = fs.RemoveResult{Dir: changed(b, d), Node: fs.Node{ID: i.ID}, Gone: gone}
-		return nil
-	})
+	f := m.f
+	inOrder := f.hub.order(m.dir.ID, m.name)
+	err := f.db.Update(ctx, func(tx *meta.Txn) error { return m.run(ctx, tx) })
 	if err == nil {
-		f.hub.name(fs.EventRemoved, dir.ID, name, res.Node.ID, typ, 0)
+		f.hub.name(fs.EventRemoved, m.dir.ID, m.name, m.res.Node.ID, m.typ, 0)
+	} else {
+		m.res = fs.RemoveResult{}
 	}
 	inOrder()
-	if err == nil && res.Gone {
-		f.wentAway(res.Node.ID, held)
+	if err == nil && m.res.Gone {
+		f.wentAway(m.res.Node.ID, m.held)
 	}
 	return err
+}
+
+// run is the transaction.
+func (m *removal) run(ctx context.Context, tx *meta.Txn) error {
+	f, c := m.f, m.c
+	d, err := f.directory(ctx, tx, m.dir.ID)
+	if err != nil {
+		return err
+	}
+	if err := f.need(ctx, tx.View(), c, d, fs.RightTraverse); err != nil {
+		return err
+	}
+	e, err := dentry(ctx, tx.View(), d.ID, m.name)
+	if err != nil {
+		return err
+	}
+	i, err := f.inode(ctx, tx, e.ID)
+	if err != nil {
+		return err
+	}
+	if m.only != nil && *m.only != i.ID {
+		return fs.NotExist
+	}
+	m.typ = i.Type
+	if err := f.mayRemove(ctx, tx.View(), c, d, i); err != nil {
+		return err
+	}
+	switch {
+	case i.Type == fs.Directory && m.mode == fs.RemoveFile:
+		return fs.IsDir
+	case i.Type != fs.Directory && m.mode == fs.RemoveDir:
+		return fs.NotDir
+	case i.Type == fs.Directory && i.Children > 0:
+		return fs.NotEmpty
+	}
+	if err := f.checkWORM(i); err != nil {
+		return err
+	}
+	b := before(d)
+	m.held = f.opens.peek(i.ID)
+	gone, err := f.unlink(ctx, tx, d, e, i, m.held != nil)
+	if err != nil {
+		return err
+	}
+	if err := tx.PutInode(ctx, d); err != nil {
+		return err
+	}
+	m.res = fs.RemoveResult{Dir: changed(b, d), Node: fs.Node{ID: i.ID}, Gone: gone}
+	return nil
 }
 
 // unlink takes the name e of i out of d, stores i or frees it, and says whether
@@ -115,12 +142,4 @@ func (f *FS) wentAway(id fs.FileID, held *openFile) {
 	}
 	f.quotas.forget(id)
 	f.hub.object(fs.EventSelfRemoved, id)
-}
-
-// checkWORM refuses what retention or a legal hold forbids.
-func (f *FS) checkWORM(i *meta.Inode) error {
-	if i.LegalHold || i.Retention != (fs.Time{}) && i.Retention.Compare(f.now()) > 0 {
-		return fs.WORM
-	}
-	return nil
 }

@@ -15,11 +15,24 @@ var errWholeTree = errors.New("core: rename moves a tree")
 // Rename implements fs.Namespace.
 func (f *FS) Rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions) (fs.RenameResult, error) {
 	var res fs.RenameResult
+	may := func() error {
+		if err := checkRename(c, from, fromName, to, toName); err != nil {
+			return err
+		}
+		err := f.would(ctx, func(tx *meta.Txn) error {
+			m := move{f: f, tx: tx, c: c, fromName: fromName, toName: toName, o: o, res: &fs.RenameResult{}}
+			return m.run(ctx, from.ID, to.ID)
+		})
+		if errors.Is(err, errWholeTree) {
+			return nil // which is found out after all that may be refused
+		}
+		return err
+	}
 	for _, x := range []struct {
 		dir  fs.Node
 		name string
 	}{{from, fromName}, {to, toName}} {
-		end, err := f.breachName(ctx, c, x.dir, x.name)
+		end, err := f.breachName(ctx, c, x.dir, x.name, may)
 		if err != nil {
 			return res, wrap("rename", from, fromName, err)
 		}
@@ -29,7 +42,7 @@ func (f *FS) Rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs
 	return res, wrap("rename", from, fromName, err)
 }
 
-func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions, res *fs.RenameResult) error {
+func checkRename(c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name) error {
 	if from.Live() != to.Live() {
 		return fs.CrossDevice
 	}
@@ -40,6 +53,13 @@ func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs
 		if err := fs.CheckName(n); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs.Name, to fs.Node, toName fs.Name, o fs.RenameOptions, res *fs.RenameResult) error {
+	if err := checkRename(c, from, fromName, to, toName); err != nil {
+		return err
 	}
 	release, err := f.reserveMove(ctx, from.ID, fromName, to.ID)
 	if err != nil {

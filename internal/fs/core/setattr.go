@@ -51,24 +51,30 @@ func (f *FS) setattr(ctx context.Context, c *fs.Caller, n fs.Node, s *fs.SetAttr
 	if s.Size != nil && *s.Size > fs.MaxFileSize {
 		return fs.TooBig
 	}
+	masked := false
+	run := func(tx *meta.Txn) error {
+		i, err := f.inode(ctx, tx, n.ID)
+		if err != nil {
+			return err
+		}
+		masked, err = f.apply(ctx, tx, c, i, s, writer, ch)
+		return err
+	}
 	if s.Size != nil {
-		end, err := f.breach(ctx, c, n, 0, fs.BreachWrite)
+		end, err := f.breach(ctx, c, n, 0, fs.BreachWrite, func() error {
+			if s.GuardChange != nil || s.GuardCtime != nil {
+				if err := f.io.Flush(ctx, n.ID); err != nil { // the guard counts what is buffered
+					return err
+				}
+			}
+			return f.would(ctx, run)
+		})
 		if err != nil {
 			return err
 		}
 		defer end()
 	}
-	masked := false
-	update := func() error {
-		return f.db.Update(ctx, func(tx *meta.Txn) error {
-			i, err := f.inode(ctx, tx, n.ID)
-			if err != nil {
-				return err
-			}
-			masked, err = f.apply(ctx, tx, c, i, s, writer, ch)
-			return err
-		})
-	}
+	update := func() error { return f.db.Update(ctx, run) }
 	var err error
 	if s.Size != nil || f.io.Active(n.ID) {
 		// Buffered writes would overrule what is set now: they go first.
@@ -220,34 +226,5 @@ func (f *FS) applyTimes(c *fs.Caller, i *meta.Inode, a *fs.ACL, isDir bool, s *f
 	set(&i.Atime, s.Atime)
 	set(&i.Mtime, s.Mtime)
 	set(&i.Btime, s.Btime)
-	return nil
-}
-
-// applyLock sets retention and legal hold: retention only grows.
-func (f *FS) applyLock(ctx context.Context, tx *meta.Txn, c *fs.Caller, i *meta.Inode, s *fs.SetAttr) error {
-	if i.Type != fs.File {
-		return fs.NotFile
-	}
-	if !c.Cred.Privileges.Has(identity.FileLockWrite) && !c.Cred.Superuser {
-		return fs.Perm
-	}
-	was := i.LegalHold || i.Retention != (fs.Time{})
-	if s.Retention != nil {
-		if s.Retention.Compare(i.Retention) < 0 {
-			return fs.WORM
-		}
-		i.Retention = *s.Retention
-	}
-	if s.LegalHold != nil {
-		i.LegalHold = *s.LegalHold
-	}
-	is := i.LegalHold || i.Retention != (fs.Time{})
-	if was != is && i.Parent != 0 {
-		d := meta.Delta{WORM: 1}
-		if was {
-			d.WORM = -1
-		}
-		return tx.AddDelta(ctx, i.Parent, d)
-	}
 	return nil
 }

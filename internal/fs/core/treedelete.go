@@ -46,6 +46,9 @@ func (f *FS) startTreeDelete(ctx context.Context, c *fs.Caller, dir fs.FileID) (
 	if err := writable(c); err != nil {
 		return fs.TreeDelete{}, err
 	}
+	if err := f.dropOverRetention(ctx, c, dir); err != nil {
+		return fs.TreeDelete{}, err
+	}
 	f.trees.note(dir)
 	for range nameTries {
 		job, err := f.detach(ctx, c, dir)

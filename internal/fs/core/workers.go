@@ -148,6 +148,10 @@ func (f *FS) snapshotWorker(ctx context.Context) {
 	}
 }
 
+// OnExpiry registers who is told of snapshots that were deleted because their
+// time had come.
+func (f *FS) OnExpiry(tell func(fs.Snapshot)) { f.expired.Store(&tell) }
+
 func (f *FS) expire(ctx context.Context) error {
 	all, err := f.db.Snapshots(ctx)
 	if err != nil {
@@ -165,6 +169,9 @@ func (f *FS) expire(ctx context.Context) error {
 			}
 			return nil
 		})
+		if tell := f.expired.Load(); err == nil && tell != nil {
+			(*tell)(s)
+		}
 		err = notThere(err)
 		if k := fs.KindOf(err); err != nil && k != fs.Busy && k != fs.NotExist {
 			return err

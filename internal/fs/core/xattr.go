@@ -261,35 +261,34 @@ func (f *FS) resize(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID
 	if err == nil && size > fs.MaxFileSize {
 		err = fs.TooBig
 	}
+	masked := false
+	run := func(tx *meta.Txn) error {
+		i, err := f.inode(ctx, tx, n.ID)
+		if err != nil {
+			return err
+		}
+		if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
+			return err
+		}
+		if err := f.checkWORM(i); err != nil {
+			return err
+		}
+		b := before(i)
+		if masked, err = f.io.SetSize(ctx, tx, i, id, size); err != nil {
+			return noStream(err)
+		}
+		touchData(i, f.now())
+		ch = changed(b, i)
+		return tx.PutInode(ctx, i)
+	}
 	if err == nil {
 		var end func()
-		if end, err = f.breach(ctx, c, n, id, fs.BreachWrite); err == nil {
+		if end, err = f.breach(ctx, c, n, id, fs.BreachWrite, func() error { return f.would(ctx, run) }); err == nil {
 			defer end()
 		}
 	}
-	masked := false
 	if err == nil {
-		err = f.io.Exclusive(ctx, n.ID, func() error {
-			return f.db.Update(ctx, func(tx *meta.Txn) error {
-				i, err := f.inode(ctx, tx, n.ID)
-				if err != nil {
-					return err
-				}
-				if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
-					return err
-				}
-				if err := f.checkWORM(i); err != nil {
-					return err
-				}
-				b := before(i)
-				if masked, err = f.io.SetSize(ctx, tx, i, id, size); err != nil {
-					return noStream(err)
-				}
-				touchData(i, f.now())
-				ch = changed(b, i)
-				return tx.PutInode(ctx, i)
-			})
-		})
+		err = f.io.Exclusive(ctx, n.ID, func() error { return f.db.Update(ctx, run) })
 	}
 	if err == nil {
 		f.hub.object(fs.EventStream, n.ID)
@@ -347,7 +346,12 @@ func (f *FS) RenameStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 // RemoveStream implements fs.Metadata. A large stream is emptied first, so it
 // may be seen empty.
 func (f *FS) RemoveStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID) error {
-	end, err := f.breach(ctx, c, n, id, fs.BreachWrite)
+	end, err := f.breach(ctx, c, n, id, fs.BreachWrite, f.mayAt(ctx, n, func(r *meta.Reader, i *meta.Inode) error {
+		if err := writable(c, n); err != nil {
+			return err
+		}
+		return f.mayRemoveStream(ctx, r, c, i)
+	}))
 	if err != nil {
 		return wrap("remove stream", n, "", err)
 	}
@@ -366,6 +370,13 @@ func (f *FS) RemoveStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 	return wrap("remove stream", n, "", err)
 }
 
+func (f *FS) mayRemoveStream(ctx context.Context, r *meta.Reader, c *fs.Caller, i *meta.Inode) error {
+	if err := f.need(ctx, r, c, i, fs.RightModify); err != nil {
+		return err
+	}
+	return f.checkWORM(i)
+}
+
 func (f *FS) removeStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.StreamID) error {
 	if err := writable(c, n); err != nil {
 		return err
@@ -376,10 +387,7 @@ func (f *FS) removeStream(ctx context.Context, c *fs.Caller, n fs.Node, id fs.St
 			if err != nil {
 				return err
 			}
-			if err := f.need(ctx, tx.View(), c, i, fs.RightModify); err != nil {
-				return err
-			}
-			if err := f.checkWORM(i); err != nil {
+			if err := f.mayRemoveStream(ctx, tx.View(), c, i); err != nil {
 				return err
 			}
 			s, err := tx.Stream(ctx, i.ID, id)

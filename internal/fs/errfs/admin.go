@@ -52,8 +52,8 @@ func (f *FS) ChildTotalsOf(ctx context.Context, n fs.Node, yield func(*fs.ChildT
 }
 
 // StatFS implements fs.Accounting.
-func (f *FS) StatFS(ctx context.Context, n fs.Node) (fs.StatFS, error) {
-	return run(ctx, f, "StatFS", n, "", func() (fs.StatFS, error) { return f.FS.StatFS(ctx, n) })
+func (f *FS) StatFS(ctx context.Context, c *fs.Caller, n fs.Node) (fs.StatFS, error) {
+	return run(ctx, f, "StatFS", n, "", func() (fs.StatFS, error) { return f.FS.StatFS(ctx, c, n) })
 }
 
 // Quota implements fs.Accounting.
@@ -172,6 +172,11 @@ func (f *FS) Stage(ctx context.Context, c *fs.Caller, s *fs.StageSpec) (fs.Node,
 // Publish implements fs.Staging.
 func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, name fs.Name, p *fs.PublishSpec) (fs.PublishResult, error) {
 	return run(ctx, f, "Publish", dir, name, func() (fs.PublishResult, error) { return f.FS.Publish(ctx, c, staged, dir, name, p) })
+}
+
+// Rearrange implements fs.Staging.
+func (f *FS) Rearrange(ctx context.Context, c *fs.Caller, moves []fs.Move, within fs.Node) error {
+	return act(ctx, f, "Rearrange", within, "", func() error { return f.FS.Rearrange(ctx, c, moves, within) })
 }
 
 // Splice implements fs.Staging.

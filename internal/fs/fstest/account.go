@@ -163,7 +163,7 @@ var totalsTests = []test{
 		e.want(err, fs.Stale)
 	}},
 	{"statfs", func(e *env) {
-		before, err := e.StatFS(e.ctx, fs.Root)
+		before, err := e.StatFS(e.ctx, e.root, fs.Root)
 		e.must(err)
 		if before.TotalBytes == 0 || before.FreeBytes > before.TotalBytes || before.AvailBytes > before.FreeBytes {
 			e.Fatalf("%+v", before)
@@ -252,7 +252,7 @@ var quotaTests = []test{
 		if q.Limit-q.Used < fs.BlockSize {
 			e.want(err, fs.QuotaExceeded)
 		}
-		s, err := e.StatFS(e.ctx, sub)
+		s, err := e.StatFS(e.ctx, e.root, sub)
 		e.must(err)
 		eq(e, "total space", s.TotalBytes, q.Limit)
 		if s.AvailBytes > 4*kib {
@@ -288,7 +288,7 @@ var quotaTests = []test{
 		e.must(err)
 		_, err = e.Write(e.ctx, e.root, f, &fs.WriteRequest{Data: make([]byte, 64*kib), Stability: fs.FileSync})
 		e.want(err, fs.QuotaExceeded)
-		s, err := e.StatFS(e.ctx, sub)
+		s, err := e.StatFS(e.ctx, e.root, sub)
 		e.must(err)
 		eq(e, "total space", s.TotalBytes, 32*kib)
 		// The wider quota may have less left.
@@ -298,7 +298,7 @@ var quotaTests = []test{
 		e.must(err)
 		_, err = e.SetQuota(e.ctx, e.lookup(e.home, "outer").Node.ID, 64*kib, true, 0)
 		e.must(err)
-		s, err = e.StatFS(e.ctx, x)
+		s, err = e.StatFS(e.ctx, e.root, x)
 		e.must(err)
 		if s.AvailBytes > 24*kib {
 			e.Fatalf("space left %d", s.AvailBytes)
@@ -504,67 +504,5 @@ var treeDeleteTests = []test{
 		_, err = e.StartTreeDelete(e.ctx, e.root, d.ID)
 		e.want(err, fs.WORM)
 		e.lookup(e.home, "d")
-	}},
-}
-
-var wormTests = []test{
-	{"legal_hold", func(e *env) {
-		f := e.file(e.home, "f", "data")
-		_, err := e.SetAttr(e.ctx, e.alice, f, &fs.SetAttr{LegalHold: ptr(true)})
-		e.want(err, fs.Perm)
-		_, err = e.SetAttr(e.ctx, e.system, e.home, &fs.SetAttr{LegalHold: ptr(true)})
-		e.want(err, fs.NotFile)
-		_, err = e.SetAttr(e.ctx, e.system, f, &fs.SetAttr{LegalHold: ptr(true)})
-		e.must(err)
-		eq(e, "hold", e.attr(f).LegalHold, true)
-		eq(e, "locked files", e.totals(fs.Root).WORM, 1)
-		before := e.attr(f)
-		for name, change := range map[string]func() error{
-			"write":    func() error { _, err := e.Write(e.ctx, e.root, f, &fs.WriteRequest{Data: []byte("x")}); return err },
-			"truncate": func() error { _, err := e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Size: ptr(uint64(0))}); return err },
-			"zero":     func() error { _, err := e.Zero(e.ctx, e.root, f, 0, 0, 1); return err },
-			"chmod":    func() error { _, err := e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Mode: ptr(fs.Mode(0))}); return err },
-			"mtime": func() error {
-				_, err := e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Mtime: &fs.TimeSet{Now: true}})
-				return err
-			},
-			"remove":  func() error { _, err := e.Remove(e.ctx, e.root, e.home, "f", fs.RemoveAny); return err },
-			"rename":  func() error { _, err := e.rename(e.home, "f", e.home, "g"); return err },
-			"ACL":     func() error { _, err := e.SetACL(e.ctx, e.root, f, &fs.ACL{Mode: 0o777, ModeOnly: true}); return err },
-			"link":    func() error { _, err := e.Link(e.ctx, e.root, f, e.home, "g"); return err },
-			"xattr":   func() error { _, err := e.SetMeta(e.ctx, e.root, f, fs.MetaXattr, "k", nil, fs.MetaUpsert); return err },
-			"replace": func() error { e.file(e.home, "h", ""); _, err := e.rename(e.home, "h", e.home, "f"); return err },
-		} {
-			if err := change(); fs.KindOf(err) != fs.WORM || err == nil {
-				e.Errorf("%s of a locked file: %v", name, err)
-			}
-		}
-		e.same("file", before, e.attr(f))
-		_, err = e.SetAttr(e.ctx, e.system, f, &fs.SetAttr{LegalHold: ptr(false)})
-		e.must(err)
-		e.write(f, 0, "x")
-		eq(e, "locked files", e.totals(fs.Root).WORM, 0)
-	}},
-	{"retention", func(e *env) {
-		f := e.file(e.home, "f", "data")
-		far := fs.Time{Sec: 1 << 35}
-		_, err := e.SetAttr(e.ctx, e.system, f, &fs.SetAttr{Retention: &far})
-		e.must(err)
-		eq(e, "retention", e.attr(f).Retention, far)
-		_, err = e.Remove(e.ctx, e.root, e.home, "f", fs.RemoveAny)
-		e.want(err, fs.WORM)
-		_, err = e.SetAttr(e.ctx, e.system, f, &fs.SetAttr{Retention: &fs.Time{Sec: 1}})
-		e.want(err, fs.WORM)
-		_, err = e.SetAttr(e.ctx, e.system, f, &fs.SetAttr{Retention: &fs.Time{}})
-		e.want(err, fs.WORM)
-		further := fs.Time{Sec: 1<<35 + 1}
-		_, err = e.SetAttr(e.ctx, e.system, f, &fs.SetAttr{Retention: &further})
-		e.must(err)
-		eq(e, "retention", e.attr(f).Retention, further)
-		g := e.file(e.home, "g", "")
-		_, err = e.SetAttr(e.ctx, e.system, g, &fs.SetAttr{Retention: &fs.Time{Sec: 1}})
-		e.must(err) // in the past: over already
-		_, err = e.Remove(e.ctx, e.root, e.home, "g", fs.RemoveAny)
-		e.must(err)
 	}},
 }

@@ -24,7 +24,7 @@ func addTotals(a *fs.Totals, b fs.Totals) {
 func capacity(t fs.Totals) uint64 { return t.DataBytes + t.MetaBytes + t.StreamBytes }
 
 // own are the totals of n itself.
-func (n *inode) own(now fs.Time) fs.Totals {
+func (n *inode) own() fs.Totals {
 	t := fs.Totals{DataBytes: n.data.bytes(), MetaBytes: fs.BlockSize, Streams: uint64(len(n.streams))}
 	for _, s := range n.streams {
 		t.StreamBytes += s.bytes()
@@ -32,7 +32,7 @@ func (n *inode) own(now fs.Time) fs.Totals {
 	switch n.typ {
 	case fs.File:
 		t.Files, t.LogicalBytes = 1, n.data.size
-		if n.locked(now) {
+		if n.hold || n.retention != (fs.Time{}) {
 			t.WORM = 1
 		}
 	case fs.Directory:
@@ -48,22 +48,22 @@ func (n *inode) own(now fs.Time) fs.Totals {
 // totals sums up n and what is below it; an object with several names counts
 // where its primary one is.
 func (f *FS) totals(t tree, n *inode) fs.Totals {
-	now := f.now()
-	sum := n.own(now)
-	var walk func(d *inode)
-	walk = func(d *inode) {
-		for name, e := range d.entries {
-			if c := t[e.id]; len(c.links) > 0 && c.links[0] == (link{d.id, name}) {
-				addTotals(&sum, c.own(now))
-				walk(c)
-			}
-		}
-	}
-	walk(n)
+	sum := n.own()
+	f.primaries(t, n, func(c *inode) { addTotals(&sum, c.own()) })
 	if n.typ == fs.Directory {
 		sum.Directories--
 	}
 	return sum
+}
+
+// primaries visits all that has its first name below d.
+func (f *FS) primaries(t tree, d *inode, visit func(*inode)) {
+	for name, e := range d.entries {
+		if c := t[e.id]; len(c.links) > 0 && c.links[0] == (link{d.id, name}) {
+			visit(c)
+			f.primaries(t, c, visit)
+		}
+	}
 }
 
 // TotalsOf implements fs.Accounting.
@@ -132,7 +132,7 @@ func (f *FS) room(op string, n *inode, growth uint64) error {
 		if at = f.live[n.staged.dir]; at == nil {
 			at = n
 		}
-		extra = capacity(n.own(f.now()))
+		extra = capacity(n.own())
 	}
 	for _, a := range f.up(at) {
 		if q := f.quotas[a.id]; q != nil && f.used(a.id)+extra+growth > q.Limit {
@@ -151,7 +151,7 @@ func (f *FS) everything() uint64 {
 	sum := f.used(fs.RootID)
 	for _, n := range f.live {
 		if n.staged != nil {
-			sum += capacity(n.own(f.now()))
+			sum += capacity(n.own())
 		}
 	}
 	return sum
@@ -171,7 +171,7 @@ func (f *FS) roomToMove(n *inode, from, to *inode) error {
 }
 
 // StatFS implements fs.Accounting.
-func (f *FS) StatFS(_ context.Context, node fs.Node) (fs.StatFS, error) {
+func (f *FS) StatFS(_ context.Context, _ *fs.Caller, node fs.Node) (fs.StatFS, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n, _, err := f.find("statfs", node)
@@ -195,9 +195,34 @@ func (f *FS) StatFS(_ context.Context, node fs.Node) (fs.StatFS, error) {
 		}
 	}
 	s.AvailBytes = s.FreeBytes
+	s.SnapshotBytes = f.snapshotBytes()
 	s.TotalFiles = 1 << 48
 	s.FreeFiles = s.TotalFiles - uint64(len(f.live))
 	return s, nil
+}
+
+// snapshotBytes are the blocks that only snapshots have.
+func (f *FS) snapshotBytes() uint64 {
+	seen := map[*byte]bool{}
+	count := func(t tree) (n uint64) {
+		for _, i := range t {
+			for _, s := range append(slices.Collect(maps.Values(i.streams)), &i.data) {
+				for _, b := range s.blocks {
+					if !seen[&b[0]] {
+						seen[&b[0]] = true
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	count(f.live)
+	n := uint64(0)
+	for _, s := range f.snaps {
+		n += count(s.tree)
+	}
+	return n * fs.BlockSize
 }
 
 // quotaDir finds a directory for a quota.

@@ -82,7 +82,7 @@ func TestCapacity(t *testing.T) {
 	if _, err := f.Write(ctx, system, n, &fs.WriteRequest{Data: make([]byte, 3*fs.BlockSize)}); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := f.StatFS(ctx, fs.Root); err != nil || s.FreeBytes != 0 {
+	if s, err := f.StatFS(ctx, fs.SystemCaller(), fs.Root); err != nil || s.FreeBytes != 0 {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	_, err = f.Create(ctx, system, fs.Root, "g", &fs.CreateSpec{Type: fs.File})

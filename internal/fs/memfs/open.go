@@ -180,8 +180,12 @@ func (f *FS) openExisting(c *fs.Caller, o *fs.OpenSpec, h *handle, n *inode, t t
 	if replace && !newStream {
 		access |= fs.RightModify
 	}
-	if o.DeleteOnClose && h.granted&fs.RightDelete == 0 {
+	switch {
+	case !o.DeleteOnClose:
+	case h.granted&fs.RightDelete == 0:
 		return fail(fs.Access)
+	case n.locked(f.now()):
+		return fail(fs.WORM)
 	}
 	if newStream {
 		switch {

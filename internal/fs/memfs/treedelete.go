@@ -36,10 +36,10 @@ func (f *FS) StartTreeDelete(_ context.Context, c *fs.Caller, dir fs.FileID) (fs
 	if err := f.mayDelete(op, c, parent, at.name, d); err != nil {
 		return fs.TreeDelete{}, err
 	}
-	sum := f.totals(f.live, d)
-	if sum.WORM > 0 {
+	if !f.unlock(d) {
 		return fs.TreeDelete{}, fs.E(op, node, "", fs.WORM, nil)
 	}
+	sum := f.totals(f.live, d)
 	path, err := f.path(node)
 	if err != nil {
 		return fs.TreeDelete{}, err
@@ -55,6 +55,27 @@ func (f *FS) StartTreeDelete(_ context.Context, c *fs.Caller, dir fs.FileID) (fs
 		f.jobs[dir] = j
 	}
 	return j.TreeDelete, nil
+}
+
+// unlock takes retentions that are over off the files below d, unless one of
+// them is locked.
+func (f *FS) unlock(d *inode) bool {
+	now, locked := f.now(), false
+	var over []*inode
+	f.primaries(f.live, d, func(n *inode) {
+		locked = locked || n.locked(now)
+		if n.retention != (fs.Time{}) {
+			over = append(over, n)
+		}
+	})
+	if locked {
+		return false
+	}
+	for _, n := range over {
+		n.retention = fs.Time{}
+		f.touch(n, false)
+	}
+	return true
 }
 
 // detach moves d and what has names only below it out of the live tree.

@@ -119,6 +119,10 @@ func (a *Table) allowed(k Key) bool {
 	return !ok || b.levelAt(a.now()) <= maxFailures-1
 }
 
+// Exhausted tells whether a pair has failed so often that its next attempt
+// would be refused.
+func (a *Table) Exhausted(k Key) bool { return !a.allowed(k) }
+
 // Fail counts an attempt that was wrong.
 func (a *Table) Fail(k Key) {
 	a.mu.Lock()

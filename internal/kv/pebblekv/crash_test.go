@@ -399,7 +399,7 @@ func TestReopen(t *testing.T) {
 func TestFormatPinned(t *testing.T) {
 	e := open(t, Options{FS: vfs.NewMem()})
 	defer e.Close()
-	if v := e.db.FormatMajorVersion(); v != pebble.FormatWALSyncChunks {
+	if v := e.db.FormatMajorVersion(); v != pebble.FormatValueSeparation {
 		t.Errorf("format %v", v)
 	}
 }

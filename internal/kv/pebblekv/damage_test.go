@@ -58,13 +58,13 @@ func filesOf(t *testing.T, fs vfs.FS, suffix string) (out []string) {
 
 func damageKey(i uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'k'}, i) }
 
-// fill writes numbered keys in commits of ten.
-func fill(t *testing.T, e *Engine, n uint64) {
+// fill writes numbered keys in commits of ten, each number after size bytes.
+func fill(t *testing.T, e *Engine, n uint64, size int) {
 	t.Helper()
 	for i := uint64(0); i < n; i += 10 {
 		if _, err := e.Update(t.Context(), func(x kv.Txn) error {
 			for j := i; j < i+10; j++ {
-				x.Put(damageKey(j), binary.BigEndian.AppendUint64(make([]byte, 200), j))
+				x.Put(damageKey(j), binary.BigEndian.AppendUint64(make([]byte, size), j))
 			}
 			return nil
 		}); err != nil {
@@ -73,31 +73,38 @@ func fill(t *testing.T, e *Engine, n uint64) {
 	}
 }
 
-// TestDamagedTable flips bits in a table: reads answer rightly or fail, and
-// never wrongly.
+// TestDamagedTable flips bits in a table, and in a file of values that lie
+// beside the tables: reads answer rightly or fail, and never wrongly.
 func TestDamagedTable(t *testing.T) {
+	t.Run("table", func(t *testing.T) { damagedTable(t, ".sst", 200) })
+	t.Run("values", func(t *testing.T) { damagedTable(t, ".blob", separateFrom) })
+}
+
+func damagedTable(t *testing.T, suffix string, size int) {
 	const n = 2000
+	lost := 0
 	for part := range int64(8) {
 		fs := vfs.NewMem()
 		e := open(t, Options{FS: fs})
-		fill(t, e, n)
+		fill(t, e, n, size)
 		if err := errors.Join(e.db.Flush(), e.Close()); err != nil {
 			t.Fatal(err)
 		}
-		tables := filesOf(t, fs, ".sst")
-		if len(tables) == 0 {
-			t.Fatal("there is no table")
+		files := filesOf(t, fs, suffix)
+		if len(files) == 0 {
+			t.Fatalf("there is no %s file", suffix)
 		}
-		flip(t, fs, tables[0], part, 8)
+		flip(t, fs, files[0], part, 8)
 		e, err := Open(t.Context(), Options{Dir: "store", FS: fs})
 		if err != nil {
+			lost++
 			continue // found at once
 		}
 		failed := 0
 		for i := range uint64(n) {
 			err := e.View(t.Context(), kv.Linearizable, func(r kv.Reader) error {
 				v, err := r.Get(t.Context(), damageKey(i))
-				if err == nil && binary.BigEndian.Uint64(v[200:]) != i {
+				if err == nil && binary.BigEndian.Uint64(v[size:]) != i {
 					t.Errorf("key %d has a wrong value", i)
 				}
 				return err
@@ -108,8 +115,12 @@ func TestDamagedTable(t *testing.T) {
 				}
 			}
 		}
+		lost += failed
 		t.Logf("part %d of 8: %d of %d reads failed", part, failed, n)
 		_ = e.Close()
+	}
+	if lost == 0 {
+		t.Error("no read noticed the damage")
 	}
 }
 
@@ -126,7 +137,7 @@ func damagedLog(t *testing.T, logBytes int64) {
 	fs := vfs.NewCrashableMem()
 	for _, age := range []string{"new", "old"} {
 		e := open(t, Options{FS: fs, LogBytes: logBytes})
-		fill(t, e, 1000)
+		fill(t, e, 1000, 200)
 		for part := range int64(10) {
 			clone := fs.CrashClone(vfs.CrashCloneCfg{})
 			logs := filesOf(t, clone, ".log")

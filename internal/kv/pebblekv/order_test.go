@@ -16,7 +16,7 @@ import (
 func TestMarkers(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	e := open(t, Options{FS: mem})
-	fill(t, e, 100)
+	fill(t, e, 100, 200)
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,12 @@ type Options struct {
 }
 
 // formatVersion is pinned: raising it is a one-way upgrade of the directory.
-const formatVersion = pebble.FormatWALSyncChunks
+const formatVersion = pebble.FormatValueSeparation
+
+// separateFrom is the size from which on a value lies in a file of its own kind,
+// beside the tables: it is written there once, and no compaction that the rows
+// go through copies it again.
+const separateFrom = 1024
 
 // private is the prefix of the engine's own keys: longer than any key of a
 // caller and after all of them.
@@ -180,6 +185,12 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	p.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled: true, MinimumSize: separateFrom, MaxBlobReferenceDepth: 32,
+			RewriteMinimumAge: 5 * time.Minute, TargetGarbageRatio: 0.3,
+		}
 	}
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return p

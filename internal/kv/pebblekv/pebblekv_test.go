@@ -107,7 +107,7 @@ func TestNoRoomForZeros(t *testing.T) {
 	if refused == 0 || len(logs) == 0 {
 		t.Errorf("%d logs, %d writes", len(logs), refused)
 	}
-	fill(t, e, 100)
+	fill(t, e, 100, 200)
 	clone := fs.mem.CrashClone(vfs.CrashCloneCfg{})
 	if err := e.Close(); err != nil {
 		t.Error(err)

@@ -7,9 +7,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -222,6 +224,9 @@ var commands = map[string]command{
 	"HASH": {do: (*conn).hashCmd, needArg: true}, "XCRC": {do: digest("CRC32"), needArg: true}, "XMD5": {do: digest("MD5"), needArg: true},
 	"XSHA1": {do: digest("SHA-1"), needArg: true}, "XSHA": {do: digest("SHA-1"), needArg: true}, "XSHA256": {do: digest("SHA-256"), needArg: true}, "XSHA512": {do: digest("SHA-512"), needArg: true},
 }
+
+// Commands are the verbs of all that are answered, sorted.
+func Commands() []string { return slices.Sorted(maps.Keys(commands)) }
 
 func says(code int, text string) func(*conn, context.Context, string) {
 	return func(c *conn, _ context.Context, _ string) { c.reply(code, text) }

@@ -245,7 +245,7 @@ func (c *conn) avbl(ctx context.Context, arg string) {
 	p, err := c.there(ctx, arg, true, 0)
 	var s fs.StatFS
 	if err == nil {
-		s, err = c.s.o.FS.StatFS(ctx, p.Attr.Node)
+		s, err = c.s.o.FS.StatFS(ctx, c.caller, p.Attr.Node)
 	}
 	if err != nil {
 		c.fail(ctx, err)

@@ -42,6 +42,9 @@ var procNames = [procCount]string{
 	"MKNOD", "REMOVE", "RMDIR", "RENAME", "LINK", "READDIR", "READDIRPLUS", "FSSTAT", "FSINFO", "PATHCONF", "COMMIT",
 }
 
+// Procedures are the names of all that are answered.
+func Procedures() []string { return procNames[:] }
+
 // maxIO is the most file data in one READ or WRITE.
 const maxIO = 1 << 20
 

@@ -6,6 +6,7 @@ import (
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/export"
+	"manifold/internal/identity"
 	"manifold/internal/wire/nfs3/mount"
 	"manifold/internal/wire/sunrpc"
 )
@@ -73,11 +74,15 @@ func hostsOf(x *export.Export) []string {
 	return hosts
 }
 
-func (s *Server) observeMount(c *sunrpc.Call, name string, st mount.Status) {
+func (s *Server) observeMount(c *sunrpc.Call, name, path string, st mount.Status) {
 	if s.o.Observer != nil {
-		s.o.Observer.Observe(Op{
+		o := Op{
 			Program: "mount", Name: name, Proc: c.Proc, Status: Status(st),
-			Duration: time.Since(c.Start), Client: c.Peer.Addr(),
-		})
+			Duration: time.Since(c.Start), Client: c.Peer.Addr(), Export: path,
+		}
+		if c.Cred.Flavor == sunrpc.FlavorSys {
+			o.User = identity.UID(c.Cred.UID)
+		}
+		s.o.Observer.Observe(o)
 	}
 }

@@ -138,7 +138,7 @@ func (q *request) fsStat() sunrpc.Accept {
 	var f fs.StatFS
 	if st == OK {
 		var err error
-		if f, err = q.s.o.FS.StatFS(q.ctx, h.node); err != nil {
+		if f, err = q.s.o.FS.StatFS(q.ctx, q.caller, h.node); err != nil {
 			st = q.fail("statfs", err)
 		}
 	}

@@ -49,6 +49,9 @@ type Op struct {
 	In, Out int
 	// Client is the address of the caller.
 	Client netip.Addr
+	// Export by the name that a call of MOUNT gives, and who makes that.
+	Export string
+	User   identity.AuthID
 }
 
 // Observer is told of every call. It must be quick.

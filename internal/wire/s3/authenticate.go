@@ -99,6 +99,7 @@ func (q *request) checkSignature() error {
 		}
 		return e.with("The authorization header is malformed; the region '"+sig.scope.region+"' is wrong; expecting '"+want+"'").detail("Region", want)
 	}
+	q.claimed = sig.scope.key
 	key, err := q.s.o.Keys.AccessKey(q.ctx, sig.scope.key)
 	if errors.Is(err, ErrNoKey) {
 		return errInvalidAccessKey.detail("AWSAccessKeyId", sig.scope.key)

@@ -46,6 +46,7 @@ func (q *request) source() (*object, *copySource, error) {
 		action = "GetObjectVersion"
 	}
 	if err := q.allow(b, action, cs.key); err != nil {
+		q.denied = true
 		return nil, nil, err
 	}
 	o, err := q.locate(b, cs.key, cs.version)
@@ -151,7 +152,7 @@ func (q *request) copyObject() error {
 	if p.isDir() {
 		return q.copyDirectory(p, o, attrs)
 	}
-	st, err := q.stageObject()
+	st, err := q.stage("")
 	if err != nil {
 		return err
 	}

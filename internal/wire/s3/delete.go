@@ -171,6 +171,7 @@ func (q *request) deleteObjects() error {
 			action = "DeleteObjectVersion"
 		}
 		err := q.allow(q.bucket, action, e.Key)
+		q.denied = q.denied || err != nil
 		var d deletion
 		switch {
 		case err != nil:

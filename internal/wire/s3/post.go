@@ -265,6 +265,7 @@ func (q *request) authenticateForm(f *form) (*formPolicy, *apiError) {
 	if t.Sub(q.s.o.Now()) > maxSkew {
 		return nil, errRequestTimeTooSkew
 	}
+	q.claimed = scope.key
 	key, kerr := q.s.o.Keys.AccessKey(q.ctx, scope.key)
 	if errors.Is(kerr, ErrNoKey) {
 		return nil, errInvalidAccessKey

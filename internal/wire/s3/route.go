@@ -1,6 +1,9 @@
 package s3
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // opID finds an operation: by method, by whether a key is given, and by the
 // first query parameter that names a subresource.
@@ -92,6 +95,16 @@ func operations() map[opID]op {
 		{get, false, "policyStatus"}:   {"GetBucketPolicyStatus", "GetBucketPolicyStatus", false, (*request).getPolicyStatus},
 	}
 	return m
+}
+
+// Operations are the names of all that are answered, sorted.
+func Operations() []string {
+	out := []string{"CopyObject", "ListBuckets", "PostObject", "UploadPartCopy"} // not found by their opID alone
+	for _, o := range operations() {
+		out = append(out, o.name)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // absent answers that a configuration is not there.

@@ -58,11 +58,18 @@ type Settings struct {
 // Event describes an answered request.
 type Event struct {
 	Operation, Bucket, Key string
-	Caller                 *fs.Caller
-	Status                 int
-	Code                   string // of the error, "" if none
-	In, Out                int64
-	Took                   time.Duration
+	// Caller is nil if who called was not found out; AccessKey is what the
+	// request claims to be signed with, if anything.
+	Caller    *fs.Caller
+	AccessKey string
+	Client    netip.AddrPort
+	// Denied: a policy let the caller not do all that it wanted, and the file
+	// system was not asked.
+	Denied  bool
+	Status  int
+	Code    string // of the error, "" if none
+	In, Out int64
+	Took    time.Duration
 }
 
 // Server answers S3 requests. It has no goroutines of its own beyond requests.
@@ -157,11 +164,13 @@ type request struct {
 	query      query
 	op         *op
 
-	sig    *signature
-	access *Key // nil: anonymous
-	caller *fs.Caller
-	body   *payload
-	bucket *Bucket
+	claimed string // access key that the request names
+	denied  bool   // something that it wanted, and not by the file system
+	sig     *signature
+	access  *Key // nil: anonymous
+	caller  *fs.Caller
+	body    *payload
+	bucket  *Bucket
 }
 
 // response remembers what was answered.
@@ -242,7 +251,7 @@ func (s *Server) ServeHTTP(hw http.ResponseWriter, r *http.Request) {
 			if q.op != nil {
 				name = q.op.name
 			}
-			s.o.Done(Event{Operation: name, Bucket: q.bucketName, Key: q.key, Caller: q.caller, Status: w.status,
+			s.o.Done(Event{Operation: name, Bucket: q.bucketName, Key: q.key, Caller: q.caller, AccessKey: q.claimed, Client: peer(r), Denied: q.denied, Status: w.status,
 				Code: code, In: body.n, Out: w.n, Took: s.o.Now().Sub(start)})
 		}
 	}()
@@ -315,6 +324,7 @@ func (q *request) run() error {
 		q.bucket = b
 		q.corsHeaders()
 		if err := q.allow(b, q.op.action, q.key); err != nil {
+			q.denied = true
 			return err
 		}
 	} else if q.access == nil {
@@ -330,8 +340,12 @@ func (q *request) run() error {
 
 // setCaller makes the credential the caller of all calls below.
 func (q *request) setCaller(c *identity.Credential, readOnly bool) {
-	client, _ := netip.ParseAddrPort(q.r.RemoteAddr)
-	q.caller = &fs.Caller{Cred: c, Protocol: fs.ProtoS3, Client: client, ReadOnly: readOnly}
+	q.caller = &fs.Caller{Cred: c, Protocol: fs.ProtoS3, Client: peer(q.r), ReadOnly: readOnly}
+}
+
+func peer(r *http.Request) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return a
 }
 
 // parseTarget finds bucket and key in the escaped path and the Host header.

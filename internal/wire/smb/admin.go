@@ -30,6 +30,9 @@ type OpenInfo struct {
 	Access uint32 // as it was granted, [MS-SMB2] 2.2.13.1
 	Locks  int
 	User   identity.AuthID
+	Stream fs.StreamID
+	Share  fs.Share       // what it lets others do
+	Client netip.AddrPort // it was opened from; none while its client is lost
 }
 
 // Sessions lists the sessions that are signed in, by id.
@@ -74,7 +77,11 @@ func (s *Server) Opens() []OpenInfo {
 	out := make([]OpenInfo, 0, len(s.opens))
 	for _, o := range s.opens {
 		if o.handle != nil && !o.closed {
-			out = append(out, OpenInfo{ID: o.id, Node: o.node, Access: uint32(o.granted), Locks: o.locks, User: o.user})
+			i := OpenInfo{ID: o.id, Node: o.node, Access: uint32(o.granted), Locks: o.locks, User: o.user, Stream: o.stream, Share: o.share}
+			if o.conn != nil {
+				i.Client = o.conn.remote
+			}
+			out = append(out, i)
 		}
 	}
 	slices.SortFunc(out, func(a, b OpenInfo) int { return cmp.Compare(a.ID, b.ID) })

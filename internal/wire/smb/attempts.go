@@ -14,14 +14,16 @@ import (
 type gate struct {
 	s      *Server
 	client netip.Addr
+	user   string // whom the client said to be
 	key    attempts.Key
 	leave  func() // ends the turn of key; nil while there is none
 }
 
 // Account implements ntlm.Authenticator. The turn that it takes ends with the step.
 func (g *gate) Account(ctx context.Context, domain, user string) (*ntlm.Account, error) {
+	g.user = user
 	key := attempts.Of(user, g.client)
-	leave, err := g.s.attempts.Begin(ctx, key)
+	leave, err := g.s.o.Attempts.Begin(ctx, key)
 	if errors.Is(err, attempts.ErrTooMany) {
 		err = ntlm.ErrDenied // not counted, or guessing would lock out for ever
 	}
@@ -45,9 +47,9 @@ func (g *gate) step(ctx context.Context, auth *ntlm.Acceptor, token []byte) (out
 	switch {
 	case g.leave == nil:
 	case errors.Is(err, ntlm.ErrDenied), errors.Is(err, ntlm.ErrNoUser):
-		g.s.attempts.Fail(g.key)
+		g.s.o.Attempts.Fail(g.key)
 	case err == nil && done:
-		g.s.attempts.Succeed(g.key)
+		g.s.o.Attempts.Succeed(g.key)
 	}
 	return out, done, err
 }

@@ -23,7 +23,7 @@ func (s *Server) Caching() bool { return s.caching.Load() > 0 }
 
 // Break implements fs.Breaker. Calls of this protocol have seen to caches
 // themselves, in their own order.
-func (s *Server) Break(ctx context.Context, c *fs.Caller, n fs.Node, sid fs.StreamID, b fs.Breach) (func(), error) {
+func (s *Server) Break(ctx context.Context, c *fs.Caller, n fs.Node, sid fs.StreamID, b fs.Breach, may func() error) (func(), error) {
 	if c.Protocol == fs.ProtoSMB {
 		return nil, nil
 	}
@@ -37,7 +37,17 @@ func (s *Server) Break(ctx context.Context, c *fs.Caller, n fs.Node, sid fs.Stre
 	if s.caching.Load() == 0 {
 		return end, nil
 	}
-	for _, w := range s.breakCaches(fileKey{n, sid}, b) {
+	wait, stands := s.breakCaches(fileKey{n, sid}, b, false)
+	if stands {
+		if err := may(); err != nil {
+			if end != nil {
+				end()
+			}
+			return nil, err
+		}
+		wait, _ = s.breakCaches(fileKey{n, sid}, b, true)
+	}
+	for _, w := range wait {
 		select {
 		case <-w:
 		case <-ctx.Done():
@@ -50,14 +60,15 @@ func (s *Server) Break(ctx context.Context, c *fs.Caller, n fs.Node, sid fs.Stre
 	return end, nil
 }
 
-// breakCaches tells clients what to give up and answers what to wait for.
-func (s *Server) breakCaches(k fileKey, b fs.Breach) (wait []chan struct{}) {
+// breakCaches tells clients what to give up and answers what to wait for. Unless
+// it may, it only answers whether anything stands against the breach.
+func (s *Server) breakCaches(k fileKey, b fs.Breach, may bool) (wait []chan struct{}, stands bool) {
 	var ns []notice
 	s.mu.Lock()
 	f := s.files[k]
 	if f == nil {
 		s.mu.Unlock()
-		return nil
+		return nil, false
 	}
 	seen := map[*cache]bool{}
 	for _, o := range f.opens {
@@ -75,6 +86,10 @@ func (s *Server) breakCaches(k fileKey, b fs.Breach) (wait []chan struct{}) {
 		}
 		if c.state&^to == 0 {
 			continue
+		}
+		if !may {
+			s.mu.Unlock()
+			return nil, true
 		}
 		if o.sess == nil {
 			// Who lost its connection cannot be asked and must not come back to it.
@@ -97,5 +112,5 @@ func (s *Server) breakCaches(k fileKey, b fs.Breach) (wait []chan struct{}) {
 	}
 	s.mu.Unlock()
 	sendAll(ns)
-	return wait
+	return wait, may
 }

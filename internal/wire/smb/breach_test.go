@@ -41,16 +41,28 @@ func TestBreak(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := &fs.Caller{Cred: fs.SystemCaller().Cred, Protocol: fs.ProtoNFS3}
-	if end, err := s.Break(t.Context(), &fs.Caller{Protocol: fs.ProtoSMB}, a.Node, 0, fs.BreachWrite); end != nil || err != nil {
+	if end, err := s.Break(t.Context(), &fs.Caller{Protocol: fs.ProtoSMB}, a.Node, 0, fs.BreachWrite, nil); end != nil || err != nil {
 		t.Errorf("our own calls are told to wait: %v", err)
 	}
+	refused := errors.New("refused")
+	if end, err := s.Break(t.Context(), other, a.Node, 0, fs.BreachWrite, func() error { return refused }); end != nil || err != refused {
+		t.Errorf("who is refused anyway: %v", err) // and nothing is told: see the next reply
+	}
+	never := func() error { t.Error("asked though nothing stands against it"); return nil }
+	if end, err := s.Break(t.Context(), other, fs.Node{ID: 1 << 40}, 0, fs.BreachWrite, never); err != nil {
+		t.Error(err)
+	} else {
+		end()
+	}
+	c.call(cmdEcho, []byte{4, 0, 0, 0}, stOK)
+	allowed := func() error { return nil }
 	type result struct {
 		end func()
 		err error
 	}
 	got := make(chan result, 1)
 	go func() {
-		end, err := s.Break(t.Context(), other, a.Node, 0, fs.BreachWrite)
+		end, err := s.Break(t.Context(), other, a.Node, 0, fs.BreachWrite, allowed)
 		got <- result{end, err}
 	}()
 	st, r := c.reply()
@@ -64,7 +76,7 @@ func TestBreak(t *testing.T) {
 	}
 	short, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Break(short, other, a.Node, 0, fs.BreachRead); !errors.Is(err, context.Canceled) {
+	if _, err := s.Break(short, other, a.Node, 0, fs.BreachRead, allowed); !errors.Is(err, context.Canceled) {
 		t.Errorf("who gives up: %v", err)
 	}
 	ack := make([]byte, 24)

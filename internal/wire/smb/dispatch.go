@@ -78,6 +78,9 @@ var commandNames = [cmdCount]string{
 	"LOCK", "IOCTL", "CANCEL", "ECHO", "QUERY_DIRECTORY", "CHANGE_NOTIFY", "QUERY_INFO", "SET_INFO", "OPLOCK_BREAK",
 }
 
+// Commands are the names of all that are answered.
+func Commands() []string { return commandNames[:] }
+
 func commandName(cmd uint16) string {
 	if int(cmd) < len(commandNames) {
 		return commandNames[cmd]

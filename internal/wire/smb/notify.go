@@ -241,7 +241,7 @@ func (r *request) changeNotify() status {
 		return stDeletePending
 	}
 	o.mu.Lock()
-	w := o.notify
+	w, begun := o.notify, false
 	if w == nil {
 		ctx, cancel := context.WithCancel(o.ctx)
 		w = &watchState{filter: filter, deep: flags&1 != 0, limit: limit, signal: make(chan struct{}, 1), cancel: cancel}
@@ -251,7 +251,7 @@ func (r *request) changeNotify() status {
 			o.mu.Unlock()
 			return statusOf(err)
 		}
-		o.notify = w
+		o.notify, begun = w, true
 		r.c.s.wg.Add(1)
 		go func() {
 			defer r.c.s.wg.Done()
@@ -259,6 +259,9 @@ func (r *request) changeNotify() status {
 		}()
 	}
 	o.mu.Unlock()
+	if begun {
+		r.c.s.tell(Access{Kind: Watch, Client: r.c.remote, Cred: r.caller.Cred, Share: r.tree.name, Node: o.node})
+	}
 	pended := false
 	for {
 		out, st, ok := w.take(limit)

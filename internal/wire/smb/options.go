@@ -8,6 +8,7 @@ import (
 
 	"manifold/internal/fs"
 	"manifold/internal/identity"
+	"manifold/internal/identity/attempts"
 	"manifold/internal/identity/ntlm"
 )
 
@@ -98,13 +99,19 @@ type Options struct {
 	// Observer is told of every request when it has been answered; nil for none.
 	// It must not block.
 	Observer func(Op)
+	// Access is told who signs in and what is connected to; nil for none. It
+	// must not block.
+	Access func(Access)
 	// Interfaces lists the server's addresses for multichannel.
 	Interfaces func() []Interface
 	// ShortNames offers names of the form 8.3 beside longer ones.
 	ShortNames bool
 	// TestFsctls answers the private controls that Samba's test suite uses.
 	TestFsctls bool
-	Now        func() time.Time
+	// Attempts counts sign-ins that failed, maybe with those of other
+	// protocols; nil makes one.
+	Attempts *attempts.Table
+	Now      func() time.Time
 }
 
 // Op is a request that was answered.
@@ -162,5 +169,8 @@ func (o *Options) defaults() {
 	orDefault(&o.MaxRequestBytes, 256<<20)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Attempts == nil {
+		o.Attempts = attempts.New(o.Now)
 	}
 }

@@ -109,6 +109,7 @@ func (s *session) refresh(ctx context.Context) {
 // disconnect takes a tree from a session, with its opens.
 func (s *session) disconnect(ctx context.Context, t *tree) {
 	s.mu.Lock()
+	_, there := s.trees[t.id]
 	delete(s.trees, t.id)
 	var opens []*open
 	for o := range s.opens {
@@ -119,6 +120,9 @@ func (s *session) disconnect(ctx context.Context, t *tree) {
 	s.mu.Unlock()
 	for _, o := range opens {
 		s.s.closeOpen(context.WithoutCancel(ctx), o)
+	}
+	if there {
+		t.tellShare(Disconnect, stOK)
 	}
 }
 

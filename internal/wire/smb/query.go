@@ -323,7 +323,7 @@ func (r *request) queryFS(o *open, class byte, limit int) ([]byte, status) {
 	var st fs.StatFS
 	var err error
 	if class == 3 || class == 7 || class == 8 || class == 1 {
-		if st, err = srv.o.FS.StatFS(r.ctx, o.node); err != nil {
+		if st, err = srv.o.FS.StatFS(r.ctx, r.caller, o.node); err != nil {
 			return nil, statusOf(err)
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"manifold/internal/fs"
-	"manifold/internal/identity/attempts"
 	"manifold/internal/identity/ntlm"
 )
 
@@ -30,7 +29,6 @@ type Server struct {
 	padReads atomic.Bool  // test control: responses to READ have a gap
 	caching  atomic.Int64 // open files, which others may have to break
 	breaches breaches
-	attempts *attempts.Table // sign-ins that failed
 
 	start time.Time
 	hint  []byte
@@ -67,9 +65,8 @@ func New(ctx context.Context, o Options) *Server {
 	o.defaults()
 	s := &Server{
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
-		attempts: attempts.New(o.Now),
-		ntlm:     ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
-		conns:    map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
+		ntlm:  ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
+		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte][]*conn{},
 	}
 	s.policy.Store(&o.Policy)

@@ -3,6 +3,7 @@ package smb
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +27,9 @@ type session struct {
 	s       *Server
 	id      uint64
 	created time.Time
-	nonce   atomic.Uint64 // of what we encrypt
-	active  atomic.Int64  // when the last request came
+	client  netip.AddrPort // whose first connection it was
+	nonce   atomic.Uint64  // of what we encrypt
+	active  atomic.Int64   // when the last request came
 
 	mu       sync.Mutex
 	state    sessionState
@@ -129,6 +131,7 @@ func (s *session) end(lost bool) {
 	for o := range s.opens {
 		opens = append(opens, o)
 	}
+	trees, off := s.trees, s.signOff()
 	s.channels, s.trees = map[*conn]*channel{}, map[uint32]*tree{}
 	s.mu.Unlock()
 	s.s.mu.Lock()
@@ -151,6 +154,21 @@ func (s *session) end(lost bool) {
 		}
 		s.s.closeOpen(s.s.ctx, o)
 	}
+	if off == nil {
+		return
+	}
+	for _, t := range trees {
+		t.tellShare(Disconnect, stOK)
+	}
+	s.s.tell(*off)
+}
+
+// signOff describes the end of a session that was signed in; mu is held.
+func (s *session) signOff() *Access {
+	if s.cred == nil {
+		return nil
+	}
+	return &Access{Kind: SignOff, Client: s.client, User: s.ident.User, Cred: s.cred}
 }
 
 // maxChannels bounds the connections of one session.
@@ -192,7 +210,7 @@ func (r *request) sessionSetup() status {
 		}
 	case r.hdr.sessionID == 0:
 		s = &session{
-			s: srv, id: uint64(srv.nextSession.Add(1)), created: srv.o.Now(), dialect: c.dialect, cipher: c.cipher, guid: c.clientGUID,
+			s: srv, id: uint64(srv.nextSession.Add(1)), created: srv.o.Now(), client: c.remote, dialect: c.dialect, cipher: c.cipher, guid: c.clientGUID,
 			channels: map[*conn]*channel{}, trees: map[uint32]*tree{}, opens: map[*open]struct{}{},
 		}
 		srv.mu.Lock()
@@ -238,15 +256,20 @@ func (r *request) sessionSetup() status {
 
 	out, done, err := gate.step(r.ctx, auth, token)
 	if err != nil {
-		return r.setupFailed(s, ch, err)
+		st := r.setupFailed(s, ch, err)
+		r.tellSignIn(gate, st)
+		return st
 	}
 	sf := uint16(0)
 	st := stMoreProcessing
 	if done {
 		st = stOK
 		if sf, err = r.established(s, ch, auth.Result(), mode, caps, binding); err != nil {
-			return r.setupFailed(s, ch, err)
+			st = r.setupFailed(s, ch, err)
+			r.tellSignIn(gate, st)
+			return st
 		}
+		r.tellSignIn(gate, st)
 		if previous != 0 && previous != s.id && !binding {
 			r.replaceSession(s, previous)
 		}
@@ -521,7 +544,7 @@ func (t *tree) rights() fs.Rights {
 	return r
 }
 
-func (r *request) treeConnect() status {
+func (r *request) treeConnect() (answer status) {
 	p := r.payload()
 	path, ok := r.bytes(uint64(le.Uint16(p[4:])), uint64(le.Uint16(p[6:])))
 	if !ok || len(path)%2 != 0 {
@@ -535,13 +558,14 @@ func (r *request) treeConnect() status {
 		}
 	}
 	s := r.sess
-	if r.c.s.policy.Load().Encryption == EncryptRequired && r.ch.sealed == nil {
-		return stAccessDenied
-	}
 	s.mu.Lock()
 	cred, ident := s.cred, s.ident
 	s.mu.Unlock()
 	t := &tree{sess: s, name: name, client: r.c, caller: &fs.Caller{Cred: cred, Protocol: fs.ProtoSMB, Client: r.c.remote}}
+	defer func() { t.tellShare(Connect, answer) }()
+	if r.c.s.policy.Load().Encryption == EncryptRequired && r.ch.sealed == nil {
+		return stAccessDenied
+	}
 	kind, flags := byte(1), uint32(0)
 	if equalFold(name, "IPC$") {
 		kind, t.name = 2, "IPC$"

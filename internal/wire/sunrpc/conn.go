@@ -12,9 +12,14 @@ import (
 	"time"
 )
 
-// readAhead is all the buffer an idle connection has. A call without data fits,
-// so it costs one read; the rest of a long record is read straight into place.
-const readAhead = 1024
+// readAhead is the buffer that calls are read into. A call with a block of data
+// fits, so it costs one read; the rest of a longer record is read straight into
+// place. An idle connection has no buffer.
+const readAhead = 8 << 10
+
+type inBuf [readAhead]byte
+
+var inPool = sync.Pool{New: func() any { return new(inBuf) }}
 
 // Session is a place for a program to keep what it knows about a connection.
 type Session struct{ Value atomic.Value }
@@ -24,13 +29,14 @@ type Session struct{ Value atomic.Value }
 type conn struct {
 	srv         *Server
 	nc          net.Conn
+	sock        *socket // nc, for what is short
 	peer, local netip.AddrPort
 	session     Session
 
 	readingSince, writingSince atomic.Int64 // tick, 0 is not
 
-	in   [readAhead]byte
-	r, w int
+	in   *inBuf // nil: nothing is read ahead
+	r, w int    // what is, in it
 
 	mu       sync.Mutex
 	out      []*Call
@@ -45,7 +51,8 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, released: make(chan struct{}, 1)}
+	c := &conn{srv: s, nc: nc, sock: newSocket(nc), released: make(chan struct{}, 1)}
+	c.sock.want, c.sock.unwanted = c.want, c.unwanted
 	c.peer, c.local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	return c
 }
@@ -74,6 +81,7 @@ func (c *conn) serve(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = c.nc.Close() })
 	defer stop()
 	err := c.read(ctx)
+	c.unwanted()
 	var timeout net.Error
 	graceful := errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF)
 	if errors.Is(err, errBadRecord) {
@@ -187,12 +195,12 @@ func (c *conn) fill(n int) error {
 	if c.w-c.r >= n {
 		return nil
 	}
-	if len(c.in)-c.r < n {
+	if readAhead-c.r < n {
 		c.w = copy(c.in[:], c.in[c.r:c.w])
 		c.r = 0
 	}
 	for c.w-c.r < n {
-		m, err := c.nc.Read(c.in[c.w:])
+		m, err := c.sock.read()
 		c.w += m
 		if c.w-c.r >= n {
 			return nil
@@ -208,6 +216,23 @@ func (c *conn) fill(n int) error {
 		}
 	}
 	return nil
+}
+
+// want is where the next bytes are read to.
+func (c *conn) want() []byte {
+	if c.in == nil {
+		c.in = inPool.Get().(*inBuf)
+	}
+	return c.in[c.w:]
+}
+
+// unwanted lets go of the buffer when there is nothing to read into it.
+func (c *conn) unwanted() {
+	if c.in != nil && c.r == c.w {
+		c.r, c.w = 0, 0
+		inPool.Put(c.in)
+		c.in = nil
+	}
 }
 
 // record reads one record, which may come in fragments.
@@ -341,7 +366,7 @@ func (c *conn) write(batch []*Call) error {
 	for len(batch) > 0 {
 		c.writingSince.Store(c.srv.tick.Load())
 		if len(batch) == 1 {
-			_, err := c.nc.Write(batch[0].Reply.b)
+			_, err := c.sock.Write(batch[0].Reply.b)
 			return err
 		}
 		vec, n, size := c.vec[:0], 0, 0

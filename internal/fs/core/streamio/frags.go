@@ -48,14 +48,34 @@ func cutFrags(frags []meta.Frag, from, to uint32) []meta.Frag {
 	return append(out, frags[i:]...)
 }
 
-// putFrag maps f over whatever was there.
+// putFrag maps f over whatever was there. The fragments of frags stay as they
+// are, though the result may be an extension of it.
 func putFrag(frags []meta.Frag, f meta.Frag) []meta.Frag {
-	if n := len(frags); n == 0 || fragEnd(frags[n-1]) <= f.Off { // appending
-		return append(slices.Clip(frags), f)
+	n := len(frags)
+	if n == 0 || fragEnd(frags[n-1]) <= f.Off { // appending
+		return append(frags, f)
 	}
-	frags = cutFrags(frags, f.Off, fragEnd(f))
-	i, _ := slices.BinarySearchFunc(frags, f.Off, func(g meta.Frag, off uint32) int { return int(int64(g.Off) - int64(off)) })
-	return slices.Insert(slices.Clip(frags), i, f)
+	end := fragEnd(f)
+	i, _ := slices.BinarySearchFunc(frags, f.Off, func(g meta.Frag, off uint32) int {
+		if fragEnd(g) <= off {
+			return -1
+		}
+		return 1
+	})
+	out := make([]meta.Frag, i, n+3)
+	copy(out, frags)
+	if frags[i].Off < f.Off {
+		out = append(out, frags[i])
+		out[i].Len = f.Off - frags[i].Off
+	}
+	out = append(out, f)
+	for ; i < n && frags[i].Off < end; i++ {
+		if g := frags[i]; fragEnd(g) > end {
+			cut := end - g.Off
+			out = append(out, meta.Frag{Off: end, Len: g.Len - cut, Extent: g.Extent, ExtOff: g.ExtOff + cut})
+		}
+	}
+	return append(out, frags[i:]...)
 }
 
 // blocksOf counts the 4 KiB blocks that frags touch.

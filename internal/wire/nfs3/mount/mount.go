@@ -50,6 +50,9 @@ const (
 
 var procNames = [procCount]string{"NULL", "MNT", "DUMP", "UMNT", "UMNTALL", "EXPORT"}
 
+// Procedures are the names of all that are answered.
+func Procedures() []string { return procNames[:] }
+
 const (
 	maxPath = 1024
 	maxName = 255
@@ -72,8 +75,8 @@ type Backend interface {
 // Options configure the program.
 type Options struct {
 	Backend Backend
-	// Observe, if set, is told of every call.
-	Observe func(c *sunrpc.Call, name string, st Status)
+	// Observe, if set, is told of every call, and the path that it names.
+	Observe func(c *sunrpc.Call, name, path string, st Status)
 }
 
 // New builds the program.
@@ -99,27 +102,27 @@ func (s *service) handle(ctx context.Context, c *sunrpc.Call) sunrpc.Accept {
 	if c.Proc >= procCount {
 		return sunrpc.ProcedureUnavailable
 	}
-	st, a := s.dispatch(ctx, c)
+	st, path, a := s.dispatch(ctx, c)
 	if s.o.Observe != nil {
-		s.o.Observe(c, procNames[c.Proc], st)
+		s.o.Observe(c, procNames[c.Proc], path, st)
 	}
 	return a
 }
 
-func (s *service) dispatch(ctx context.Context, c *sunrpc.Call) (Status, sunrpc.Accept) {
+func (s *service) dispatch(ctx context.Context, c *sunrpc.Call) (st Status, path string, a sunrpc.Accept) {
 	switch c.Proc {
 	case procMount:
-		path := string(c.Args.Opaque(maxPath))
+		path = string(c.Args.Opaque(maxPath))
 		if !c.Args.OK() {
-			return ErrInval, sunrpc.GarbageArgs
+			return ErrInval, "", sunrpc.GarbageArgs
 		}
-		return s.mount(ctx, c, path), sunrpc.Success
+		return s.mount(ctx, c, path), path, sunrpc.Success
 	case procDump:
 		s.dump(c)
 	case procUnmount:
-		path := string(c.Args.Opaque(maxPath))
+		path = string(c.Args.Opaque(maxPath))
 		if !c.Args.OK() {
-			return ErrInval, sunrpc.GarbageArgs
+			return ErrInval, "", sunrpc.GarbageArgs
 		}
 		s.forget(func(m mounted) bool { return m.host == c.Peer.Addr() && m.path == path })
 	case procUnmountAll:
@@ -127,7 +130,7 @@ func (s *service) dispatch(ctx context.Context, c *sunrpc.Call) (Status, sunrpc.
 	case procExport:
 		s.export(c)
 	}
-	return OK, sunrpc.Success
+	return OK, path, sunrpc.Success
 }
 
 func (s *service) mount(ctx context.Context, c *sunrpc.Call, path string) Status {

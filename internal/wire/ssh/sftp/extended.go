@@ -89,7 +89,7 @@ func (s *session) fstatvfs(ctx context.Context, id uint32, r *reader) (packet, e
 }
 
 func (s *session) statvfsOf(ctx context.Context, id uint32, n fs.Node) (packet, error) {
-	f, err := s.FS.StatFS(ctx, n)
+	f, err := s.FS.StatFS(ctx, s.Caller, n)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"manifold/internal/fs"
@@ -180,6 +182,16 @@ var calls = map[byte]call{
 	typeRename:   {"rename", (*session).rename},
 	typeReadlink: {"readlink", (*session).readlink},
 	typeSymlink:  {"symlink", (*session).symlink},
+}
+
+// Requests are the names of all that are answered, sorted.
+func Requests() []string {
+	out := slices.Collect(maps.Keys(extended))
+	for _, c := range calls {
+		out = append(out, c.name)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // answer carries out one request. An error ends the session.
