@@ -171,6 +171,7 @@ const (
 	AttrParent                        // Parent
 	AttrStreams                       // NamedStreams
 	AttrLock                          // Retention, LegalHold
+	AttrMetas                         // Metas
 )
 
 // AttrBasic is what a stat of POSIX protocols needs.
@@ -178,7 +179,7 @@ const AttrBasic = AttrType | AttrMode | AttrLinks | AttrOwner | AttrGroup | Attr
 	AttrAtime | AttrMtime | AttrCtime | AttrChange
 
 // AttrEverything is all of it.
-const AttrEverything = AttrMask(1<<17 - 1)
+const AttrEverything = AttrMask(1<<18 - 1)
 
 // Attr are the attributes of an object; Mask says which fields are set.
 type Attr struct {
@@ -202,6 +203,7 @@ type Attr struct {
 	Children     uint64 // entries of a directory
 	Parent       FileID // a directory: its parent; else the primary parent
 	NamedStreams uint32
+	Metas        uint32 // pairs of metadata, of all spaces
 	RdevMajor    uint32
 	RdevMinor    uint32
 	SymlinkHint  SymlinkHint

@@ -422,7 +422,7 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 	}
 	var streams []fs.StreamInfo
 	if t.stream != "" || access&fs.RightDelete != 0 {
-		if ss, err := srv.o.FS.Streams(r.ctx, r.system(), a.Node); err == nil {
+		if ss, err := srv.o.FS.Streams(r.ctx, fs.SystemCaller(), a.Node); err == nil {
 			for _, s := range ss {
 				if t.stream != "" && equalFold(s.Name, t.stream) {
 					key.stream = s.ID

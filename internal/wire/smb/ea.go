@@ -25,7 +25,7 @@ func eaName(b []byte) (string, bool) {
 // eaKey finds the stored spelling of a name, which is matched without case.
 func (r *request) eaKey(ctx context.Context, n fs.Node, name string) string {
 	key := name
-	_ = r.c.s.o.FS.ListMeta(ctx, r.system(), n, fs.MetaEA, "", func(k string, _ int) bool {
+	_ = r.c.s.o.FS.ListMeta(ctx, fs.SystemCaller(), n, fs.MetaEA, "", func(k string, _ int) bool {
 		if equalFold(k, name) {
 			key = k
 			return false
@@ -83,10 +83,10 @@ func (r *request) setEAs(ctx context.Context, n fs.Node, b []byte) status {
 
 const stInvalidEAName status = 0x80000013
 
-// eaSize is the size that FileEaInformation shows.
-func (r *request) eaSize(o *open) uint32 {
+// eaSize is the size that FileEaInformation and listings show.
+func (r *request) eaSize(node fs.Node) uint32 {
 	n := uint32(0)
-	_ = r.c.s.o.FS.ListMeta(r.ctx, r.system(), o.node, fs.MetaEA, "", func(k string, size int) bool {
+	_ = r.c.s.o.FS.ListMeta(r.ctx, fs.SystemCaller(), node, fs.MetaEA, "", func(k string, size int) bool {
 		n += uint32(5 + len(k) + size)
 		return true
 	})

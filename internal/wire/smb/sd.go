@@ -239,7 +239,7 @@ func (r *request) setSD(ctx context.Context, o *open, b []byte, parts uint32, fr
 		parts = has
 	}
 	f := r.c.s.o.FS
-	old, err := f.GetACL(ctx, r.system(), o.node)
+	old, err := f.GetACL(ctx, fs.SystemCaller(), o.node)
 	if err != nil {
 		return statusOf(err)
 	}
