@@ -56,7 +56,10 @@ type Shares interface {
 // binary form ([MS-DTYP] 2.4.2.2).
 type Principals interface {
 	SID(ctx context.Context, a identity.AuthID) []byte
+	// AuthID may make a number for a SID that has none, which is kept.
 	AuthID(ctx context.Context, sid []byte) (identity.AuthID, error)
+	// For are the same for somebody who may not make as many as it likes.
+	For(c *identity.Credential) Principals
 }
 
 // Encryption says how keen the server is on encryption.
