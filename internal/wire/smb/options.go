@@ -79,7 +79,10 @@ type Admin interface {
 // binary form ([MS-DTYP] 2.4.2.2).
 type Principals interface {
 	SID(ctx context.Context, a identity.AuthID) []byte
+	// AuthID may make a number for a SID that has none, which is kept.
 	AuthID(ctx context.Context, sid []byte) (identity.AuthID, error)
+	// For are the same for somebody who may not make as many as it likes.
+	For(c *identity.Credential) Principals
 }
 
 // Encryption says how keen the server is on encryption.
@@ -104,7 +107,7 @@ type Options struct {
 	Admin Admin
 	// Directory are the local accounts that named pipes show; nil: none.
 	Directory rpc.Accounts
-	Logger     *slog.Logger
+	Logger    *slog.Logger
 	// Name and Domain are NetBIOS names: MANIFOLD and WORKGROUP.
 	Name, Domain string
 	GUID         [16]byte // of the server; random
