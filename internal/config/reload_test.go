@@ -62,17 +62,17 @@ func TestReload_keysRead(t *testing.T) {
 	e := newKV(t)
 	c := newClock()
 	var here, there atomic.Int64
-	a := open(t, counted{e, &here}, c)
-	if _, err := a.FirstRun(t.Context(), FirstRunOptions{AdminPassword: adminPassword, NodeName: "n1"}); err != nil {
+	full := open(t, e, c)
+	if _, err := full.FirstRun(t.Context(), FirstRunOptions{AdminPassword: adminPassword, NodeName: "n1"}); err != nil {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
 	// Many records, by few transactions.
 	const batch = 20
 	for i := 0; i < many; i += batch {
-		if err := a.update(ctx, func(tx kv.Txn) error {
+		if err := full.update(ctx, func(tx kv.Txn) error {
 			for j := i; j < i+batch; j++ {
-				u, err := a.putNewUser(ctx, tx, uint64(firstRID+j), User{Name: fmt.Sprint("u", j), PrimaryGroup: 513}, hashes{})
+				u, err := full.putNewUser(ctx, tx, uint64(firstRID+j), User{Name: fmt.Sprint("u", j), PrimaryGroup: 513}, hashes{})
 				if err != nil {
 					return err
 				}
@@ -92,15 +92,13 @@ func TestReload_keysRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := a.load(ctx); err != nil {
-		t.Fatal(err)
-	}
+	a := open(t, counted{e, &here}, c)
 	b := open(t, counted{e, &there}, c)
 	if n := there.Load(); n < 5*many {
 		t.Fatalf("opening reads %d keys", n)
 	}
 	ok := must[any](t)
-	for name, change := range map[string]func() (any, error){
+	changes := map[string]func() (any, error){
 		"add user":      func() (any, error) { return a.AddUser(ctx, User{Name: "jane", PrimaryGroup: 513}, "") },
 		"modify user":   func() (any, error) { return a.ModifyUser(ctx, 1005, 0, User{Name: "joe", PrimaryGroup: 513}) },
 		"delete user":   func() (any, error) { return nil, a.DeleteUser(ctx, 1006, 0) },
@@ -114,17 +112,19 @@ func TestReload_keysRead(t *testing.T) {
 		"delete export": func() (any, error) { return nil, a.DeleteExport(ctx, 8, 0) },
 		"settings":      func() (any, error) { return a.SetSyslog(ctx, 0, Syslog{Local: true, Format: "json"}) },
 		"NFS":           func() (any, error) { return a.SetNFS(ctx, 0, NFS{V4Enabled: true}) },
-	} {
-		here.Store(0)
-		there.Store(0)
+	}
+	here.Store(0)
+	there.Store(0)
+	for _, change := range changes {
 		changed := b.Changed()
 		ok(change())
 		<-changed
-		// A batch of changes is at most read once more, see follow.
-		if n, m := here.Load(), there.Load(); n > 20 || m > 20 {
-			t.Errorf("%s reads %d keys here and %d there", name, n, m)
-		} else {
-			t.Logf("%s: %d here, %d there", name, n, m)
+	}
+	// The node that makes a change is told of it as the others are, some time.
+	t.Logf("%d changes: %d keys here, %d there", len(changes), here.Load(), there.Load())
+	for where, n := range map[string]int64{"here": here.Load(), "there": there.Load()} {
+		if n > int64(10*len(changes)) {
+			t.Errorf("%d changes read %d keys %s", len(changes), n, where)
 		}
 	}
 }

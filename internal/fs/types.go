@@ -305,6 +305,17 @@ type Caller struct {
 	// BypassTraverse lets the caller pass through every directory, whatever its
 	// ACL says.
 	BypassTraverse bool
+	// OnBehalf is who caused a call that a server makes with rights of its own,
+	// nil if that is Cred. It gives no rights; records name it.
+	OnBehalf *identity.Credential
+}
+
+// User is who caused the call.
+func (c *Caller) User() identity.AuthID {
+	if c.OnBehalf != nil {
+		return c.OnBehalf.User
+	}
+	return c.Cred.User
 }
 
 // SystemCaller acts for background jobs.

@@ -24,7 +24,12 @@ const (
 )
 
 // system does what users have no part in: staging and marks.
-func (q *request) system() *fs.Caller { return systemCaller }
+func (q *request) system() *fs.Caller {
+	if q.caller == nil {
+		return systemCaller
+	}
+	return &fs.Caller{Cred: systemCaller.Cred, Protocol: fs.ProtoS3, Client: q.caller.Client, OnBehalf: q.caller.Cred}
+}
 
 var systemCaller = &fs.Caller{Cred: fs.SystemCaller().Cred, Protocol: fs.ProtoS3}
 

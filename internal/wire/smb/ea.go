@@ -119,7 +119,7 @@ func (r *request) queryEAs(o *open, in []byte, flags uint32, limit int) ([]byte,
 		b = b[next:]
 	}
 	if !listed {
-		err := f.ListMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, "", func(k string, _ int) bool {
+		err := f.ListMeta(r.ctx, r.system(), o.node, fs.MetaEA, "", func(k string, _ int) bool {
 			names = append(names, k)
 			return true
 		})
@@ -133,7 +133,7 @@ func (r *request) queryEAs(o *open, in []byte, flags uint32, limit int) ([]byte,
 	var b []byte
 	last := -1
 	for _, k := range names {
-		v, err := f.GetMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, k)
+		v, err := f.GetMeta(r.ctx, r.system(), o.node, fs.MetaEA, k)
 		if err != nil && fs.KindOf(err) != fs.NoAttr {
 			return nil, statusOf(err)
 		}

@@ -262,7 +262,7 @@ func (o *open) appendStandard(b []byte, a *fs.Attr) []byte {
 }
 
 func (r *request) queryStreams(o *open, limit int) ([]byte, status) {
-	ss, err := r.c.s.o.FS.Streams(r.ctx, fs.SystemCaller(), o.node)
+	ss, err := r.c.s.o.FS.Streams(r.ctx, r.system(), o.node)
 	if err != nil && fs.KindOf(err) != fs.NotSupported {
 		return nil, statusOf(err)
 	}
