@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
@@ -71,6 +72,8 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
+	// settleBy is when nothing more is waited for; zero while nothing was.
+	settleBy time.Time
 	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.
 	ofCluster config.Cluster
 }
