@@ -38,6 +38,7 @@ func newSMB(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, tr *trai
 	// The server outlives ctx by the time that draining takes.
 	srv := smb.New(context.WithoutCancel(ctx), smb.Options{
 		FS: f, Accounts: accounts{st.config}, Shares: shares{st.config, st.fs}, Principals: principals{sids: sids, log: log},
+		Admin: smbAdmin{st.config, f, tr.log, log}, Directory: smbAccounts{st.config, sids.Scheme().Domain()},
 		Name: netBIOS(cluster.Value.Name), GUID: st.fs.Superblock().UUID,
 		Policy:   smbPolicy(st.config),
 		Observer: func(o smb.Op) { ops.done(o.Name, o.Duration, o.Bytes, o.Failed) },
@@ -169,7 +170,12 @@ func (s shares) Share(ctx context.Context, name string, c *fs.Caller) (*smb.Shar
 // List implements smb.Shares.
 func (s shares) List(_ context.Context, c *fs.Caller, yield func(*smb.Share) bool) error {
 	for _, x := range s.c.ShareTable().All() {
-		if s.visible(x, c) && !yield(s.render(x, c)) {
+		if !s.visible(x, c) {
+			continue
+		}
+		out := s.render(x, c)
+		out.ACL = shareACL(&x.Value)
+		if !yield(out) {
 			return nil
 		}
 	}

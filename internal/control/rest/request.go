@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
@@ -31,6 +32,8 @@ type route struct {
 	Query []query
 	// In and Out are samples of the bodies, nil for none; bytes stand for raw ones.
 	In, Out any
+	// Events: a stream of them, each like Out.
+	Events bool
 	// MayBeEmpty: some answers of success have no body.
 	MayBeEmpty bool
 	// Status of success, 0 for 200.
@@ -69,6 +72,8 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
+	// settleBy is when nothing more is waited for; zero while nothing was.
+	settleBy time.Time
 	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.
 	ofCluster config.Cluster
 }

@@ -26,7 +26,7 @@ const adminPassword = "Correct-horse-1"
 
 // api is a server with a fresh system behind it.
 type api struct {
-	t       *testing.T
+	t       testing.TB
 	handler http.Handler
 	url     string
 	token   string
@@ -41,7 +41,7 @@ type api struct {
 	audit    *auditTrail
 }
 
-func newAPI(t *testing.T) *api {
+func newAPI(t testing.TB) *api {
 	t.Helper()
 	kv := memkv.New()
 	t.Cleanup(func() { _ = kv.Close() })
@@ -107,7 +107,7 @@ func (a *api) login(user, password string) string {
 
 // answer is one response.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	raw    []byte

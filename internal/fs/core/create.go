@@ -39,7 +39,11 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	if err != nil {
 		return err
 	}
-	release, err := f.reserve(ctx, dir.ID, meta.MetaBytesPerObject)
+	var release func()
+	err = f.exactly(ctx, func() (err error) {
+		release, err = f.reserve(ctx, dir.ID, meta.MetaBytesPerObject)
+		return err
+	})
 	if err != nil {
 		return err
 	}

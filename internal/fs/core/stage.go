@@ -109,7 +109,7 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 	}
 	defer moved()
 	inOrder := f.hub.orderOf(append(entriesOf(p.Moves), m.names...)...)
-	err = m.publish(ctx, staged)
+	err = f.exactly(ctx, func() error { return m.publish(ctx, staged) })
 	if err == nil {
 		m.at.tell()
 	}

@@ -158,12 +158,18 @@ func (f *FS) everything() uint64 {
 }
 
 // roomToMove tells whether n may move from one directory to another: quotas
-// that are above only the new one must have room.
-func (f *FS) roomToMove(n *inode, from, to *inode) error {
+// that are above only the new one must have room, counting what is replaced.
+func (f *FS) roomToMove(n, replaced *inode, from, to *inode) error {
 	old := f.up(from)
-	size := capacity(f.totals(f.live, n))
+	size := int64(capacity(f.totals(f.live, n)))
+	if replaced != nil && len(replaced.links) == 1 {
+		size -= int64(capacity(f.totals(f.live, replaced)))
+	}
+	if size <= 0 {
+		return nil
+	}
 	for _, a := range f.up(to) {
-		if q := f.quotas[a.id]; q != nil && !slices.Contains(old, a) && f.used(a.id)+size > q.Limit {
+		if q := f.quotas[a.id]; q != nil && !slices.Contains(old, a) && f.used(a.id)+uint64(size) > q.Limit {
 			return fs.E("rename", fs.Node{ID: a.id}, "", fs.QuotaExceeded, nil)
 		}
 	}

@@ -388,5 +388,5 @@ func (f *FS) mayMove(c *fs.Caller, fd *inode, fromName fs.Name, n *inode, td *in
 	case n.locked(now), old != nil && old.locked(now):
 		return fail(fs.WORM)
 	}
-	return f.roomToMove(n, fd, td)
+	return f.roomToMove(n, old, fd, td)
 }
