@@ -63,6 +63,10 @@ bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench 'FTP|SFTP' -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
 
+.PHONY: bench-smb
+bench-smb: ## compare SMB with Samba, through smbclient and the kernel client (root, 30 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench 'SMB|CIFS' -benchtime 1x -timeout 2h -args -rows seq,meta $(BENCHFLAGS)
+
 .PHONY: bench-rest
 bench-rest: ## requests a second and p99 of the REST API, 1 GiB up and down (root, 3 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench REST -benchtime 1x -timeout 30m
