@@ -50,6 +50,10 @@ ftpssh-10k: ## trees of 10,000 files through the clients of FTP and SFTP (root)
 smbtorture: ## Samba's suite for SMB in full, with its report (root, 5 min)
 	$(GO) test -count=1 -v -timeout 30m ./e2e/suites/smbtorture -args -full -update
 
+.PHONY: smb-tree
+smb-tree: ## 11,000 files in over SMB, identical over NFS, and back (root, 5 min)
+	MANIFOLD_TREE="$$($(GO) env GOROOT)/src" $(GO) test -count=1 -timeout 30m -v ./e2e/smb -run TestKernel_sameTreeAsNFS
+
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...
