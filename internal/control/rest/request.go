@@ -134,6 +134,14 @@ func body[T any](q *request) (T, error) {
 }
 
 func encode(v any) ([]byte, error) {
+	if r, ok := v.(rendered); ok {
+		return r.appendJSON(nil), nil
+	}
+	return reflected(v)
+}
+
+// reflected encodes by what encoding/json knows of the type.
+func reflected(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
