@@ -63,6 +63,10 @@ bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench 'FTP|SFTP' -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
 
+.PHONY: bench-rest
+bench-rest: ## requests a second and p99 of the REST API, 1 GiB up and down (root, 3 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench REST -benchtime 1x -timeout 30m
+
 .PHONY: s3list
 s3list: ## list an S3 bucket of a million keys: page times and memory (20 min)
 	MANIFOLD_S3_KEYS=1000000 $(GO) test -count=1 -v -timeout 2h -run TestS3_listing ./internal/node

@@ -64,7 +64,7 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	// Names that cannot be paths, and those that are ours.
-	for _, key := range []string{"a//b", "a/./b", "a/../../b", "../b", "/x", ".snapshot/x", "a/.snapshot/x", "nul\x00", strings.Repeat("n", 256), ".s3-staging~/x", ".s3-versioning~/x", strings.Repeat("a/", 3000) + "b"} {
+	for _, key := range []string{"a//b", "a/./b", "a/../../b", "../b", "/x", ".snapshot/x", "a/.snapshot/x", "nul\x00", strings.Repeat("n", 256), ".s3-versioning~/x", strings.Repeat("a/", 3000) + "b"} {
 		_, err := c.PutObject(ctx, "things", key, strings.NewReader("x"), 1, minio.PutObjectOptions{})
 		if code := minio.ToErrorResponse(err).StatusCode; err == nil || code >= 500 {
 			t.Errorf("%.40q: %v", key, err)

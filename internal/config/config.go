@@ -161,35 +161,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// load makes everything stored what is in force. Exports come last: they name
-// users; so do shares: their clients look at settings and users again.
-func (s *Store) load(ctx context.Context) error {
-	s.reload.Lock()
-	defer s.reload.Unlock()
-	for _, part := range []func(context.Context) error{
-		loadTheOne("NFS", s.NFS, &s.nfs), loadTheOne("FTP", s.FTP, &s.ftp), loadTheOne("SSH", s.SSH, &s.ssh), loadTheOne("SMB", s.SMB, &s.smb),
-		s.loadGeneral, s.loadDirectory, s.loadShares, s.loadExports,
-	} {
-		if err := part(ctx); err != nil {
-			return err
-		}
-	}
-	s.news.tell()
-	return nil
-}
-
-// loadTheOne makes the stored settings of a protocol those in force.
-func loadTheOne[T any](of string, read func(context.Context) (Record[T], error), to *atomic.Pointer[T]) func(context.Context) error {
-	return func(ctx context.Context) error {
-		rec, err := read(ctx)
-		if err != nil {
-			return fmt.Errorf("config: load %s settings: %w", of, err)
-		}
-		to.Store(&rec.Value)
-		return nil
-	}
-}
-
 // news tells whoever waits that something else is in force.
 type news struct {
 	mu sync.Mutex

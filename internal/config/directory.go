@@ -2,7 +2,9 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"manifold/internal/identity"
@@ -19,7 +21,7 @@ type Directory struct {
 	byGID  map[uint32]uint64
 	uid    map[identity.AuthID]uint32
 	gid    map[identity.AuthID]uint32
-	groups map[uint64][]identity.AuthID // of a user, with the gids they are one with
+	groups map[uint64][]uint64 // of a user, the primary one first; never changed
 	names  map[identity.AuthID]string
 }
 
@@ -40,7 +42,7 @@ func (d *Directory) Expand(_ context.Context, uid, gid uint32, gids []uint32) (*
 	var same []identity.AuthID
 	if isLocal {
 		same = append(same, identity.AuthID(user))
-		all = append(all, d.groups[user]...)
+		all = d.appendGroups(all, user)
 	}
 	c := identity.New(identity.UID(uid), identity.GID(gid), same, all)
 	c.Superuser = uid == 0
@@ -77,10 +79,10 @@ func (d *Directory) Name(a identity.AuthID) string {
 // LocalCredential expands a local user who has logged in; ErrNotFound if there
 // is none. Administrators pass every check of the file system.
 func (d *Directory) LocalCredential(user uint64) (*identity.Credential, error) {
-	groups, ok := d.groups[user]
-	if !ok {
+	if _, ok := d.groups[user]; !ok {
 		return nil, ErrNotFound
 	}
+	groups := d.appendGroups(nil, user)
 	a := identity.AuthID(user)
 	var same []identity.AuthID
 	if uid, ok := d.uid[a]; ok {
@@ -96,6 +98,18 @@ func (d *Directory) LocalCredential(user uint64) (*identity.Credential, error) {
 		c.Privileges = identity.FileFullAccess | identity.FileReadAccess | identity.ChangeOwner | identity.FileLockWrite
 	}
 	return c, nil
+}
+
+// appendGroups appends the groups of a user, each with the gid that it is one
+// with; the primary group is the first.
+func (d *Directory) appendGroups(to []identity.AuthID, user uint64) []identity.AuthID {
+	for _, g := range d.groups[user] {
+		to = append(to, identity.AuthID(g))
+		if n, ok := d.gid[identity.AuthID(g)]; ok {
+			to = append(to, identity.GID(n))
+		}
+	}
+	return to
 }
 
 // Directory answers the users and groups in force. It costs one atomic load.
@@ -119,99 +133,159 @@ func (r Resolver) Expand(ctx context.Context, uid, gid uint32, gids []uint32) (*
 func (r Resolver) UIDOf(a identity.AuthID) uint32 { return r.s.Directory().UIDOf(a) }
 func (r Resolver) GIDOf(a identity.AuthID) uint32 { return r.s.Directory().GIDOf(a) }
 
-// loadDirectory makes the stored users and groups those in force. s.reload is held.
-func (s *Store) loadDirectory(ctx context.Context) error {
-	d := &Directory{
+func newDirectory() *Directory {
+	return &Directory{
 		byUID: map[uint32]uint64{}, byGID: map[uint32]uint64{},
 		uid: map[identity.AuthID]uint32{}, gid: map[identity.AuthID]uint32{},
-		groups: map[uint64][]identity.AuthID{}, names: map[identity.AuthID]string{},
+		groups: map[uint64][]uint64{}, names: map[identity.AuthID]string{},
 	}
-	err := s.view(ctx, func(r kv.Reader) error {
-		for g, err := range all[Group](ctx, r, kindGroup, 0, 0) {
-			if err != nil {
-				return err
-			}
-			d.names[identity.AuthID(g.ID)] = g.Value.Name
-			if n := g.Value.GID; n != nil {
-				d.byGID[*n] = g.ID
-				d.gid[identity.AuthID(g.ID)] = *n
-			}
-		}
-		for u, err := range all[User](ctx, r, kindUser, 0, 0) {
-			if err != nil {
-				return err
-			}
-			d.names[identity.AuthID(u.ID)] = u.Value.Name
-			if n := u.Value.UID; n != nil {
-				d.byUID[*n] = u.ID
-				d.uid[identity.AuthID(u.ID)] = *n
-			}
-			// The primary group is the first; see LocalCredential.
-			d.groups[u.ID] = d.withGID(nil, u.Value.PrimaryGroup)
-		}
-		for e, err := range r.Scan(ctx, kv.Prefix([]byte{tagMemberOf}), kv.ScanOptions{KeysOnly: true}) {
-			if err != nil {
-				return err
-			}
-			if len(e.Key) != 17 {
-				return fmt.Errorf("%w: membership %x", ErrCorrupt, e.Key)
-			}
-			user, group := lastNumber(e.Key[:9]), lastNumber(e.Key)
-			if gs, ok := d.groups[user]; ok && !slices.Contains(gs, identity.AuthID(group)) {
-				d.groups[user] = d.withGID(gs, group)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("config: load users and groups: %w", err)
-	}
-	s.directory.Store(d)
-	return nil
 }
 
-func (d *Directory) withGID(gs []identity.AuthID, group uint64) []identity.AuthID {
-	gs = append(gs, identity.AuthID(group))
-	if n, ok := d.gid[identity.AuthID(group)]; ok {
-		gs = append(gs, identity.GID(n))
+func (d *Directory) clone() *Directory {
+	return &Directory{
+		byUID: maps.Clone(d.byUID), byGID: maps.Clone(d.byGID), uid: maps.Clone(d.uid), gid: maps.Clone(d.gid),
+		groups: maps.Clone(d.groups), names: maps.Clone(d.names),
 	}
-	return gs
 }
 
-// change is update for what is in force in memory: it is when change returns.
-func (s *Store) change(ctx context.Context, fn func(kv.Txn) error) error {
-	if err := s.update(ctx, fn); err != nil {
-		return err
+// setUser puts a user in, with the groups that it is a member of; dropUser takes
+// it out, and so do their likes. The directory is not in force yet.
+func (d *Directory) setUser(u *Record[User], memberOf []uint64) {
+	d.dropUser(u.ID)
+	a := identity.AuthID(u.ID)
+	d.names[a] = u.Value.Name
+	if n := u.Value.UID; n != nil {
+		d.byUID[*n], d.uid[a] = u.ID, *n
 	}
-	// The change is durable: loading it must not depend on the caller's patience.
-	return s.load(context.WithoutCancel(ctx))
+	d.groups[u.ID] = groupsOf(&u.Value, memberOf)
 }
 
-// watched are the keys whose changes follow reads; sessions are not among them.
-var watched = kv.Range{Start: []byte{tagRecord}, End: []byte{tagSession}}
+func (d *Directory) dropUser(id uint64) {
+	a := identity.AuthID(id)
+	if n, ok := d.uid[a]; ok && d.byUID[n] == id {
+		delete(d.byUID, n)
+	}
+	delete(d.uid, a)
+	delete(d.names, a)
+	delete(d.groups, id)
+}
 
-// follow reloads when another node has changed something; our own changes are
-// loaded before their calls return.
-func (s *Store) follow(ctx context.Context, changes <-chan kv.Batch) {
-	for b := range changes {
-		if b.Resync || slices.ContainsFunc(b.Keys, s3Record) {
-			if err := s.followS3(ctx, b); err != nil && ctx.Err() == nil {
-				s.log.ErrorContext(ctx, "S3 configuration not reloaded; what was in force stays so", "error", err)
-			}
+func (d *Directory) setGroup(g *Record[Group]) {
+	d.dropGroup(g.ID)
+	a := identity.AuthID(g.ID)
+	d.names[a] = g.Value.Name
+	if n := g.Value.GID; n != nil {
+		d.byGID[*n], d.gid[a] = g.ID, *n
+	}
+}
+
+func (d *Directory) dropGroup(id uint64) {
+	a := identity.AuthID(id)
+	if n, ok := d.gid[a]; ok && d.byGID[n] == id {
+		delete(d.byGID, n)
+	}
+	delete(d.gid, a)
+	delete(d.names, a)
+}
+
+// groupsOf are those of a user, the primary one first.
+func groupsOf(u *User, memberOf []uint64) []uint64 {
+	out := append(make([]uint64, 0, 1+len(memberOf)), u.PrimaryGroup)
+	for _, g := range memberOf {
+		if g != u.PrimaryGroup {
+			out = append(out, g)
 		}
-		if !b.Resync && !slices.ContainsFunc(b.Keys, inForceKey) {
+	}
+	return out
+}
+
+// readDirectory reads all stored users and groups.
+func readDirectory(ctx context.Context, r kv.Reader) (*Directory, error) {
+	d := newDirectory()
+	for g, err := range all[Group](ctx, r, kindGroup, 0, 0) {
+		if err != nil {
+			return nil, err
+		}
+		d.setGroup(&g)
+	}
+	in := map[uint64][]uint64{}
+	for e, err := range r.Scan(ctx, kv.Prefix([]byte{tagMemberOf}), kv.ScanOptions{KeysOnly: true}) {
+		if err != nil {
+			return nil, err
+		}
+		if len(e.Key) != 17 {
+			return nil, fmt.Errorf("%w: membership %x", ErrCorrupt, e.Key)
+		}
+		user := lastNumber(e.Key[:9])
+		in[user] = append(in[user], lastNumber(e.Key))
+	}
+	for u, err := range all[User](ctx, r, kindUser, 0, 0) {
+		if err != nil {
+			return nil, err
+		}
+		d.setUser(&u, in[u.ID])
+	}
+	return d, nil
+}
+
+// refreshDirectory answers the directory in force with some users and groups as
+// they are stored now: the one in force if that is how it is.
+func (s *Store) refreshDirectory(ctx context.Context, r kv.Reader, users, groups []uint64) (*Directory, error) {
+	old := s.Directory()
+	d := old.clone()
+	// All go before any comes: numbers may have passed from one to another.
+	for _, id := range groups {
+		d.dropGroup(id)
+	}
+	for _, id := range users {
+		d.dropUser(id)
+	}
+	for _, id := range groups {
+		switch g, err := get[Group](ctx, r, kindGroup, id); {
+		case err == nil:
+			d.setGroup(&g)
+		case !errors.Is(err, ErrNotFound):
+			return nil, err
+		}
+	}
+	for _, id := range users {
+		u, err := get[User](ctx, r, kindUser, id)
+		if errors.Is(err, ErrNotFound) {
 			continue
 		}
-		if err := s.load(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "configuration not reloaded; what was in force stays so", "error", err)
+		if err != nil {
+			return nil, err
+		}
+		in, err := pairs(ctx, r, tagMemberOf, id)
+		if err != nil {
+			return nil, err
+		}
+		d.setUser(&u, in)
+	}
+	for _, id := range groups {
+		if !d.sameGroup(old, identity.AuthID(id)) {
+			return d, nil
 		}
 	}
+	for _, id := range users {
+		if !d.sameUser(old, id) {
+			return d, nil
+		}
+	}
+	return old, nil
 }
 
-// inForceKinds are those of the records that load reads.
-var inForceKinds = []kind{kindExport, kindUser, kindGroup, kindNFS, kindFTP, kindSSH, kindShare, kindSMB, kindSetting}
+func (d *Directory) sameGroup(o *Directory, a identity.AuthID) bool {
+	return same(d.names, o.names, a) && same(d.gid, o.gid, a)
+}
 
-// inForceKey tells whether a key belongs to what load reads.
-func inForceKey(k []byte) bool {
-	return len(k) > 0 && k[0] == tagMemberOf || ofKind(k, inForceKinds...)
+func (d *Directory) sameUser(o *Directory, id uint64) bool {
+	a := identity.AuthID(id)
+	return same(d.names, o.names, a) && same(d.uid, o.uid, a) && slices.Equal(d.groups[id], o.groups[id])
+}
+
+func same[K, V comparable](m, o map[K]V, k K) bool {
+	v, ok := m[k]
+	w, had := o[k]
+	return ok == had && v == w
 }

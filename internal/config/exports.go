@@ -140,32 +140,38 @@ func (t *ExportTable) All() []Record[Export] { return t.sorted }
 // ExportTable answers the exports in force. It costs one atomic load.
 func (s *Store) ExportTable() *ExportTable { return s.exports.Load() }
 
-// loadExports makes what is stored the exports in force; the directory must
-// have been loaded. s.reload is held.
-func (s *Store) loadExports(ctx context.Context) error {
-	recs, err := list[Export](ctx, s, kindExport, 0, 0)
-	if err != nil {
-		return fmt.Errorf("config: load exports: %w", err)
-	}
-	t := &ExportTable{byID: map[uint64]*inForce{}, byPath: map[string]*inForce{}, sorted: recs, Version: 1, superseded: make(chan struct{})}
+// exportTable makes a table of exports, in order of their ids; those that are
+// the same in the table in force, under the same users, are taken from there.
+func (s *Store) exportTable(ctx context.Context, recs []Record[Export], d *Directory, sameUsers bool) *ExportTable {
+	t := &ExportTable{byID: make(map[uint64]*inForce, len(recs)), byPath: make(map[string]*inForce, len(recs)), sorted: recs, Version: 1, superseded: make(chan struct{})}
 	old := s.exports.Load()
 	if old != nil {
 		t.Version = old.Version + 1
 	}
 	for i := range recs {
-		e := &inForce{rec: &recs[i]}
-		if e.rules, err = compile(&recs[i], s.Directory()); err != nil {
-			// Half the rules could let in whom the other half keeps out.
-			s.log.ErrorContext(ctx, "an export cannot be understood and is closed to everybody", "export", recs[i].Value.Path, "error", err)
+		var e *inForce
+		if old != nil && old.byID[recs[i].ID] != nil {
+			if x := old.byID[recs[i].ID]; x.rec.Revision == recs[i].Revision && (sameUsers || !x.namesUsers()) {
+				e = x
+			}
+		}
+		if e == nil {
+			e = &inForce{rec: &recs[i]}
+			var err error
+			if e.rules, err = compile(&recs[i], d); err != nil {
+				// Half the rules could let in whom the other half keeps out.
+				s.log.ErrorContext(ctx, "an export cannot be understood and is closed to everybody", "export", recs[i].Value.Path, "error", err)
+			}
 		}
 		t.byID[recs[i].ID] = e
 		t.byPath[recs[i].Value.Path] = e
 	}
-	s.exports.Store(t)
-	if old != nil {
-		close(old.superseded)
-	}
-	return nil
+	return t
+}
+
+// namesUsers tells whether what the export means depends on local users.
+func (e *inForce) namesUsers() bool {
+	return slices.ContainsFunc(e.rec.Value.Restrictions, func(r Restriction) bool { return r.MapUser.Type == PrincipalLocalUser })
 }
 
 // compile makes of a stored export what protocols match clients with.

@@ -2,7 +2,7 @@ package config
 
 import (
 	"context"
-	"fmt"
+	"iter"
 	"net/netip"
 	"strings"
 	"time"
@@ -104,10 +104,12 @@ type General struct {
 	Notify      Notify
 	DNS         DNS
 	Overrides   []Override
+	Syslog      Syslog
 }
 
 var defaultGeneral = General{
-	Atime: Atime{Granularity: GranularityHour}, Permissions: Permissions{PermissionsCrossProtocol}, Notify: Notify{NotifyEnabled},
+	Syslog: DefaultSyslog,
+	Atime:  Atime{Granularity: GranularityHour}, Permissions: Permissions{PermissionsCrossProtocol}, Notify: Notify{NotifyEnabled},
 	Time: Time{Servers: []string{}}, DNS: DNS{Servers: []string{}, Search: []string{}},
 }
 
@@ -124,31 +126,50 @@ const (
 // GeneralInForce answers them at the cost of one atomic load.
 func (s *Store) GeneralInForce() General { return *s.general.Load() }
 
-// loadGeneral makes what is stored in force. s.reload is held.
-func (s *Store) loadGeneral(ctx context.Context) error {
-	g := defaultGeneral
-	o := Overrides{}
-	err := s.view(ctx, func(r kv.Reader) error {
-		for _, load := range []func() error{
-			func() error { return loadSetting(ctx, r, settingTime, &g.Time) },
-			func() error { return loadSetting(ctx, r, settingAtime, &g.Atime) },
-			func() error { return loadSetting(ctx, r, settingPermissions, &g.Permissions) },
-			func() error { return loadSetting(ctx, r, settingNotify, &g.Notify) },
-			func() error { return loadSetting(ctx, r, settingDNS, &g.DNS) },
-			func() error { return loadSetting(ctx, r, settingOverrides, &o) },
-		} {
-			if err := load(); err != nil {
-				return err
+// generalSettings read what others follow of the settings, each into its place.
+var generalSettings = map[uint64]func(ctx context.Context, r kv.Reader, g *General) error{
+	settingTime: func(ctx context.Context, r kv.Reader, g *General) error {
+		return loadInto(ctx, r, settingTime, &g.Time, defaultGeneral.Time)
+	},
+	settingAtime: func(ctx context.Context, r kv.Reader, g *General) error {
+		return loadInto(ctx, r, settingAtime, &g.Atime, defaultGeneral.Atime)
+	},
+	settingPermissions: func(ctx context.Context, r kv.Reader, g *General) error {
+		return loadInto(ctx, r, settingPermissions, &g.Permissions, defaultGeneral.Permissions)
+	},
+	settingNotify: func(ctx context.Context, r kv.Reader, g *General) error {
+		return loadInto(ctx, r, settingNotify, &g.Notify, defaultGeneral.Notify)
+	},
+	settingDNS: func(ctx context.Context, r kv.Reader, g *General) error {
+		return loadInto(ctx, r, settingDNS, &g.DNS, defaultGeneral.DNS)
+	},
+	settingSyslog: func(ctx context.Context, r kv.Reader, g *General) error {
+		return loadInto(ctx, r, settingSyslog, &g.Syslog, defaultGeneral.Syslog)
+	},
+	settingOverrides: func(ctx context.Context, r kv.Reader, g *General) error {
+		var o Overrides
+		err := loadInto(ctx, r, settingOverrides, &o, Overrides{})
+		g.Overrides = o.List
+		return err
+	},
+}
+
+// loadInto reads a setting; def if there is none.
+func loadInto[T any](ctx context.Context, r kv.Reader, id uint64, v *T, def T) error {
+	*v = def
+	return loadSetting(ctx, r, id, v)
+}
+
+// readGeneral answers g with some settings as they are stored now.
+func readGeneral(ctx context.Context, r kv.Reader, g General, ids iter.Seq[uint64]) (*General, error) {
+	for id := range ids {
+		if read := generalSettings[id]; read != nil {
+			if err := read(ctx, r, &g); err != nil {
+				return nil, err
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("config: load settings: %w", err)
 	}
-	g.Overrides = o.List
-	s.general.Store(&g)
-	return nil
+	return &g, nil
 }
 
 // Time answers the settings of the clock.

@@ -61,6 +61,9 @@ const (
 	kindShare       kind = 32
 	kindSMB         kind = 33
 	kindForeign     kind = 34 // SIDs of other domains, by what their auth_id is above the first
+	kindCapacity    kind = 40 // by the hour since 1970
+	kindLargePaths  kind = 41 // the same
+	kindForeignBy   kind = 48 // how many foreign SIDs a user has brought in, by its auth_id
 )
 
 // Counters.

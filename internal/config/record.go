@@ -84,16 +84,22 @@ func all[T any](ctx context.Context, r kv.Reader, k kind, after uint64, limit in
 // list collects records of a kind in one snapshot; limit 0 is all.
 func list[T any](ctx context.Context, s *Store, k kind, after uint64, limit int) ([]Record[T], error) {
 	var out []Record[T]
-	err := s.view(ctx, func(r kv.Reader) error {
-		for rec, err := range all[T](ctx, r, k, after, limit) {
-			if err != nil {
-				return err
-			}
-			out = append(out, rec)
-		}
-		return nil
+	err := s.view(ctx, func(r kv.Reader) (err error) {
+		out, err = collect(all[T](ctx, r, k, after, limit))
+		return err
 	})
 	return out, err
+}
+
+func collect[T any](recs iter.Seq2[Record[T], error]) ([]Record[T], error) {
+	var out []Record[T]
+	for rec, err := range recs {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rec)
+	}
+	return out, nil
 }
 
 // read is get in a View of its own.

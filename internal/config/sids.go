@@ -28,6 +28,10 @@ type foreign struct {
 	SID string `json:"sid"`
 }
 
+// MaxForeignBy bounds what one user who is no administrator can make the cluster
+// remember for ever by setting permissions for SIDs that nobody knows.
+const MaxForeignBy = 10_000
+
 const (
 	maxForeign  = 1 << 24
 	foreignSeen = 1 << 16 // remembered in memory
@@ -82,6 +86,16 @@ func (x *SIDs) Of(ctx context.Context, a identity.AuthID) (sid.SID, error) {
 
 // AuthID answers the number of a SID and gives it one if it has none.
 func (x *SIDs) AuthID(ctx context.Context, n sid.SID) (identity.AuthID, error) {
+	return x.number(ctx, n, identity.Unset)
+}
+
+// AuthIDFor is AuthID for a user who may bring in at most [MaxForeignBy] SIDs
+// ever: ErrLimit. Those that have a number cost nothing.
+func (x *SIDs) AuthIDFor(ctx context.Context, user identity.AuthID, n sid.SID) (identity.AuthID, error) {
+	return x.number(ctx, n, user)
+}
+
+func (x *SIDs) number(ctx context.Context, n sid.SID, by identity.AuthID) (identity.AuthID, error) {
 	if a, ok := x.scheme.AuthID(n); ok {
 		return a, nil
 	}
@@ -95,7 +109,25 @@ func (x *SIDs) AuthID(ctx context.Context, n sid.SID) (identity.AuthID, error) {
 	if text == "" {
 		return 0, invalid("sid", "is malformed")
 	}
-	err := x.s.update(ctx, func(tx kv.Txn) error {
+	// Most have a number: finding that costs no transaction.
+	err := x.s.view(ctx, func(r kv.Reader) error {
+		id, err := owner(ctx, r, spaceForeign, text)
+		a = identity.MappedBase + identity.AuthID(id)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		a, err = x.bringIn(ctx, text, by)
+	}
+	if err != nil {
+		return 0, err
+	}
+	x.remember(a, n)
+	return a, nil
+}
+
+// bringIn gives a SID a number, at the expense of a user unless that is Unset.
+func (x *SIDs) bringIn(ctx context.Context, text string, by identity.AuthID) (a identity.AuthID, err error) {
+	err = x.s.update(ctx, func(tx kv.Txn) error {
 		id, err := owner(ctx, tx, spaceForeign, text)
 		if errors.Is(err, ErrNotFound) {
 			if id, err = next(ctx, tx, counterForeign, 1); err != nil {
@@ -103,6 +135,11 @@ func (x *SIDs) AuthID(ctx context.Context, n sid.SID) (identity.AuthID, error) {
 			}
 			if id > maxForeign {
 				return ErrLimit
+			}
+			if by != identity.Unset {
+				if err := count(ctx, tx, by); err != nil {
+					return err
+				}
 			}
 			if err := claim(ctx, tx, spaceForeign, text, id); err != nil {
 				return err
@@ -112,11 +149,25 @@ func (x *SIDs) AuthID(ctx context.Context, n sid.SID) (identity.AuthID, error) {
 		a = identity.MappedBase + identity.AuthID(id)
 		return err
 	})
-	if err != nil {
-		return 0, err
+	return a, err
+}
+
+// foreignBy is how many SIDs a user has brought in.
+type foreignBy struct {
+	Count int `json:"count"`
+}
+
+func count(ctx context.Context, tx kv.Txn, user identity.AuthID) error {
+	rec, err := get[foreignBy](ctx, tx, kindForeignBy, uint64(user))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
 	}
-	x.remember(a, n)
-	return a, nil
+	if rec.Value.Count >= MaxForeignBy {
+		return ErrLimit
+	}
+	rec.Value.Count++
+	_, err = put(ctx, tx, kindForeignBy, uint64(user), rec.Value)
+	return err
 }
 
 func (x *SIDs) remember(a identity.AuthID, n sid.SID) {

@@ -205,33 +205,45 @@ func (s *Store) SetSMB(ctx context.Context, revision uint64, v SMB) (Record[SMB]
 	return changed(ctx, s, func(tx kv.Txn) (Record[SMB], error) { return replace(ctx, tx, kindSMB, theOne, revision, v) })
 }
 
-// loadShares makes what is stored the shares in force; the settings must have
-// been loaded. s.reload is held.
-func (s *Store) loadShares(ctx context.Context) error {
-	recs, err := list[Share](ctx, s, kindShare, 0, 0)
-	if err != nil {
-		return fmt.Errorf("config: load shares: %w", err)
+// shareTable makes a table of shares, in order of their ids; those that are the
+// same in the table in force are taken from there.
+func (s *Store) shareTable(ctx context.Context, recs []Record[Share]) *ShareTable {
+	t := &ShareTable{byName: make(map[string]*ShareInForce, len(recs)), sorted: make([]*ShareInForce, 0, len(recs)), superseded: make(chan struct{})}
+	have := map[uint64]*ShareInForce{}
+	if old := s.shares.Load(); old != nil {
+		for _, x := range old.sorted {
+			have[x.ID] = x
+		}
 	}
-	t := &ShareTable{byName: map[string]*ShareInForce{}, superseded: make(chan struct{})}
 	for _, rec := range recs {
-		x := &ShareInForce{Record: rec, network: make([]export.Rule, len(rec.Value.Network))}
-		for i, p := range rec.Value.Network {
-			hosts, err := shareHosts(p.Addresses)
-			if err != nil {
-				// Half the rules could let in whom the other half keeps out.
-				s.log.ErrorContext(ctx, "a share cannot be understood and is closed to everybody", "share", rec.Value.Name, "error", err)
-				x.network = nil
-				break
-			}
-			x.network[i].Hosts = hosts
+		x := have[rec.ID]
+		if x == nil || x.Revision != rec.Revision {
+			x = s.shareInForce(ctx, rec)
 		}
 		t.byName[fold(rec.Value.Name)] = x
 		t.sorted = append(t.sorted, x)
 	}
-	if old := s.shares.Swap(t); old != nil {
-		close(old.superseded)
+	return t
+}
+
+func (s *Store) shareInForce(ctx context.Context, rec Record[Share]) *ShareInForce {
+	x := &ShareInForce{Record: rec, network: make([]export.Rule, len(rec.Value.Network))}
+	for i, p := range rec.Value.Network {
+		hosts, err := shareHosts(p.Addresses)
+		if err != nil {
+			// Half the rules could let in whom the other half keeps out.
+			s.log.ErrorContext(ctx, "a share cannot be understood and is closed to everybody", "share", rec.Value.Name, "error", err)
+			x.network = nil
+			break
+		}
+		x.network[i].Hosts = hosts
 	}
-	return nil
+	return x
+}
+
+// again is the same table under other settings or users.
+func (t *ShareTable) again() *ShareTable {
+	return &ShareTable{byName: t.byName, sorted: t.sorted, superseded: make(chan struct{})}
 }
 
 // shareHosts reads address ranges; names would need a lookup at each connect,

@@ -69,7 +69,7 @@ func (s *Store) Syslog(ctx context.Context) (Record[Syslog], error) {
 	return setting(ctx, s, settingSyslog, DefaultSyslog)
 }
 
-// SetSyslog replaces it.
+// SetSyslog replaces it. Nodes follow.
 func (s *Store) SetSyslog(ctx context.Context, revision uint64, v Syslog) (Record[Syslog], error) {
 	switch {
 	case v.Format != "csv" && v.Format != "json":
@@ -81,7 +81,7 @@ func (s *Store) SetSyslog(ctx context.Context, revision uint64, v Syslog) (Recor
 	case v.Enabled && v.Port == 0:
 		return Record[Syslog]{}, invalid("server_port", "must not be 0")
 	}
-	return setSetting(ctx, s, settingSyslog, revision, v)
+	return changeSetting(ctx, s, settingSyslog, revision, v)
 }
 
 // CACertificates are those that servers which we connect to are trusted by.

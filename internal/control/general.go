@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"manifold/internal/config"
+	"manifold/internal/fs"
 )
 
 // General are settings of the system of which there is one each. Revisions are
@@ -52,4 +53,85 @@ type Resolver interface {
 	LookupAddr(ctx context.Context, addr string) ([]string, error)
 	// Clear forgets what it remembers.
 	Clear(forward, reverse bool)
+}
+
+// ActivityType is what an activity is a rate of, in the words of the API.
+type ActivityType string
+
+// Types: operations or bytes a second.
+const (
+	FileReads      ActivityType = "file-iops-read"
+	FileWrites     ActivityType = "file-iops-write"
+	MetadataReads  ActivityType = "metadata-iops-read"
+	MetadataWrites ActivityType = "metadata-iops-write"
+	BytesRead      ActivityType = "file-throughput-read"
+	BytesWritten   ActivityType = "file-throughput-write"
+)
+
+// Activity is what one client does to one object.
+type Activity struct {
+	File   fs.FileID
+	Client netip.Addr
+	Rate   float64
+	Type   ActivityType
+}
+
+// Series is a value over time: times are seconds since 1970.
+type Series struct {
+	ID     string
+	Times  []int64
+	Values []float64
+}
+
+// Analytics tells what clients do.
+type Analytics interface {
+	// Activity of the last seconds, of one type or of all (""), the busiest of
+	// each type first.
+	Activity(only ActivityType) []Activity
+	// Series of the whole system from a time on.
+	Series(begin int64) []Series
+}
+
+// CapacityHistory keeps what the file system took, by the hour since 1970.
+type CapacityHistory interface {
+	Capacities(ctx context.Context, first, last uint64) ([]config.Record[config.Capacity], error)
+	LargePaths(ctx context.Context, hour uint64) (config.Record[config.LargePaths], error)
+	LargePathHours(ctx context.Context) (map[uint64]bool, error)
+	AddCapacity(ctx context.Context, hour uint64, c config.Capacity, p config.LargePaths) error
+}
+
+// Link is the network interface by which clients reach this node, as it is now.
+type Link struct {
+	Name      string
+	MAC       string
+	MTU       int
+	SpeedMbit uint64 // 0: unknown
+	// Up: it is switched on; Carrier: there is somebody at the other end.
+	Up, Carrier    bool
+	Received, Sent uint64 // bytes
+	Gateway        netip.Addr
+	Gateway6       netip.Addr
+	Addresses      []LinkAddress
+	Bond           bool // of several, one of which works at a time unless LACP
+	LACP           bool
+	Taken          time.Time
+}
+
+// LinkAddress is one of an interface's.
+type LinkAddress struct {
+	Prefix netip.Prefix
+	// Leased addresses run out unless they are renewed: DHCP gave them.
+	Leased bool
+}
+
+// Connection is one that a client has to a protocol of this node.
+type Connection struct {
+	Protocol string // as the ledger of ports names it
+	Client   netip.Addr
+}
+
+// Network tells how this node is connected. What it cannot learn is left out.
+type Network interface {
+	Link() (Link, error)
+	Connections() ([]Connection, error)
 }

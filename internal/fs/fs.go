@@ -127,6 +127,9 @@ type CreateSpec struct {
 	SymlinkHint SymlinkHint
 	// Rdev of devices.
 	RdevMajor, RdevMinor uint32
+	// Meta is set in the same transaction on what Create makes; bounded as that
+	// of PublishSpec. Open does not know it.
+	Meta []MetaItem
 	// Want are the attributes to answer.
 	Want AttrMask
 }
@@ -339,7 +342,8 @@ type Metadata interface {
 // tightest quota above it.
 type StatFS struct {
 	TotalBytes, FreeBytes, AvailBytes uint64
-	SnapshotBytes                     uint64
-	TotalFiles, FreeFiles             uint64
-	FSID                              [16]byte // UUID of the file system
+	// SnapshotBytes is the data that only snapshots keep, of the whole system.
+	SnapshotBytes         uint64
+	TotalFiles, FreeFiles uint64
+	FSID                  [16]byte // UUID of the file system
 }

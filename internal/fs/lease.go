@@ -14,6 +14,9 @@ const (
 	// BreachName takes or changes the name: nobody may keep the object open for
 	// a program that has closed it.
 	BreachName
+	// BreachLock takes or asks for a byte-range lock: nobody may keep locks to
+	// itself.
+	BreachLock
 )
 
 // Breaker knows what clients of a protocol cache by leases, oplocks or

@@ -11,6 +11,8 @@ const (
 	MaxPublishMetaBytes = 512 << 10
 	MaxPublishMetaItems = 64
 	MaxPublishLinks     = 4
+	// MaxMoves bounds the moves of one transaction.
+	MaxMoves = 8
 )
 
 // StageSpec says what a staged file is for.
@@ -53,6 +55,16 @@ type Version struct {
 	Change uint64
 }
 
+// Move changes a name of something that is no directory: From becomes To, or
+// goes if To is zero, or stays besides To if Keep is set.
+type Move struct {
+	From Entry
+	// Is, if not 0, is what From must stand for, or the call fails with RevisionMismatch.
+	Is   FileID
+	To   Entry
+	Keep bool
+}
+
 // PublishSpec says how a staged file appears.
 type PublishSpec struct {
 	// Set are attributes as of a Create: owner, group, mode or what the
@@ -63,6 +75,12 @@ type PublishSpec struct {
 	Meta []MetaItem
 	// Links are further names, made in the same transaction; they must be free (Exist).
 	Links []Entry
+	// Moves are made in the same transaction, before the file takes its names,
+	// with the rules of Rearrange.
+	Moves []Move
+	// Within, if not zero, is the one directory in which the caller's permission
+	// is asked: names elsewhere lie in directories that the calling program keeps.
+	Within Node
 	// NoReplace fails with Exist if the name is taken.
 	NoReplace bool
 	// Replaces, if set, is what the name must stand for and how, or the call
@@ -97,6 +115,15 @@ type Staging interface {
 	// the file stays staged. Errors: Stale (not staged, or dir is gone), Exist,
 	// RevisionMismatch, IsDir, Access, Perm, QuotaExceeded, WORM, TooMany.
 	Publish(ctx context.Context, c *Caller, staged, dir Node, name Name, p *PublishSpec) (PublishResult, error)
+
+	// Rearrange makes moves in their order and in one transaction, all or none;
+	// up to MaxMoves. Each needs what Remove of From and Link of To need, but that
+	// with within not zero the caller's permission is asked in that directory
+	// only, and that a locked object may change names as long as it keeps one.
+	// An object that loses its last name lives on while it is open. Errors:
+	// NotExist, Exist (To is taken), RevisionMismatch, IsDir (From is a
+	// directory), Access, Perm, WORM, Stale, TooMany.
+	Rearrange(ctx context.Context, c *Caller, moves []Move, within Node) error
 
 	// Splice appends the default streams of parts, in their order, to the end
 	// of dst, by reference: no data are copied but small rests. It answers the

@@ -171,6 +171,7 @@ const (
 	AttrParent                        // Parent
 	AttrStreams                       // NamedStreams
 	AttrLock                          // Retention, LegalHold
+	AttrMetas                         // Metas
 )
 
 // AttrBasic is what a stat of POSIX protocols needs.
@@ -178,7 +179,7 @@ const AttrBasic = AttrType | AttrMode | AttrLinks | AttrOwner | AttrGroup | Attr
 	AttrAtime | AttrMtime | AttrCtime | AttrChange
 
 // AttrEverything is all of it.
-const AttrEverything = AttrMask(1<<17 - 1)
+const AttrEverything = AttrMask(1<<18 - 1)
 
 // Attr are the attributes of an object; Mask says which fields are set.
 type Attr struct {
@@ -202,6 +203,7 @@ type Attr struct {
 	Children     uint64 // entries of a directory
 	Parent       FileID // a directory: its parent; else the primary parent
 	NamedStreams uint32
+	Metas        uint32 // pairs of metadata, of all spaces
 	RdevMajor    uint32
 	RdevMinor    uint32
 	SymlinkHint  SymlinkHint
@@ -303,6 +305,17 @@ type Caller struct {
 	// BypassTraverse lets the caller pass through every directory, whatever its
 	// ACL says.
 	BypassTraverse bool
+	// OnBehalf is who caused a call that a server makes with rights of its own,
+	// nil if that is Cred. It gives no rights; records name it.
+	OnBehalf *identity.Credential
+}
+
+// User is who caused the call.
+func (c *Caller) User() identity.AuthID {
+	if c.OnBehalf != nil {
+		return c.OnBehalf.User
+	}
+	return c.Cred.User
 }
 
 // SystemCaller acts for background jobs.

@@ -41,6 +41,11 @@ const (
 	// AuthenticatedUsers is everybody who has said who he is, as NT's group of
 	// that name.
 	AuthenticatedUsers AuthID = 0xffffffff0000000b
+	// The groups that every machine has, to NT: they are the local groups of the
+	// same names, under another identity.
+	BuiltinAdministrators AuthID = 0xffffffff00000220
+	BuiltinUsers          AuthID = 0xffffffff00000221
+	BuiltinGuests         AuthID = 0xffffffff00000222
 	// FileOwner and FileGroup are OWNER@ and GROUP@ of NFSv4.
 	FileOwner AuthID = 0xfffffffe00000001
 	FileGroup AuthID = 0xfffffffe00000002
@@ -205,7 +210,21 @@ func (c *Credential) authenticated() bool {
 
 // Is tells whether an ACE for a speaks of the caller: itself, one of its groups, or Everyone.
 func (c *Credential) Is(a AuthID) bool {
-	return a == Everyone || a == AuthenticatedUsers && c.authenticated() || c.IsUser(a) || c.InGroup(a)
+	return a == Everyone || c.IsUser(a) || c.InGroup(a) || a > FileGroup && c.isWellKnown(a)
+}
+
+func (c *Credential) isWellKnown(a AuthID) bool {
+	switch a {
+	case AuthenticatedUsers:
+		return c.authenticated()
+	case BuiltinAdministrators:
+		return c.InGroup(Administrators)
+	case BuiltinUsers:
+		return c.InGroup(Users)
+	case BuiltinGuests:
+		return c.InGroup(Guests)
+	}
+	return false
 }
 
 // UserIDs and GroupIDs return the sorted sets; callers must not change them.

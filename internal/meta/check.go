@@ -55,6 +55,7 @@ type checker struct {
 	orphan map[fs.FileID]bool
 	staged map[fs.FileID]string // the owner by the list
 	aged   map[chunkID]struct{} // chunks with old versions
+	kept   int64                // bytes that old versions alone hold
 }
 
 type dirCheck struct {
@@ -500,6 +501,13 @@ func (c *checker) oldChunks(ctx context.Context) error {
 		}
 		open = false
 		ch, err := r.Chunk(ctx, at.sid, at.index)
+		if err == nil {
+			var now []Frag
+			if ch != nil {
+				now = ch.Frags
+			}
+			c.kept += lost(last, now)
+		}
 		if errors.Is(err, ErrCorrupt) {
 			return nil // found where present chunks are read
 		}
@@ -531,6 +539,7 @@ func (c *checker) oldChunks(ctx context.Context) error {
 			return nil
 		}
 		c.run(id.sid, last, ch.Frags)
+		c.kept += lost(last, ch.Frags)
 		last = ch.Frags
 		return nil
 	})
@@ -555,6 +564,13 @@ func (c *checker) releases(ctx context.Context) error {
 
 // totals compares what directories count with what is there.
 func (c *checker) totals(ctx context.Context) error {
+	have, err := c.db.TotalsOf(ctx, 0, snapshotsDir)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if have.DataBytes != c.kept {
+		c.found(0, "%d bytes are counted as kept by snapshots, should be %d", have.DataBytes, c.kept)
+	}
 	// Sum up from the leaves: each directory once all its children have been added.
 	left := map[fs.FileID]uint64{}
 	for _, d := range c.dirs {

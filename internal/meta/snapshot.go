@@ -350,6 +350,23 @@ func (tx *Txn) buryChunk(ctx context.Context, key []byte, end uint64, v []byte) 
 			return err
 		}
 	}
+	change := int64(0)
+	if after != nil {
+		change -= lost(c.Frags, after.Frags)
+	} else {
+		change -= lost(c.Frags, nil)
+	}
+	if before != nil {
+		change -= lost(before.Frags, c.Frags)
+		if after != nil {
+			change += lost(before.Frags, after.Frags)
+		} else {
+			change += lost(before.Frags, nil)
+		}
+	}
+	if err := tx.addSnapshotBytes(ctx, change); err != nil {
+		return err
+	}
 	gone := missing(c.Frags, nil)
 	if before != nil {
 		gone = subtract(gone, before.Frags)

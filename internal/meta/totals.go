@@ -163,6 +163,42 @@ func (tx *Txn) writeDeltas() {
 	tx.deltas = out
 }
 
+// snapshotsDir is the id under which the bytes that only snapshots keep are
+// counted, as a directory's are; no object has it.
+const snapshotsDir fs.FileID = 1
+
+// addSnapshotBytes counts what came to be kept by snapshots only, or ceased to be.
+func (tx *Txn) addSnapshotBytes(ctx context.Context, n int64) error {
+	return tx.AddDelta(ctx, snapshotsDir, Delta{DataBytes: n})
+}
+
+// lost is how many bytes of old lie in extents that now does not map.
+func lost(old, now []Frag) int64 {
+	gone := missing(old, now)
+	if len(gone) == 0 {
+		return 0
+	}
+	n := int64(0)
+	for _, f := range old {
+		if slices.Contains(gone, f.Extent) {
+			n += int64(f.Len)
+		}
+	}
+	return n
+}
+
+// SnapshotBytes is how many bytes of data snapshots alone keep: of each version
+// of a chunk that is not the present one, what lies in extents that the next
+// does not map. They would be free were there no snapshots, but for what other
+// files share.
+func (db *DB) SnapshotBytes(ctx context.Context) (uint64, error) {
+	d, err := db.TotalsOf(ctx, 0, snapshotsDir)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil // there never were any
+	}
+	return uint64(max(0, d.DataBytes)), err
+}
+
 // NewTotals gives a new directory its empty record.
 func (tx *Txn) NewTotals(dir fs.FileID) {
 	t := totals{Birth: tx.epoch}
@@ -535,6 +571,9 @@ func readDeltas(ctx context.Context, r kv.Reader, dir fs.FileID, marks []uint64)
 func (tx *Txn) fold(ctx context.Context, dir fs.FileID, sum Delta) (fs.FileID, error) {
 	key := totalsKey(dir)
 	v, err := tx.kv.Get(ctx, key)
+	if dir == snapshotsDir && errors.Is(err, kv.ErrNotFound) {
+		v, err = (&totals{Birth: tx.epoch}).encode(), nil
+	}
 	if errors.Is(err, kv.ErrNotFound) {
 		return 0, fmt.Errorf("%w: directory %d has no totals", ErrCorrupt, dir)
 	}
@@ -549,12 +588,17 @@ func (tx *Txn) fold(ctx context.Context, dir fs.FileID, sum Delta) (fs.FileID, e
 		return t.Parent, nil
 	}
 	if sum != (Delta{}) {
-		if _, err := tx.keep(ctx, dir, key, t.Birth); err != nil {
-			return 0, err
+		if dir != snapshotsDir {
+			if _, err := tx.keep(ctx, dir, key, t.Birth); err != nil {
+				return 0, err
+			}
 		}
 		t.Birth = tx.epoch
 		t.Totals.Add(sum)
 		tx.kv.Put(key, t.encode())
+	}
+	if dir == snapshotsDir {
+		return 0, nil
 	}
 	l, err := tx.dirLink(ctx, dir)
 	if err != nil {

@@ -245,31 +245,25 @@ func (tx *Txn) PutChunk(ctx context.Context, id fs.FileID, sid fs.StreamID, idx 
 func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx uint64, c *Chunk, shared []uint64) (more []uint64, err error) {
 	key := chunkKey(sid, idx)
 	more = slices.Clone(shared)
-	kept := false
+	stored, old, kept := &Chunk{}, (*Chunk)(nil), false
 	if c.Birth != 0 {
-		stored, err := tx.storedChunk(ctx, sid, key, c, len(shared) > 0)
-		if err != nil {
+		if stored, err = tx.storedChunk(ctx, sid, key, c); err != nil {
 			return nil, err
 		}
 		if kept, err = tx.keep(ctx, id, key, c.Birth); err != nil {
 			return nil, err
 		}
-		switch {
-		case kept:
+		if kept {
 			c.Prev = tx.epoch
-		default:
-			if err := tx.releaseUnmapped(ctx, sid, key, c); err != nil {
-				return nil, err
-			}
+		} else if old, err = tx.releaseUnmapped(ctx, sid, key, stored, c); err != nil {
+			return nil, err
 		}
-		if stored != nil {
-			more = subtract(more, stored.Frags)
-		}
+		more = subtract(more, stored.Frags)
 	}
 	if len(more) > 0 && !kept {
 		// What the newest old version maps is held already, through it.
-		old, end, err := tx.newestVersion(ctx, sid, key)
-		if err != nil {
+		var end uint64
+		if old, end, err = tx.newestVersion(ctx, sid, key); err != nil {
 			return nil, err
 		}
 		if old != nil {
@@ -277,15 +271,21 @@ func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx
 			c.Prev = end
 		}
 	}
+	alone := int64(0)
+	switch {
+	case kept:
+		alone = lost(stored.Frags, c.Frags)
+	case old != nil:
+		alone = lost(old.Frags, c.Frags) - lost(old.Frags, stored.Frags)
+	}
+	if err := tx.addSnapshotBytes(ctx, alone); err != nil {
+		return nil, err
+	}
 	return more, tx.writeChunk(key, sid, idx, c)
 }
 
-// storedChunk answers what is stored of a chunk that is about to be changed, if
-// wanted.
-func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, c *Chunk, wanted bool) (*Chunk, error) {
-	if !wanted {
-		return nil, nil
-	}
+// storedChunk answers what is stored of a chunk that is about to be changed.
+func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, c *Chunk) (*Chunk, error) {
 	if c.from == &tx.Reader && c.puts == tx.puts {
 		return &Chunk{Prev: c.storedPrev, Frags: c.stored}, nil
 	}
@@ -318,29 +318,25 @@ func (tx *Txn) writeChunk(key []byte, sid fs.StreamID, idx uint64, c *Chunk) err
 }
 
 // releaseUnmapped queues the extents that the stored chunk maps and c does
-// not, unless the newest old version maps them too.
-func (tx *Txn) releaseUnmapped(ctx context.Context, sid fs.StreamID, key []byte, c *Chunk) error {
-	stored, err := tx.storedChunk(ctx, sid, key, c, true)
-	if err != nil {
-		return err
-	}
+// not, unless the newest old version maps them too; it answers that version if
+// it had to look.
+func (tx *Txn) releaseUnmapped(ctx context.Context, sid fs.StreamID, key []byte, stored, c *Chunk) (old *Chunk, err error) {
 	gone := missing(stored.Frags, c.Frags)
 	if len(gone) > 0 && stored.Prev != 0 {
-		old, err := tx.version(ctx, sid, key, stored.Prev)
-		if err != nil {
-			return err
+		if old, err = tx.version(ctx, sid, key, stored.Prev); err != nil {
+			return nil, err
 		}
 		if old == nil {
 			// That version went with its snapshot; an older one may be left.
 			if old, c.Prev, err = tx.newestVersion(ctx, sid, key); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if old != nil {
 			gone = subtract(gone, old.Frags)
 		}
 	}
-	return tx.queueRelease(ctx, sid, gone)
+	return old, tx.queueRelease(ctx, sid, gone)
 }
 
 // version reads the old version of a chunk that ended with epoch end, nil if it is gone.

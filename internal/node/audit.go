@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"manifold/internal/config"
@@ -18,7 +19,7 @@ import (
 )
 
 // openAudit opens the audit log as it is configured.
-func openAudit(ctx context.Context, st *storage, l *ports.Ledger, host string, log *slog.Logger) (*audit.Log, error) {
+func openAudit(st *storage, l *ports.Ledger, host string, log *slog.Logger) (*audit.Log, error) {
 	a, err := audit.Open(audit.Options{
 		Dir: filepath.Join(st.dir.path, "audit"), Host: host, Logger: log,
 		Dial: func(ctx context.Context, address string, secure bool) (net.Conn, error) {
@@ -29,12 +30,27 @@ func openAudit(ctx context.Context, st *storage, l *ports.Ledger, host string, l
 	if err != nil {
 		return nil, err
 	}
-	s, err := st.config.Syslog(ctx)
-	if err != nil {
-		return nil, err
-	}
-	a.Target(rest.AuditTargetOf(s.Value))
+	a.Target(rest.AuditTargetOf(st.config.GeneralInForce().Syslog))
 	return a, nil
+}
+
+// runAudit ships records until ctx ends, to where they are to go now, whichever
+// node that was set on.
+func runAudit(ctx context.Context, a *audit.Log, c *config.Store) {
+	var follow sync.WaitGroup
+	defer follow.Wait()
+	follow.Go(func() {
+		for {
+			changed := c.Changed()
+			a.Target(rest.AuditTargetOf(c.GeneralInForce().Syslog))
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	a.Run(ctx)
 }
 
 // dialSyslog connects to a syslog server. Over TLS it is trusted by the

@@ -13,6 +13,7 @@ import (
 
 	"manifold/internal/config"
 	"manifold/internal/control"
+	"manifold/internal/control/analytics"
 	"manifold/internal/control/audit"
 	"manifold/internal/control/rest"
 	"manifold/internal/control/schedule"
@@ -111,12 +112,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 	metrics := telemetry.New()
 	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
 
-	auditLog, err := openAudit(ctx, st, ledger, m.name, o.Logger)
+	auditLog, err := openAudit(st, ledger, m.name, o.Logger)
 	if err != nil {
 		return err
 	}
 	open.add("audit log", auditLog.Close)
-	files := audit.Wrap(st.fs, auditLog)
+	activity := analytics.New(analytics.Options{})
+	files := audit.Wrap(activity.Wrap(st.fs), auditLog)
+	history := analytics.NewHistory(analytics.HistoryOptions{FS: st.fs, Store: st.config, Logger: o.Logger})
 	// One count of failed sign-ins for all doors of the node.
 	tr := &trail{log: auditLog, files: files, config: st.config, attempts: attempts.New(time.Now)}
 	st.fs.OnExpiry(func(s fs.Snapshot) { tr.snapshot("snapshot_delete_snapshot", s.Name, nil) })
@@ -166,6 +169,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config, S3Buckets: st.config, S3: s3Protocol{objects, st.config},
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
 		Scrubber: scrubber, AccountNews: st.config,
+		Network: newNetwork(ledger), Analytics: activity, Capacity: st.config,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
 		Stopping: ctx.Done(),
 		Logger:   o.Logger,
@@ -175,7 +179,9 @@ func Serve(ctx context.Context, o Options) (err error) {
 		{name: "garbage collector", serve: func(ctx context.Context) error { collector.Run(ctx); return nil }},
 		{name: "clock", serve: func(ctx context.Context) error { ntp.Run(ctx); return nil }},
 		{name: "scrub", serve: func(ctx context.Context) error { scrubber.run(ctx); return nil }},
-		{name: "audit log", serve: func(ctx context.Context) error { auditLog.Run(ctx); return nil }},
+		{name: "audit log", serve: func(ctx context.Context) error { runAudit(ctx, auditLog, st.config); return nil }},
+		{name: "analytics", serve: func(ctx context.Context) error { activity.Run(ctx); return nil }},
+		{name: "capacity history", serve: func(ctx context.Context) error { history.Run(ctx); return nil }},
 		{name: "snapshot policies", serve: func(ctx context.Context) error { policies.Run(ctx); return nil }},
 		{name: "sessions", serve: func(ctx context.Context) error { sweep(ctx, st.config, o.Logger); return nil }},
 		{name: "S3 uploads", serve: func(ctx context.Context) error { expireUploads(ctx, objects, st.config, o.Logger); return nil }},

@@ -37,7 +37,8 @@ func newSMB(ctx context.Context, st *storage, f fs.FS, l *ports.Ledger, tr *trai
 	ops := &opCounter{metrics: metrics, protocol: "smb", kind: smbKind}
 	// The server outlives ctx by the time that draining takes.
 	srv := smb.New(context.WithoutCancel(ctx), smb.Options{
-		FS: f, Accounts: accounts{st.config}, Shares: shares{st.config, st.fs}, Principals: principals{sids, log},
+		FS: f, Accounts: accounts{st.config}, Shares: shares{st.config, st.fs}, Principals: principals{sids: sids, log: log},
+		Admin: smbAdmin{st.config, f, tr.log, log}, Directory: smbAccounts{st.config, sids.Scheme().Domain()},
 		Name: netBIOS(cluster.Value.Name), GUID: st.fs.Superblock().UUID,
 		Policy:   smbPolicy(st.config),
 		Observer: func(o smb.Op) { ops.done(o.Name, o.Duration, o.Bytes, o.Failed) },
@@ -169,7 +170,12 @@ func (s shares) Share(ctx context.Context, name string, c *fs.Caller) (*smb.Shar
 // List implements smb.Shares.
 func (s shares) List(_ context.Context, c *fs.Caller, yield func(*smb.Share) bool) error {
 	for _, x := range s.c.ShareTable().All() {
-		if s.visible(x, c) && !yield(s.render(x, c)) {
+		if !s.visible(x, c) {
+			continue
+		}
+		out := s.render(x, c)
+		out.ACL = shareACL(&x.Value)
+		if !yield(out) {
 			return nil
 		}
 	}
@@ -196,6 +202,16 @@ func (s shares) render(x *config.ShareInForce, c *fs.Caller) *smb.Share {
 type principals struct {
 	sids *config.SIDs
 	log  *slog.Logger
+	by   identity.AuthID // who brings SIDs in, Unset for administrators
+}
+
+// For implements smb.Principals: administrators bring in as many SIDs as they
+// like, with the files that they copy.
+func (p principals) For(c *identity.Credential) smb.Principals {
+	if !c.Superuser && !c.Privileges.Has(identity.ChangeOwner) {
+		p.by = c.User
+	}
+	return p
 }
 
 // SID implements smb.Principals.
@@ -214,7 +230,7 @@ func (p principals) AuthID(ctx context.Context, b []byte) (identity.AuthID, erro
 	if !ok {
 		return 0, errors.New("malformed SID")
 	}
-	return p.sids.AuthID(ctx, n)
+	return p.sids.AuthIDFor(ctx, p.by, n)
 }
 
 func smbKind(command string) (telemetry.DataType, telemetry.IOType) {

@@ -178,6 +178,12 @@ func (l *Log) Configure(c Config) {
 	l.mu.changed = make(chan struct{})
 }
 
+// Changed answers a channel that is closed when another configuration is put in force.
+func (l *Log) Changed() <-chan struct{} {
+	_, changed := l.config()
+	return changed
+}
+
 // Verb records what an administrator did.
 func (l *Log) Verb(e control.AuditEvent) {
 	r := Record{User: e.User, Client: e.Client, Protocol: "api", Operation: e.Operation, Status: e.Status, Extra: e.Extra, Extra2: e.Extra2}

@@ -52,7 +52,7 @@ func status(err error) string {
 
 // add records what a caller did.
 func (f *FS) add(c *fs.Caller, r *Record, err error) {
-	r.User, r.Client, r.Protocol, r.Status = c.Cred.User, c.Client.Addr(), protocolName(c.Protocol), status(err)
+	r.User, r.Client, r.Protocol, r.Status = c.User(), c.Client.Addr(), protocolName(c.Protocol), status(err)
 	f.log.Add(r)
 }
 
@@ -63,9 +63,15 @@ func (f *FS) onNode(ctx context.Context, c *fs.Caller, op string, n fs.Node, tar
 	}
 }
 
-// first tells whether what a caller did is to be recorded: it is no repetition.
+// first tells whether what a caller did is to be recorded: it is no repetition,
+// nor something that a server looks up for itself.
 func (f *FS) first(c *fs.Caller, op string, n fs.Node, err error) bool {
-	return f.log.Enabled() && !f.staged.has(n) && f.log.fold.first(foldKey{c.Cred.User, n, op, err == nil}, f.log.o.Now())
+	return f.log.Enabled() && c.Protocol != fs.ProtoInternal && !f.staged.has(n) && f.fresh(c, op, n, err)
+}
+
+// fresh tells whether a caller did something for the first time of late.
+func (f *FS) fresh(c *fs.Caller, op string, n fs.Node, err error) bool {
+	return f.log.fold.first(foldKey{c.User(), n, op, err == nil}, f.log.o.Now())
 }
 
 // Noted records that a caller did something to an object in another way than
@@ -108,7 +114,7 @@ func (f *FS) wrote(ctx context.Context, c *fs.Caller, n fs.Node, off, size uint6
 // changed records a change of attributes. Repeated ones are one record where
 // it would not show what was changed.
 func (f *FS) changed(ctx context.Context, c *fs.Caller, op string, n fs.Node, ch *fs.Changed, err error) {
-	if !f.log.Enabled() || f.staged.has(n) || f.log.format() == CSV && op == "fs_write_metadata" && !f.first(c, op, n, err) {
+	if !f.log.Enabled() || f.staged.has(n) || f.log.format() == CSV && op == "fs_write_metadata" && !f.fresh(c, op, n, err) {
 		return
 	}
 	r := Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n)}

@@ -121,6 +121,17 @@ func TestWrap_names(t *testing.T) {
 		line(`fs_tree_delete,ok,ID,"/e",""`, d.ID))
 }
 
+// What a server does with rights of its own is recorded as done by whom it is for.
+func TestWrap_onBehalf(t *testing.T) {
+	w := wrap(t, CSV)
+	c := &fs.Caller{Cred: identity.SystemCredential(), Protocol: w.c.Protocol, Client: w.c.Client, OnBehalf: w.c.Cred}
+	n := w.file()
+	mode := fs.Mode(0o700)
+	_, err := w.SetAttr(w.ctx, c, n, &fs.SetAttr{Mode: &mode})
+	w.must(err)
+	w.want(fmt.Sprintf(`fs_write_metadata,ok,%d,"/f",""`, n.ID))
+}
+
 // A staged file is recorded once it has a name.
 func TestWrap_stage(t *testing.T) {
 	w := wrap(t, CSV)

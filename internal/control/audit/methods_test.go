@@ -184,6 +184,11 @@ var contract = map[string]method{
 		_, err = w.Publish(w.ctx, w.c, n, fs.Root, "p", &fs.PublishSpec{})
 		return err
 	}},
+	"Rearrange": {record: "fs_rename", do: func(w *wrapped) error {
+		w.file()
+		from, to := fs.Entry{Dir: fs.Root, Name: "f"}, fs.Entry{Dir: fs.Root, Name: "moved"}
+		return w.Rearrange(w.ctx, w.c, []fs.Move{{From: from, To: to}}, fs.Node{})
+	}},
 	"Splice": {record: "fs_read_data", do: func(w *wrapped) error {
 		n, err := w.Stage(w.ctx, w.c, &fs.StageSpec{Dir: fs.Root})
 		w.must(err)

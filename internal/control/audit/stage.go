@@ -71,7 +71,9 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 	}
 	sized := *p
 	sized.Want |= fs.AttrSize
+	moves := f.movesOf(ctx, p.Moves)
 	res, err := f.FS.Publish(ctx, c, staged, dir, name, &sized)
+	f.rearranged(ctx, c, moves, err)
 	f.published(staged, &res, err)
 	path := f.path(ctx, dir)
 	if res.Replaced != (fs.Node{}) {
@@ -85,6 +87,54 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 		f.add(c, &Record{Operation: "fs_create_hard_link", FileID: uint64(staged.ID), Path: f.path(ctx, l.Dir), Name: l.Name, Target: path, TargetName: name}, err)
 	}
 	return res, err
+}
+
+// moving is a move before it was made.
+type moving struct {
+	node   fs.Node
+	record Record
+}
+
+// movesOf describes moves before they are made: what has which name, and where.
+func (f *FS) movesOf(ctx context.Context, moves []fs.Move) []moving {
+	out := make([]moving, len(moves))
+	for i, m := range moves {
+		r := Record{Operation: "fs_delete", Path: f.path(ctx, m.From.Dir), Name: m.From.Name}
+		if m.To.Name != "" {
+			r.Operation, r.Target, r.TargetName = "fs_rename", f.path(ctx, m.To.Dir), m.To.Name
+		}
+		if m.Keep { // a link's path is that of the new name
+			r.Operation = "fs_create_hard_link"
+			r.Path, r.Name, r.Target, r.TargetName = r.Target, r.TargetName, r.Path, r.Name
+		}
+		if a, err := f.FS.Lookup(context.WithoutCancel(ctx), fs.SystemCaller(), m.From.Dir, m.From.Name, fs.AttrType); err == nil {
+			out[i].node, r.FileID = a.Node, uint64(a.Node.ID)
+		}
+		out[i].record = r
+	}
+	return out
+}
+
+// rearranged records moves that were made, or were not.
+func (f *FS) rearranged(ctx context.Context, c *fs.Caller, moves []moving, err error) {
+	for i := range moves {
+		m := &moves[i]
+		if err == nil && m.node != (fs.Node{}) && m.record.Operation != "fs_create_hard_link" {
+			f.paths.forget(m.node)
+		}
+		f.add(c, &m.record, err)
+	}
+}
+
+// Rearrange implements fs.Staging.
+func (f *FS) Rearrange(ctx context.Context, c *fs.Caller, moves []fs.Move, within fs.Node) error {
+	if !f.log.Enabled() {
+		return f.FS.Rearrange(ctx, c, moves, within)
+	}
+	before := f.movesOf(ctx, moves)
+	err := f.FS.Rearrange(ctx, c, moves, within)
+	f.rearranged(ctx, c, before, err)
+	return err
 }
 
 // published forgets what is no longer so.

@@ -135,6 +135,9 @@ func TestDNS(t *testing.T) {
 	if string(got.raw) != `[{"ip_address":"198.51.100.9","hostname":"host.example","result":"OK"},{"ip_address":"198.51.100.10","hostname":"","result":"NOT_FOUND"},{"ip_address":"x","hostname":"","result":"ERROR"}]` {
 		t.Errorf("%s", got.raw)
 	}
+	a.must(200, "POST", "/v1/dns/configs/1/resolve-ips-to-names", []string{"198.51.100.9"}).str(0, "hostname")
+	a.must(200, "POST", "/v1/dns/configs/1/resolve-names-to-ips", []string{"host.example"}).str(0, "result")
+	a.fails(404, "http_not_found_error", "POST", "/v1/dns/configs/2/resolve-names-to-ips", []string{"host.example"})
 	got = a.must(200, "POST", "/v1/dns/resolve-names-to-ips", []string{"host.example", "slow.example"})
 	if string(got.raw) != `[{"hostname":"host.example","ip_addresses":["198.51.100.9"],"result":"OK"},{"hostname":"slow.example","ip_addresses":[],"result":"TIMEOUT"}]` {
 		t.Errorf("%s", got.raw)

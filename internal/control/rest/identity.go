@@ -65,15 +65,16 @@ func (q *request) lookUp(a identity.AuthID) (identityText, error) {
 }
 
 var internalNames = map[identity.AuthID]string{
-	identity.System:             "System",
-	identity.SystemGroup:        "System Group",
-	identity.Everyone:           "Everyone",
-	identity.CreatorOwner:       "Creator Owner",
-	identity.CreatorGroup:       "Creator Group",
-	identity.OwnerRights:        "Owner Rights",
-	identity.AuthenticatedUsers: "Authenticated Users",
-	identity.FileOwner:          "File Owner",
-	identity.FileGroup:          "File Group Owner",
+	identity.System:                "System",
+	identity.SystemGroup:           "System Group",
+	identity.Everyone:              "Everyone",
+	identity.CreatorOwner:          "Creator Owner",
+	identity.CreatorGroup:          "Creator Group",
+	identity.OwnerRights:           "Owner Rights",
+	identity.AuthenticatedUsers:    "Authenticated Users",
+	identity.BuiltinAdministrators: "Builtin Administrators", identity.BuiltinUsers: "Builtin Users", identity.BuiltinGuests: "Builtin Guests",
+	identity.FileOwner: "File Owner",
+	identity.FileGroup: "File Group Owner",
 }
 
 // principal finds whom a text names.

@@ -27,7 +27,7 @@ type changeEvent struct {
 
 func notifyRoutes() []route {
 	return []route{{
-		Method: "GET", Path: "/v1/files/{ref}/notify", Privilege: control.FSAttributesRead, Out: []changeEvent{},
+		Method: "GET", Path: "/v1/files/{ref}/notify", Privilege: control.FSAttributesRead, Out: []changeEvent{}, Events: true,
 		Summary: "A stream of server-sent events of changes in a directory, in order, open until the client leaves. One who cannot follow loses the stream, never single events.",
 		Query: []query{{"filter", "string", "Only these types, separated by commas, as child_file_added,child_dir_removed."},
 			{"recursive", "boolean", "Also what is below; needs PRIVILEGE_FILE_FULL_ACCESS."}},

@@ -74,6 +74,9 @@ func (d *describer) operation(r *route) object {
 	}
 	if c := d.content(r.Out); c != nil {
 		ok["content"] = c
+		if r.Events {
+			ok["content"] = object{"text/event-stream": c["application/json"], "text/event-source": c["application/json"]}
+		}
 	}
 	op := object{
 		"summary": r.Summary, "operationId": operationID(r), "tags": []string{area(r.Path)}, "parameters": params,

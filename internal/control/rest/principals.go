@@ -100,7 +100,7 @@ const (
 
 var wellKnownSIDs = map[identity.AuthID]string{
 	identity.Everyone: "S-1-1-0", identity.CreatorOwner: "S-1-3-0", identity.CreatorGroup: "S-1-3-1", identity.OwnerRights: "S-1-3-4",
-	identity.AuthenticatedUsers: "S-1-5-11",
+	identity.AuthenticatedUsers: "S-1-5-11", identity.BuiltinAdministrators: "S-1-5-32-544", identity.BuiltinUsers: "S-1-5-32-545", identity.BuiltinGuests: "S-1-5-32-546",
 }
 
 // identityOf completes a principal, with names.

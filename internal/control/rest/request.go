@@ -31,6 +31,8 @@ type route struct {
 	Query []query
 	// In and Out are samples of the bodies, nil for none; bytes stand for raw ones.
 	In, Out any
+	// Events: a stream of them, each like Out.
+	Events bool
 	// MayBeEmpty: some answers of success have no body.
 	MayBeEmpty bool
 	// Status of success, 0 for 200.

@@ -72,7 +72,11 @@ type Options struct {
 	Resolver   control.Resolver
 	FSSettings control.FSSettings
 	Scrubber   control.Scrubber
-	Release    control.Release
+	// Network needs General beside it.
+	Network   control.Network
+	Analytics control.Analytics
+	Capacity  control.CapacityHistory
+	Release   control.Release
 	// AccountNews tells of new accounts: a share's permissions wait up to
 	// AccountWait (0: 3 s) for a user or group that is still being made.
 	AccountNews control.News
@@ -134,6 +138,7 @@ func (o *Options) parts() []part {
 		{o.S3Settings != nil, s3SettingsRoutes}, {o.S3Keys != nil, s3KeyRoutes}, {o.S3Buckets != nil && o.S3 != nil, s3BucketRoutes},
 		{o.Metrics != nil, metricsRoutes}, {o.Ports != nil, portRoutes}, {o.Scrubber != nil, scrubRoutes},
 		{o.General != nil, webUIRoutes}, {o.General != nil, timeRoutes}, {o.General != nil, dnsRoutes}, {o.FSSettings != nil, fsSettingsRoutes},
+		{o.Network != nil && o.General != nil, networkRoutes}, {o.Analytics != nil, analyticsRoutes}, {o.Capacity != nil, capacityRoutes},
 	}
 }
 

@@ -26,7 +26,7 @@ const adminPassword = "Correct-horse-1"
 
 // api is a server with a fresh system behind it.
 type api struct {
-	t       *testing.T
+	t       testing.TB
 	handler http.Handler
 	url     string
 	token   string
@@ -41,7 +41,7 @@ type api struct {
 	audit    *auditTrail
 }
 
-func newAPI(t *testing.T) *api {
+func newAPI(t testing.TB) *api {
 	t.Helper()
 	kv := memkv.New()
 	t.Cleanup(func() { _ = kv.Close() })
@@ -66,6 +66,7 @@ func newAPI(t *testing.T) *api {
 	options := Options{
 		Scrubber: scrubber, Stopping: stopping,
 		Now:     func() time.Time { return clock },
+		Network: cable{}, Analytics: busy{}, Capacity: store,
 		General: store, FSSettings: store, Clock: clockOff{}, Resolver: &lookupTable{},
 		FTP: doors{store}, SSH: doors{store}, SSHKeys: doors{store},
 		FS: f, Auth: store, Sessions: store, Principals: store, Members: store, Exports: store, NFS: store, Shares: store, SMB: store, SMBServer: &clients{}, S3Settings: store, S3Keys: store, S3Buckets: store, S3: protocolS3{store}, Roles: store, Accounts: store, Tokens: store, Identities: store, Policies: store, FSKeys: store, Settings: store, Audit: auditor,
@@ -106,7 +107,7 @@ func (a *api) login(user, password string) string {
 
 // answer is one response.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	raw    []byte

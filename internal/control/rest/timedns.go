@@ -159,7 +159,9 @@ func dnsRoutes() []route {
 		route{Method: "POST", Path: "/v1/dns/clear-dns-cache", Privilege: control.DNSWrite, Summary: "Forget what DNS servers answered.", In: clearDNS{}, handle: clearDNSCache},
 		route{Method: "POST", Path: "/v1/dns/resolve-ips-to-names", Privilege: use, Summary: "Names of addresses, each with its own result.", In: []string{}, Out: []dnsName{}, handle: resolveAddresses},
 		route{Method: "POST", Path: "/v1/dns/resolve/", Privilege: use, Summary: "The same under its older name.", In: []string{}, Out: []dnsName{}, handle: resolveAddresses},
-		route{Method: "POST", Path: "/v1/dns/resolve-names-to-ips", Privilege: use, Summary: "Addresses of names, each with its own result.", In: []string{}, Out: []dnsAddresses{}, handle: resolveNames})
+		route{Method: "POST", Path: "/v1/dns/resolve-names-to-ips", Privilege: use, Summary: "Addresses of names, each with its own result.", In: []string{}, Out: []dnsAddresses{}, handle: resolveNames},
+		route{Method: "POST", Path: "/v1/dns/configs/{id}/resolve-ips-to-names", Privilege: use, Summary: "Names of addresses, by one configuration.", In: []string{}, Out: []dnsName{}, handle: ofDNSConfig(resolveAddresses)},
+		route{Method: "POST", Path: "/v1/dns/configs/{id}/resolve-names-to-ips", Privilege: use, Summary: "Addresses of names, by one configuration.", In: []string{}, Out: []dnsAddresses{}, handle: ofDNSConfig(resolveNames)})
 }
 
 func renderOverrides(v config.Overrides) dnsOverrides {
@@ -218,6 +220,16 @@ func lookupResult(err error) string {
 		return "TIMEOUT"
 	}
 	return "ERROR"
+}
+
+// ofDNSConfig wants the one configuration there is, that of the system.
+func ofDNSConfig(h func(*request) (reply, error)) func(*request) (reply, error) {
+	return func(q *request) (reply, error) {
+		if id, ok := q.id(0); !ok || id != 1 {
+			return reply{}, notFound("there is no DNS configuration %s", q.params[0])
+		}
+		return h(q)
+	}
 }
 
 func resolveAddresses(q *request) (reply, error) {

@@ -169,17 +169,23 @@ func executable(a *fs.ACL) bool {
 	return false
 }
 
-// FromParent are the rights on an object that rights on its directory imply:
-// who may list the directory sees attributes, who may delete children may delete.
-func FromParent(parent fs.Rights) fs.Rights {
-	var r fs.Rights
-	if parent&fs.RightList != 0 {
-		r |= fs.RightReadAttr
+// FromParent answers the rights on an object that its directory adds for the
+// caller, and those that it takes away: who may list the directory sees
+// attributes, who may traverse it and delete children may delete, and in a
+// sticky one only some do (see MayDelete).
+func FromParent(c *fs.Caller, dir, target *fs.ACL, targetIsDir bool) (more, less fs.Rights) {
+	const remove = fs.RightDeleteChild | fs.RightTraverse
+	has := Check(c, dir, true, fs.RightList|remove)
+	if has&fs.RightList != 0 {
+		more |= fs.RightReadAttr
 	}
-	if parent&fs.RightDeleteChild != 0 {
-		r |= fs.RightDelete
+	if has&remove == remove {
+		more |= fs.RightDelete
 	}
-	return r
+	if MayDelete(c, dir, target, targetIsDir) == fs.Perm {
+		less = fs.RightDelete
+	}
+	return more, less
 }
 
 // IsOwner tells whether the caller may act as the owner of the object: it is

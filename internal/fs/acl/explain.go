@@ -47,17 +47,23 @@ type RightsExplanation struct {
 	OwnerSuppressed bool
 	ImplicitOwner   fs.Rights
 	FromParent      fs.Rights
-	// Max is what the caller's way in leaves at most.
+	// Max is what the caller's way in and a sticky directory leave at most.
 	Max       fs.Rights
 	Effective fs.Rights
 }
 
-// ExplainRights explains Check. parent are the caller's rights on the directory.
-func ExplainRights(c *fs.Caller, a *fs.ACL, isDir bool, parent fs.Rights) RightsExplanation {
-	x := RightsExplanation{Max: fs.RightsAll, FromParent: FromParent(parent)}
+// ExplainRights explains Check together with FromParent; parent is nil if there
+// is no directory.
+func ExplainRights(c *fs.Caller, a *fs.ACL, isDir bool, parent *fs.ACL) RightsExplanation {
+	x := RightsExplanation{Max: fs.RightsAll}
+	var less fs.Rights
+	if parent != nil {
+		x.FromParent, less = FromParent(c, parent, a, isDir)
+	}
 	if c.ReadOnly {
 		x.Max = ReadRights
 	}
+	x.Max &^= less
 	if IsSuper(c) {
 		x.Privileged = Check(&fs.Caller{Cred: c.Cred}, a, isDir, fs.RightsAll)
 	}

@@ -21,7 +21,7 @@ func TestExplain_random(t *testing.T) {
 			a = fs.ACL{Owner: alice, Group: staff, Mode: fs.Mode(r.IntN(0o10000)), ModeOnly: true}
 		}
 		c := callers[r.IntN(len(callers))]
-		x := ExplainRights(c, &a, isDir, 0)
+		x := ExplainRights(c, &a, isDir, nil)
 		if got := Check(c, &a, isDir, fs.RightsAll); x.Effective != got {
 			t.Fatalf("%+v: explained %#x, granted %#x", a, x.Effective, got)
 		}
@@ -69,9 +69,20 @@ func TestExplain_random(t *testing.T) {
 
 func TestExplainRights_parent(t *testing.T) {
 	a := fs.ACL{Owner: alice, Group: staff, ModeOnly: true}
-	x := ExplainRights(caller(bob, wheel), &a, false, fs.RightDeleteChild|fs.RightList)
-	if x.FromParent != fs.RightDelete|fs.RightReadAttr || x.Effective&fs.RightDelete == 0 {
-		t.Errorf("got %+v", x)
+	for _, x := range []struct {
+		mode fs.Mode
+		c    *fs.Caller
+		from fs.Rights
+		can  fs.Rights
+	}{
+		{0o777, caller(bob, wheel), fs.RightDelete | fs.RightReadAttr, fs.RightDelete}, {0o776, caller(bob, wheel), fs.RightReadAttr, 0}, {0o775, caller(bob, wheel), fs.RightReadAttr, 0},
+		{0o1777, caller(bob, wheel), fs.RightDelete | fs.RightReadAttr, 0}, {0o1777, caller(alice, wheel), fs.RightDelete | fs.RightReadAttr, fs.RightDelete},
+		{0o1777, caller(carol, wheel), fs.RightDelete | fs.RightReadAttr, fs.RightDelete}, {0o1700, root(), fs.RightDelete | fs.RightReadAttr, fs.RightDelete},
+	} {
+		got := ExplainRights(x.c, &a, false, &fs.ACL{Owner: carol, Group: staff, Mode: x.mode, ModeOnly: true})
+		if got.FromParent != x.from || got.Effective&fs.RightDelete != x.can {
+			t.Errorf("%o: %+v", x.mode, got)
+		}
 	}
 }
 

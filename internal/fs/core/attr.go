@@ -13,7 +13,7 @@ func attrOf(n fs.Node, i *meta.Inode) fs.Attr {
 		Mask: fs.AttrEverything, Node: n, Type: i.Type, Mode: i.Mode, Links: i.Links, Owner: i.Owner, Group: i.Group,
 		Size: i.Data.Size, DataRevision: i.Data.Rev, DataBytes: i.Data.AllocBytes, MetaBytes: meta.MetaBytesPerObject,
 		Atime: i.Atime, Mtime: i.Mtime, Ctime: i.Ctime, Btime: i.Btime, Change: i.Change, DOS: i.DOS,
-		Children: i.Children, Parent: i.Parent, NamedStreams: i.NamedStreams, RdevMajor: i.RdevMajor, RdevMinor: i.RdevMinor,
+		Children: i.Children, Parent: i.Parent, NamedStreams: i.NamedStreams, Metas: i.Xattrs, RdevMajor: i.RdevMajor, RdevMinor: i.RdevMinor,
 		SymlinkHint: i.SymlinkHint, Retention: i.Retention, LegalHold: i.LegalHold,
 	}
 	switch i.Type {

@@ -28,7 +28,7 @@ func (h *holder) Break(_ context.Context, _ *fs.Caller, n fs.Node, s fs.StreamID
 	if h.quiet && b == fs.BreachRead {
 		return nil, nil
 	}
-	h.asked = append(h.asked, fmt.Sprintf("%s %d/%d", [...]string{"read", "write", "name"}[b], n.ID, s))
+	h.asked = append(h.asked, fmt.Sprintf("%s %d/%d", [...]string{"read", "write", "name", "lock"}[b], n.ID, s))
 	if h.err != nil {
 		return nil, h.err
 	}
@@ -66,6 +66,7 @@ func TestBreaches(t *testing.T) {
 	}
 	handle := open(fs.OpenExisting)
 	data := &fs.WriteRequest{Data: []byte("abcd")}
+	lock := &fs.LockRequest{Node: n, Owner: fs.LockOwner{Client: "nfs"}}
 	of, both := fmt.Sprintf("%d/0", n.ID), fmt.Sprintf("name %d/0, name %d/0", n.ID, two.ID)
 	for _, c := range []struct {
 		name, want string
@@ -91,7 +92,16 @@ func TestBreaches(t *testing.T) {
 		}},
 		{"stream", fmt.Sprintf("write %d/%d", n.ID, si.ID), func() error { _, err := f.SetStreamSize(ctx, root, n, si.ID, 9); return err }},
 		{"stream goes", fmt.Sprintf("write %d/%d", n.ID, si.ID), func() error { return f.RemoveStream(ctx, root, n, si.ID) }},
+		{"lock", "", func() error { _, err := f.Lock(ctx, root, lock); return err }},
+		{"lock, strict", "lock " + of, func() error {
+			f.SetStrict(true)
+			_, err := f.Lock(ctx, root, lock)
+			return err
+		}},
+		{"lock in order, strict", "lock " + of, func() error { _, err := f.LockWait(ctx, root, lock); return err }},
+		{"test of a lock, strict", "lock " + of, func() error { _, err := f.TestLock(ctx, root, lock); return err }},
 		{"attributes", "", func() error {
+			f.SetStrict(false)
 			m := fs.Mode(0o600)
 			_, err := f.SetAttr(ctx, root, n, &fs.SetAttr{Mode: &m})
 			return err

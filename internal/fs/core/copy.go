@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/acl"
@@ -103,7 +104,14 @@ func (f *FS) copyTo(ctx context.Context, c *fs.Caller, dst fs.Node, to streamio.
 		return 0, err
 	}
 	defer end()
-	done, err := f.io.Copy(ctx, to, pieces)
+	var done uint64
+	err = f.exactly(ctx, func() (err error) {
+		done, err = f.io.Copy(ctx, to, pieces)
+		if done > 0 && errors.Is(err, errReserved) {
+			return fs.QuotaExceeded // so much is done; whoever goes on is told
+		}
+		return err
+	})
 	if done > 0 {
 		f.hub.object(fs.EventData, dst.ID)
 	}

@@ -39,7 +39,11 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	if err != nil {
 		return err
 	}
-	release, err := f.reserve(ctx, dir.ID, meta.MetaBytesPerObject)
+	var release func()
+	err = f.exactly(ctx, func() (err error) {
+		release, err = f.reserve(ctx, dir.ID, meta.MetaBytesPerObject)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -71,6 +75,9 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		}
 		i, err := f.newInode(ctx, tx, c, d, id, spec)
 		if err != nil {
+			return err
+		}
+		if err := putMeta(ctx, tx, i, spec.Meta); err != nil {
 			return err
 		}
 		if spec.Set.Retention != nil || spec.Set.LegalHold != nil {
@@ -137,7 +144,7 @@ func checkCreate(spec *fs.CreateSpec) error {
 			return fs.TooBig
 		}
 	}
-	return nil
+	return checkMetaItems(spec.Meta)
 }
 
 // takeExisting decides what a create finds in its way.
@@ -245,6 +252,20 @@ func (f *FS) newInode(ctx context.Context, tx *meta.Txn, c *fs.Caller, d *meta.I
 		i.Target = append([]byte(nil), spec.Target...)
 	}
 	return i, nil
+}
+
+// putMeta puts metadata on an object; the caller puts i.
+func putMeta(ctx context.Context, tx *meta.Txn, i *meta.Inode, items []fs.MetaItem) error {
+	for _, x := range items {
+		created, err := tx.PutXattr(ctx, i.ID, x.Space, x.Key, x.Value)
+		if err != nil {
+			return err
+		}
+		if created {
+			i.Xattrs++
+		}
+	}
+	return nil
 }
 
 // Link implements fs.Namespace.

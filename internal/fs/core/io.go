@@ -127,22 +127,35 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	}
 	defer end()
 	limits := f.quotas.any()
-	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
-		var e streamio.Effect
-		err := may(r, i, off)
-		if err != nil {
+	accept := func(r *meta.Reader, i *meta.Inode, off uint64, need func() (uint64, error)) (e streamio.Effect, err error) {
+		if err := may(r, i, off); err != nil {
 			return e, err
 		}
 		e.KillPrivilege = i.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 && !acl.IsSuper(c) && acl.DropSetID(i.Mode, i.Type == fs.Directory) != i.Mode
 		if limits && (i.Parent != 0 || i.Staged != nil) {
-			if need := growth(i, w.Stream, off, uint64(len(w.Data))); need > 0 {
-				if e.Release, err = f.reserveGrowth(ctx, i, need); err != nil {
-					return e, err
-				}
+			n, err := need()
+			if err == nil && n > 0 {
+				e.Release, err = f.reserveGrowth(ctx, i, n)
 			}
+			return e, err
 		}
 		return e, nil
+	}
+	got, err := f.io.Write(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64) (streamio.Effect, error) {
+		return accept(r, i, off, func() (uint64, error) { return growth(i, w.Stream, off, uint64(len(w.Data))), nil })
 	})
+	if errors.Is(err, fs.QuotaExceeded) {
+		// By an estimate: so near the limit it is worth to find out.
+		err = f.exactly(ctx, func() (err error) {
+			got, err = f.io.WriteAlone(ctx, n.ID, w, func(r *meta.Reader, i *meta.Inode, off uint64, blocks func() (uint64, error)) (streamio.Effect, error) {
+				return accept(r, i, off, func() (uint64, error) {
+					n, err := blocks()
+					return n * fs.BlockSize, err
+				})
+			})
+			return err
+		})
+	}
 	if err != nil {
 		return res, f.streamErr(ctx, n, w.Stream, err)
 	}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"fmt"
 
 	"manifold/internal/fs"
@@ -31,6 +32,45 @@ func (f *FS) unlocked(space fs.LockSpace, n fs.Node, sid fs.StreamID, handle, of
 		return fmt.Errorf("%w: locked by %s", fs.LockConflict, c.Owner.Client)
 	}
 	return nil
+}
+
+// Lock implements fs.Locks.
+func (f *FS) Lock(ctx context.Context, c *fs.Caller, r *fs.LockRequest) (*fs.LockConflictInfo, error) {
+	end, err := f.seeLocks(ctx, c, r)
+	if err != nil {
+		return nil, wrap("lock", r.Node, "", err)
+	}
+	defer end()
+	return f.Table.Lock(ctx, c, r)
+}
+
+// LockWait implements fs.Locks.
+func (f *FS) LockWait(ctx context.Context, c *fs.Caller, r *fs.LockRequest) (fs.Waiter, error) {
+	end, err := f.seeLocks(ctx, c, r)
+	if err != nil {
+		return nil, wrap("lock", r.Node, "", err)
+	}
+	defer end()
+	return f.Table.LockWait(ctx, c, r)
+}
+
+// TestLock implements fs.Locks.
+func (f *FS) TestLock(ctx context.Context, c *fs.Caller, r *fs.LockRequest) (*fs.LockConflictInfo, error) {
+	end, err := f.seeLocks(ctx, c, r)
+	if err != nil {
+		return nil, wrap("test lock", r.Node, "", err)
+	}
+	defer end()
+	return f.Table.TestLock(ctx, c, r)
+}
+
+// seeLocks has clients that cache tell their locks, where others are bound by
+// them: under strict locking.
+func (f *FS) seeLocks(ctx context.Context, c *fs.Caller, r *fs.LockRequest) (end func(), err error) {
+	if r.Space != fs.LockPOSIX || !f.Strict() {
+		return nothing, nil
+	}
+	return f.breach(ctx, c, r.Node, r.Stream, fs.BreachLock, allowed)
 }
 
 // SetStrict implements fs.Locks.

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,12 @@ type quotaState struct {
 }
 
 func (q *quotaTable) any() bool { return q.count.Load() > 0 }
+
+func (q *quotaTable) has(dir fs.FileID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.dirs[dir] != nil
+}
 
 func (q *quotaTable) forget(dir fs.FileID) {
 	if !q.any() {
@@ -80,6 +87,23 @@ func (f *FS) committed(dir fs.FileID, d meta.Delta) {
 	}
 }
 
+// errReserved is a QuotaExceeded only for what buffered writes and operations
+// under way have reserved, which may be more than they come to take.
+var errReserved = fmt.Errorf("%w: counting what is reserved", fs.QuotaExceeded)
+
+// exactly runs what reserves again when only reservations were in its way, with
+// those of buffered writes turned into what they take.
+func (f *FS) exactly(ctx context.Context, fn func() error) error {
+	err := fn()
+	if !errors.Is(err, errReserved) {
+		return err
+	}
+	if err := f.io.FlushAll(ctx); err != nil {
+		return err
+	}
+	return fn()
+}
+
 // reserve takes need bytes of every quota above dir, or fails with
 // QuotaExceeded. Call release once the change is committed or given up.
 func (f *FS) reserve(ctx context.Context, dir fs.FileID, need uint64) (release func(), err error) {
@@ -106,7 +130,10 @@ func (f *FS) reserveIn(dirs []fs.FileID, need int64) (release func(), err error)
 			for _, h := range held {
 				h.reserved -= need
 			}
-			return nil, fs.QuotaExceeded
+			if q.used+need > int64(q.limit) {
+				return nil, fs.QuotaExceeded
+			}
+			return nil, errReserved
 		}
 		q.reserved += need
 		held = append(held, q)
@@ -123,8 +150,9 @@ func (f *FS) reserveIn(dirs []fs.FileID, need int64) (release func(), err error)
 	}, nil
 }
 
-// reserveMove takes what a rename brings into quotas it was not under before.
-func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs.FileID) (func(), error) {
+// reserveMove takes what a rename brings into quotas it was not under before,
+// less what it replaces there.
+func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs.FileID, toName string) (func(), error) {
 	nothing := func() {}
 	if from == to || !f.quotas.any() {
 		return nothing, nil
@@ -141,6 +169,28 @@ func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs
 	if len(dst) == 0 {
 		return nothing, nil
 	}
+	quota := func(d fs.FileID) bool { return f.quotas.has(d) }
+	if !slices.ContainsFunc(dst, quota) {
+		return nothing, nil
+	}
+	// What is buffered was reserved where it is, and counts where it goes.
+	var e meta.Dentry
+	err = f.db.View(ctx, func(r *meta.Reader) (err error) {
+		e, err = r.Dentry(ctx, from, name)
+		return err
+	})
+	switch {
+	case errors.Is(err, meta.ErrNotFound):
+		return nothing, nil // the rename itself will say so
+	case err != nil:
+	case e.Type == fs.Directory:
+		err = f.io.FlushAll(ctx)
+	default:
+		err = f.io.Flush(ctx, e.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var need int64
 	isDir := fs.FileID(0)
 	err = f.db.View(ctx, func(r *meta.Reader) error {
@@ -152,11 +202,19 @@ func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs
 		if err != nil {
 			return err
 		}
-		need = meta.ObjectDelta(i).Capacity()
+		need, isDir = meta.ObjectDelta(i).Capacity(), 0
 		if i.Type == fs.Directory {
 			isDir = i.ID
 		}
-		return nil
+		old, err := r.Dentry(ctx, to, toName)
+		if err != nil || old.ID == i.ID {
+			return ignoreMissing(err)
+		}
+		o, err := r.Inode(ctx, old.ID)
+		if err == nil && (o.Type == fs.Directory || o.Links == 1) {
+			need -= meta.ObjectDelta(o).Capacity()
+		}
+		return ignoreMissing(err)
 	})
 	if errors.Is(err, meta.ErrNotFound) {
 		return nothing, nil // the rename itself will say so
@@ -169,7 +227,17 @@ func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs
 	if err != nil {
 		return nil, err
 	}
+	if need <= 0 {
+		return nothing, nil
+	}
 	return f.reserveIn(dst, need)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Quota implements fs.Accounting.
@@ -203,6 +271,10 @@ func (f *FS) SetQuota(ctx context.Context, dir fs.FileID, limit uint64, create b
 	q := fs.Quota{Dir: dir, Limit: limit}
 	if limit > 1<<62 {
 		return q, wrap("set quota", fs.Node{ID: dir}, "", fs.Invalid)
+	}
+	// What is buffered without a reservation goes first.
+	if err := f.io.FlushAll(ctx); err != nil {
+		return q, wrap("set quota", fs.Node{ID: dir}, "", err)
 	}
 	// Exclusive: nothing commits between reading the totals and counting on.
 	err := f.db.ExclusiveThen(ctx, func(tx *meta.Txn) error {
@@ -387,6 +459,9 @@ func (f *FS) StatFS(ctx context.Context, _ *fs.Caller, n fs.Node) (fs.StatFS, er
 	s := fs.StatFS{TotalBytes: total, FreeBytes: free, AvailBytes: free, TotalFiles: 1 << 50, FSID: f.db.Superblock().UUID}
 	root, err := f.db.TotalsOf(ctx, 0, fs.RootID)
 	if err != nil {
+		return s, wrap("statfs", n, "", err)
+	}
+	if s.SnapshotBytes, err = f.db.SnapshotBytes(ctx); err != nil {
 		return s, wrap("statfs", n, "", err)
 	}
 	s.FreeFiles = s.TotalFiles - uint64(max(0, root.Files+root.Directories+root.Symlinks+root.Other))

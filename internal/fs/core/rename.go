@@ -61,7 +61,11 @@ func (f *FS) rename(ctx context.Context, c *fs.Caller, from fs.Node, fromName fs
 	if err := checkRename(c, from, fromName, to, toName); err != nil {
 		return err
 	}
-	release, err := f.reserveMove(ctx, from.ID, fromName, to.ID)
+	var release func()
+	err := f.exactly(ctx, func() (err error) {
+		release, err = f.reserveMove(ctx, from.ID, fromName, to.ID, toName)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"slices"
 	"strings"
 
 	"manifold/internal/fs"
@@ -73,11 +72,18 @@ func checkPublish(p *fs.PublishSpec) error {
 	if p.Set.Size != nil {
 		return fs.Invalid
 	}
-	if len(p.Links) > fs.MaxPublishLinks || len(p.Meta) > fs.MaxPublishMetaItems {
+	if len(p.Links) > fs.MaxPublishLinks {
+		return fs.TooMany
+	}
+	return checkMetaItems(p.Meta)
+}
+
+func checkMetaItems(items []fs.MetaItem) error {
+	if len(items) > fs.MaxPublishMetaItems {
 		return fs.TooMany
 	}
 	total := 0
-	for _, m := range p.Meta {
+	for _, m := range items {
 		total += len(m.Key) + len(m.Value)
 		if err := checkMetaKey(m.Space, m.Key, len(m.Value)); err != nil {
 			return err
@@ -97,19 +103,19 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 		return m.res, wrap("publish", dir, name, err)
 	}
 	defer end()
-	inOrder := f.hub.orderOf(m.names...)
-	err = m.publish(ctx, staged)
+	moved, err := f.breachMoves(ctx, c, p.Moves, func() error { return m.may(ctx) })
+	if err != nil {
+		return m.res, wrap("publish", dir, name, err)
+	}
+	defer moved()
+	inOrder := f.hub.orderOf(append(entriesOf(p.Moves), m.names...)...)
+	err = f.exactly(ctx, func() error { return m.publish(ctx, staged) })
 	if err == nil {
-		if m.old != 0 {
-			f.hub.name(fs.EventRemoved, dir.ID, name, m.old, m.oldType, 0)
-		}
-		for _, e := range m.names {
-			f.hub.name(fs.EventAdded, e.Dir.ID, e.Name, staged.ID, fs.File, 0)
-		}
+		m.at.tell()
 	}
 	inOrder()
-	if err == nil && m.gone {
-		f.wentAway(m.old, m.held)
+	if err == nil {
+		m.at.forget()
 	}
 	return m.res, wrap("publish", dir, name, err)
 }
@@ -124,11 +130,8 @@ type publication struct {
 
 	reserved int64 // of the quotas above the first
 
-	res     fs.PublishResult
-	old     fs.FileID // what was replaced
-	oldType fs.Type
-	gone    bool // its last name went
-	held    *openFile
+	at  *names // of the transaction
+	res fs.PublishResult
 }
 
 // errMoreRoom says that more has to be reserved than was.
@@ -140,6 +143,9 @@ func (m *publication) check() error {
 		return err
 	}
 	if err := writable(m.c); err != nil {
+		return err
+	}
+	if err := checkMoves(m.c, m.p.Moves); err != nil {
 		return err
 	}
 	for _, e := range m.names {
@@ -207,20 +213,25 @@ func (m *publication) publish(ctx context.Context, staged fs.Node) error {
 // run is the transaction.
 func (m *publication) run(ctx context.Context, tx *meta.Txn) error {
 	f, c := m.f, m.c
-	m.res, m.old, m.gone, m.held = fs.PublishResult{}, 0, false, nil
+	m.res, m.at = fs.PublishResult{}, f.namesOf(c, tx, m.p.Within)
 	i, err := f.stagedBy(ctx, tx, c, m.staged)
 	if err != nil {
 		return err
 	}
-	dirs, e, old, err := m.places(ctx, tx)
+	for k := range m.p.Moves {
+		if err := m.at.move(ctx, &m.p.Moves[k]); err != nil {
+			return err
+		}
+	}
+	dirs, e, old, err := m.places(ctx)
 	if err != nil {
 		return err
 	}
 	d := dirs[0]
-	if err := m.checkOld(ctx, tx, d, old); err != nil {
+	if err := m.checkOld(ctx, tx, d.i, old); err != nil {
 		return err
 	}
-	as, err := f.newInode(ctx, tx, c, d, m.staged, &fs.CreateSpec{Type: fs.File, Set: m.p.Set})
+	as, err := f.newInode(ctx, tx, c, d.i, m.staged, &fs.CreateSpec{Type: fs.File, Set: m.p.Set})
 	if err != nil {
 		return err
 	}
@@ -230,88 +241,53 @@ func (m *publication) run(ctx context.Context, tx *meta.Txn) error {
 			return err
 		}
 	}
-	if err := m.room(i, old); err != nil {
-		return err
-	}
-	for _, x := range m.p.Meta {
-		created, err := tx.PutXattr(ctx, i.ID, x.Space, x.Key, x.Value)
-		if err != nil {
+	if old != nil {
+		if err := m.at.remove(ctx, d, e, old); err != nil {
 			return err
 		}
-		if created {
-			i.Xattrs++
-		}
+		m.res.Replaced = fs.Node{ID: old.ID}
+	}
+	if err := m.room(i); err != nil {
+		return err
+	}
+	if err := putMeta(ctx, tx, i, m.p.Meta); err != nil {
+		return err
 	}
 	touchData(i, f.now())
 	i.Atime, i.Btime = i.Ctime, i.Ctime
 	setTimes(i, &m.p.Set)
 	tx.Unstage(i)
-
-	b := before(d)
-	if old != nil {
-		m.old, m.oldType, m.held = old.ID, old.Type, f.opens.peek(old.ID)
-		if m.gone, err = f.unlink(ctx, tx, d, e, old, m.held != nil); err != nil {
-			return err
-		}
-		m.res.Replaced = fs.Node{ID: old.ID}
-	}
 	for k, n := range m.names {
-		if _, err := tx.AddDentry(ctx, dirs[k], n.Name, i); err != nil {
+		if err := m.at.add(ctx, dirs[k], n.Name, i); err != nil {
 			return err
 		}
 	}
 	if err := tx.PutInode(ctx, i); err != nil {
 		return err
 	}
-	for k, d := range dirs {
-		if slices.Index(dirs, d) != k {
-			continue
-		}
-		touchData(d, f.now())
-		if err := tx.PutInode(ctx, d); err != nil {
-			return err
-		}
+	if err := m.at.finish(ctx); err != nil {
+		return err
 	}
 	m.res.Attr = attrOf(fs.Node{ID: i.ID}, i)
-	m.res.Dir = changed(b, d)
+	m.res.Dir = changed(d.before, d.i)
 	return nil
 }
 
 // places loads the directory of each name, and what has the first.
-func (m *publication) places(ctx context.Context, tx *meta.Txn) (dirs []*meta.Inode, e meta.Dentry, old *meta.Inode, err error) {
-	f := m.f
-	loaded := map[fs.FileID]*meta.Inode{}
+func (m *publication) places(ctx context.Context) (dirs []*nameDir, e meta.Dentry, old *meta.Inode, err error) {
 	for k, n := range m.names {
-		d := loaded[n.Dir.ID]
-		if d == nil {
-			if d, err = f.directory(ctx, tx, n.Dir.ID); err != nil {
-				return nil, e, nil, err
-			}
-			loaded[n.Dir.ID] = d
-		}
-		if d.Parent == 0 && d.ID != fs.RootID {
-			return nil, e, nil, fs.Stale // detached
-		}
-		if err := f.mayAdd(ctx, tx.View(), m.c, d, false); err != nil {
-			return nil, e, nil, err
-		}
 		for _, o := range m.names[:k] {
 			if o == n {
 				return nil, e, nil, fs.Exist
 			}
 		}
-		there, err := tx.Dentry(ctx, d.ID, n.Name)
-		switch {
-		case errors.Is(err, meta.ErrNotFound):
-		case err != nil:
-			return nil, e, nil, err
-		case k > 0:
-			return nil, e, nil, fs.Exist
-		default:
+		d, there, err := m.at.place(ctx, n)
+		if errors.Is(err, fs.Exist) && k == 0 {
 			e = there
-			if old, err = f.inode(ctx, tx, e.ID); err != nil {
-				return nil, e, nil, err
-			}
+			old, err = m.at.object(ctx, e.ID)
+		}
+		if err != nil {
+			return nil, e, nil, err
 		}
 		dirs = append(dirs, d)
 	}
@@ -338,13 +314,15 @@ func (m *publication) checkOld(ctx context.Context, tx *meta.Txn, d, old *meta.I
 }
 
 // room demands that what the quotas above count more is reserved.
-func (m *publication) room(i, old *meta.Inode) error {
+func (m *publication) room(i *meta.Inode) error {
 	if !m.f.quotas.any() {
 		return nil
 	}
 	need := meta.ObjectDelta(i).Capacity()
-	if old != nil && old.Links == 1 {
-		need -= meta.ObjectDelta(old).Capacity()
+	for _, o := range m.at.objects {
+		if o.Links == 0 {
+			need -= meta.ObjectDelta(o).Capacity()
+		}
 	}
 	if need > m.reserved {
 		m.reserved = need

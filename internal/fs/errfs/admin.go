@@ -174,6 +174,11 @@ func (f *FS) Publish(ctx context.Context, c *fs.Caller, staged, dir fs.Node, nam
 	return run(ctx, f, "Publish", dir, name, func() (fs.PublishResult, error) { return f.FS.Publish(ctx, c, staged, dir, name, p) })
 }
 
+// Rearrange implements fs.Staging.
+func (f *FS) Rearrange(ctx context.Context, c *fs.Caller, moves []fs.Move, within fs.Node) error {
+	return act(ctx, f, "Rearrange", within, "", func() error { return f.FS.Rearrange(ctx, c, moves, within) })
+}
+
 // Splice implements fs.Staging.
 func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.Node) (uint64, error) {
 	return run(ctx, f, "Splice", dst, "", func() (uint64, error) { return f.FS.Splice(ctx, c, dst, parts) })

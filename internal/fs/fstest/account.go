@@ -265,6 +265,98 @@ var quotaTests = []test{
 		// Outside nothing is bound.
 		e.file(e.home, "big", strings.Repeat("x", 128*kib))
 	}},
+	{"exact", func(e *env) {
+		d := e.mkdir(e.home, "d")
+		f := e.file(d, "f", "x")
+		other := e.file(d, "other", "x")
+		room := func(blocks uint64) { // lets so many more blocks in
+			e.Helper()
+			q, err := e.Quota(e.ctx, d.ID)
+			if fs.KindOf(err) == fs.NoAttr && err != nil {
+				q, err = e.SetQuota(e.ctx, d.ID, 1<<40, true, 0)
+			}
+			e.must(err)
+			_, err = e.SetQuota(e.ctx, d.ID, q.Used+blocks*fs.BlockSize, false, 0)
+			e.must(err)
+		}
+		full := func() {
+			e.Helper()
+			_, _, err := e.Commit(e.ctx, e.root, f, 0, 0, 0)
+			e.must(err)
+			q, err := e.Quota(e.ctx, d.ID)
+			e.must(err)
+			if q.Used != q.Limit {
+				e.Errorf("used %d of %d", q.Used, q.Limit)
+			}
+		}
+		write := func(n fs.Node, off uint64, size int, s fs.Stability) error {
+			_, err := e.Write(e.ctx, e.root, n, &fs.WriteRequest{Offset: off, Data: make([]byte, size), Stability: s})
+			return err
+		}
+		room(0)
+		for off := range uint64(4) { // a block that is there
+			e.must(write(f, 1024*off, 1024, fs.Unstable))
+		}
+		e.want(write(f, fs.BlockSize, 1, fs.Unstable), fs.QuotaExceeded)
+		_, err := e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Size: ptr(uint64(1 << 20))})
+		e.must(err) // a hole takes nothing
+		e.must(write(f, 100, 100, fs.Unstable))
+		e.must(write(f, 200, 100, fs.FileSync))
+		e.want(write(f, 512*kib, 1, fs.Unstable), fs.QuotaExceeded)
+		full()
+		room(1)
+		e.must(write(f, 512*kib, 10, fs.Unstable))
+		e.must(write(f, 512*kib+5, 1000, fs.Unstable)) // the block of what is buffered
+		e.must(write(f, 512*kib, 10, fs.Unstable))
+		e.want(write(f, 512*kib-1, 2, fs.Unstable), fs.QuotaExceeded)
+		e.want(write(other, fs.BlockSize, 1, fs.Unstable), fs.QuotaExceeded)
+		full()
+		// Copies.
+		_, err = e.CopyRange(e.ctx, e.root, other, 0, 0, f, 0, 512*kib, 1)
+		e.must(err)
+		_, err = e.CopyRange(e.ctx, e.root, other, 0, 0, f, 0, 256*kib, 1)
+		e.want(err, fs.QuotaExceeded)
+		full()
+		// What a truncation frees is there to be taken.
+		_, err = e.SetAttr(e.ctx, e.root, f, &fs.SetAttr{Size: ptr(uint64(8 * kib))})
+		e.must(err)
+		e.must(write(f, 4*kib, 4*kib, fs.Unstable))
+		e.want(write(f, 8*kib, 1, fs.Unstable), fs.QuotaExceeded)
+		full()
+		// Staged files: the object and two blocks.
+		room(3)
+		st, err := e.Stage(e.ctx, e.root, &fs.StageSpec{Dir: d})
+		e.must(err)
+		e.must(write(st, 0, fs.BlockSize, fs.Unstable))
+		e.must(write(st, 10, 10, fs.Unstable))
+		e.must(write(st, fs.BlockSize, 1, fs.Unstable))
+		e.must(write(st, fs.BlockSize+1, 100, fs.Unstable))
+		e.want(write(st, 2*fs.BlockSize, 1, fs.Unstable), fs.QuotaExceeded)
+		e.publish(e.root, st, d, "staged", fs.PublishSpec{})
+		full()
+		// What replaces takes the place of the old.
+		st, err = e.Stage(e.ctx, e.root, &fs.StageSpec{Dir: e.home})
+		e.must(err)
+		e.must(write(st, 0, 2*fs.BlockSize, fs.Unstable))
+		e.publish(e.root, st, d, "staged", fs.PublishSpec{})
+		full()
+		e.file(e.home, "moved", strings.Repeat("x", 8*kib))
+		_, err = e.rename(e.home, "moved", d, "staged")
+		e.must(err)
+		full()
+		e.file(e.home, "larger", strings.Repeat("x", 12*kib))
+		_, err = e.rename(e.home, "larger", d, "staged")
+		e.want(err, fs.QuotaExceeded)
+		// Named streams.
+		room(1)
+		sid := e.stream(f, "s", "x")
+		data := &fs.WriteRequest{Stream: sid, Offset: 1, Data: make([]byte, 100)}
+		_, err = e.Write(e.ctx, e.root, f, data)
+		e.must(err)
+		data.Offset = fs.BlockSize
+		_, err = e.Write(e.ctx, e.root, f, data)
+		e.want(err, fs.QuotaExceeded)
+	}},
 	{"below_use", func(e *env) {
 		d := e.mkdir(e.home, "d")
 		f := e.file(d, "f", strings.Repeat("x", 64*kib))

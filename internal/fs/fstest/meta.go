@@ -188,6 +188,7 @@ var metaTests = []test{
 		spaces := []fs.MetaSpace{fs.MetaXattr, fs.MetaEA, fs.MetaGeneric, fs.MetaS3}
 		for i, s := range spaces {
 			before := e.attr(f)
+			eq(e, "pairs", before.Metas, uint32(i))
 			ch, err := e.SetMeta(e.ctx, e.root, f, s, "key", fmt.Append(nil, "value", i), fs.MetaUpsert)
 			e.must(err)
 			e.wcc("set", ch, before)

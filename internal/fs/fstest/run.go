@@ -30,7 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) fs.FS) {
 	}{
 		{"Lookup", lookupTests}, {"Create", createTests}, {"Link", linkTests}, {"Remove", removeTests},
 		{"Rename", renameTests}, {"ReadDir", readdirTests}, {"Mode", modeTests}, {"SetAttr", setattrTests},
-		{"Data", dataTests}, {"ACL", aclTests}, {"Meta", metaTests}, {"Streams", streamTests},
+		{"Data", dataTests}, {"ACL", aclTests}, {"Permissions", permissionTests}, {"Meta", metaTests}, {"Streams", streamTests},
 		{"Open", openTests}, {"Snapshot", snapshotTests}, {"Diff", diffTests}, {"Totals", totalsTests},
 		{"Quota", quotaTests}, {"Stage", stageTests}, {"TreeDelete", treeDeleteTests}, {"WORM", wormTests}, {"Watch", watchTests},
 		{"Lock", lockTests}, {"Concurrent", concurrentTests},

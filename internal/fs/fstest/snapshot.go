@@ -24,6 +24,36 @@ func (e *env) eventually(what string, done func() bool) {
 }
 
 var snapshotTests = []test{
+	{"bytes", func(e *env) {
+		const size = 256 << 10
+		whole := strings.Repeat("0123456789abcdef", size/16)
+		kept := func() uint64 {
+			s, err := e.StatFS(e.ctx, e.root, fs.Root)
+			e.must(err)
+			return s.SnapshotBytes
+		}
+		a, b := e.file(e.home, "a", whole), e.file(e.home, "b", whole)
+		eq(e, "without snapshots", kept(), 0)
+		s1 := e.snapshot(e.home)
+		eq(e, "of what is there, too", kept(), 0)
+		e.write(a, 0, strings.ToUpper(whole))
+		eq(e, "of what was overwritten", kept(), size)
+		_, err := e.Remove(e.ctx, e.root, e.home, "b", fs.RemoveFile)
+		e.must(err)
+		e.eventually("counting of what was removed", func() bool { return kept() == 2*size })
+		s2 := e.snapshot(e.home)
+		e.write(a, 0, whole)
+		eq(e, "of both snapshots", kept(), 3*size)
+		_, err = e.SetAttr(e.ctx, e.root, a, &fs.SetAttr{Size: ptr(uint64(0))})
+		e.must(err)
+		eq(e, "of what no snapshot has", kept(), 3*size)
+		e.hasContent(at(b, s1), whole)
+		e.must(e.DeleteSnapshot(e.ctx, s1.ID))
+		e.eventually("release of the first", func() bool { return kept() == size })
+		e.hasContent(at(a, s2), strings.ToUpper(whole))
+		e.must(e.DeleteSnapshot(e.ctx, s2.ID))
+		e.eventually("release of the second", func() bool { return kept() == 0 })
+	}},
 	{"records", func(e *env) {
 		d := e.mkdir(e.home, "d")
 		exp := time.Now().Add(time.Hour).Round(0).UTC()

@@ -346,6 +346,106 @@ var stageTests = []test{
 		e.hasContent(e.lookup(e.home, "f").Node, "never committed, but published")
 		eq(e, "totals", e.totals(e.home), walked(e, e.home))
 	}},
+	{"rearrange", func(e *env) {
+		d := e.mkdir(e.home, "d")
+		f, g := e.file(e.home, "f", "first"), e.file(e.home, "g", "second")
+		at := func(dir fs.Node, name string) fs.Entry { return fs.Entry{Dir: dir, Name: name} }
+		none := fs.Node{}
+		// All or nothing: the second move fails.
+		e.want(e.Rearrange(e.ctx, e.root, []fs.Move{{From: at(e.home, "f"), To: at(d, "f")}, {From: at(e.home, "no")}}, none), fs.NotExist)
+		e.want(e.Rearrange(e.ctx, e.root, []fs.Move{{From: at(e.home, "f"), To: at(e.home, "g")}}, none), fs.Exist)
+		e.want(e.Rearrange(e.ctx, e.root, []fs.Move{{From: at(e.home, "f"), Is: g.ID}}, none), fs.RevisionMismatch)
+		e.want(e.Rearrange(e.ctx, e.root, []fs.Move{{From: at(e.home, "d")}}, none), fs.IsDir)
+		e.want(e.Rearrange(e.ctx, e.root, []fs.Move{{From: at(e.home, "f"), Keep: true}}, none), fs.NameInvalid)
+		e.want(e.Rearrange(e.ctx, e.root, make([]fs.Move, fs.MaxMoves+1), none), fs.TooMany)
+		e.has(e.home, "d", "f", "g")
+		// A cycle through names that earlier moves set free.
+		e.must(e.Rearrange(e.ctx, e.root, []fs.Move{
+			{From: at(e.home, "f"), Is: f.ID, To: at(d, "old")},
+			{From: at(e.home, "g"), To: at(e.home, "f")},
+			{From: at(d, "old"), To: at(e.home, "g"), Keep: true},
+		}, none))
+		e.has(e.home, "d", "f", "g")
+		eq(e, "f", e.lookup(e.home, "f").Node, g)
+		eq(e, "g", e.lookup(e.home, "g").Node, f)
+		eq(e, "old", e.lookup(d, "old").Node, f)
+		eq(e, "links", e.attr(f).Links, 2)
+		eq(e, "totals", e.totals(e.home), walked(e, e.home))
+		// A name goes, and with the last one the object.
+		e.must(e.Rearrange(e.ctx, e.root, []fs.Move{{From: at(e.home, "g")}, {From: at(e.home, "f")}, {From: at(d, "old"), To: at(e.home, "f")}}, none))
+		e.has(e.home, "d", "f")
+		_, err := e.GetAttr(e.ctx, e.root, g, 0)
+		e.want(err, fs.Stale)
+		e.hasContent(e.lookup(e.home, "f").Node, "first")
+		eq(e, "totals", e.totals(e.home), walked(e, e.home))
+		if c, ok := e.FS.(Crasher); ok {
+			c.Crash()
+			e.has(e.home, "d", "f")
+			eq(e, "f", e.lookup(e.home, "f").Node, f)
+			eq(e, "totals", e.totals(e.home), walked(e, e.home))
+		}
+	}},
+	{"create_with_metadata", func(e *env) {
+		d := e.createAs(e.alice, e.home, "d", fs.CreateSpec{Type: fs.Directory, Meta: []fs.MetaItem{{Space: fs.MetaS3, Key: "k", Value: []byte("v")}}})
+		v, err := e.GetMeta(e.ctx, e.alice, d.Node, fs.MetaS3, "k")
+		e.must(err)
+		eq(e, "metadata", string(v), "v")
+		_, err = e.Create(e.ctx, e.alice, e.home, "x", &fs.CreateSpec{Type: fs.File, Meta: make([]fs.MetaItem, fs.MaxPublishMetaItems+1)})
+		e.want(err, fs.TooMany)
+		_, err = e.Create(e.ctx, e.alice, e.home, "x", &fs.CreateSpec{Type: fs.File, Meta: []fs.MetaItem{{Space: 99, Key: "k"}}})
+		e.want(err, fs.Invalid)
+		e.missing(e.home, "x")
+	}},
+	{"rearrange_permissions", func(e *env) {
+		kept, d := e.mkdirAs(e.root, e.home, "kept", 0o755), e.mkdirAs(e.alice, e.home, "d", 0o755)
+		e.fileAs(e.alice, d, "f", 0o644)
+		move := []fs.Move{{From: fs.Entry{Dir: d, Name: "f"}, To: fs.Entry{Dir: kept, Name: "f"}}}
+		e.want(e.Rearrange(e.ctx, e.alice, move, fs.Node{}), fs.Access)
+		e.want(e.Rearrange(e.ctx, e.bob, move, d), fs.Access)
+		e.must(e.Rearrange(e.ctx, e.alice, move, d))
+		e.has(kept, "f")
+		back := []fs.Move{{From: fs.Entry{Dir: kept, Name: "f"}, To: fs.Entry{Dir: d, Name: "f"}}}
+		e.want(e.Rearrange(e.ctx, e.alice, back, fs.Node{}), fs.Access)
+		ro := *e.root
+		ro.ReadOnly = true
+		e.want(e.Rearrange(e.ctx, &ro, back, fs.Node{}), fs.ReadOnly)
+		e.must(e.Rearrange(e.ctx, e.alice, back, d))
+		_, err := e.SetAttr(e.ctx, e.system, e.lookup(d, "f").Node, &fs.SetAttr{LegalHold: ptr(true)})
+		e.must(err)
+		e.must(e.Rearrange(e.ctx, e.alice, []fs.Move{{From: move[0].From, To: move[0].To, Keep: true}}, d))
+		e.must(e.Rearrange(e.ctx, e.alice, []fs.Move{{From: move[0].From}}, d)) // keeps a name
+		e.want(e.Rearrange(e.ctx, e.root, []fs.Move{{From: move[0].To}}, fs.Node{}), fs.WORM)
+		e.has(kept, "f")
+		eq(e, "totals", e.totals(e.home), walked(e, e.home))
+	}},
+	{"publish_moves", func(e *env) {
+		kept, d := e.mkdirAs(e.root, e.home, "kept", 0o755), e.mkdirAs(e.alice, e.home, "d", 0o755)
+		old := e.fileAs(e.alice, d, "f", 0o644)
+		stale := e.file(kept, "null", "goes")
+		n := e.staged(e.alice, "new")
+		p := fs.PublishSpec{NoReplace: true, Within: d, Links: []fs.Entry{{Dir: kept, Name: "null"}},
+			Moves: []fs.Move{{From: fs.Entry{Dir: d, Name: "f"}, Is: stale.ID, To: fs.Entry{Dir: kept, Name: "v1"}}, {From: fs.Entry{Dir: kept, Name: "null"}}}}
+		_, err := e.Publish(e.ctx, e.alice, n, d, "f", &p)
+		e.want(err, fs.RevisionMismatch)
+		e.has(kept, "null")
+		p.Moves[0].Is = old.ID
+		_, err = e.Publish(e.ctx, e.bob, e.staged(e.bob, ""), d, "f", &p)
+		e.want(err, fs.Access)
+		r := e.publish(e.alice, n, d, "f", p)
+		eq(e, "replaced", r.Replaced, fs.Node{})
+		e.has(kept, "null", "v1")
+		eq(e, "null", e.lookup(kept, "null").Node, n)
+		eq(e, "v1", e.lookup(kept, "v1").Node, old)
+		eq(e, "f", e.lookup(d, "f").Node, n)
+		_, err = e.GetAttr(e.ctx, e.root, stale, 0)
+		e.want(err, fs.Stale)
+		eq(e, "totals", e.totals(e.home), walked(e, e.home))
+		if c, ok := e.FS.(Crasher); ok {
+			c.Crash()
+			e.has(kept, "null", "v1")
+			e.hasContent(e.lookup(d, "f").Node, "new")
+		}
+	}},
 	{"watch", func(e *env) {
 		f := e.file(e.home, "f", "")
 		ch, cancel := e.watch(e.home, false, namesOnly)

@@ -243,6 +243,7 @@ var wormTests = []test{
 		e.must(x.handle.Close(e.ctx))
 		_, err = e.StartTreeDelete(e.ctx, e.root, x.dir.ID)
 		e.must(err)
+		e.treeGone(x.dir.ID)
 	}},
 	{"who_may_lock", func(e *env) {
 		f := e.file(e.home, "f", "data")

@@ -300,6 +300,9 @@ func (t *Table) SetGrace(on bool) { t.grace.Store(on) }
 // SetStrict implements [fs.Locks].
 func (t *Table) SetStrict(on bool) { t.strict.Store(on) }
 
+// Strict tells what SetStrict has set.
+func (t *Table) Strict() bool { return t.strict.Load() }
+
 // CheckIO answers the SMB lock that forbids reading or writing the bytes
 // [off, off+length) of a stream, nil if none: another handle's exclusive lock
 // forbids both, any shared lock forbids writing, even to who holds it

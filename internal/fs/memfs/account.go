@@ -158,12 +158,18 @@ func (f *FS) everything() uint64 {
 }
 
 // roomToMove tells whether n may move from one directory to another: quotas
-// that are above only the new one must have room.
-func (f *FS) roomToMove(n *inode, from, to *inode) error {
+// that are above only the new one must have room, counting what is replaced.
+func (f *FS) roomToMove(n, replaced *inode, from, to *inode) error {
 	old := f.up(from)
-	size := capacity(f.totals(f.live, n))
+	size := int64(capacity(f.totals(f.live, n)))
+	if replaced != nil && len(replaced.links) == 1 {
+		size -= int64(capacity(f.totals(f.live, replaced)))
+	}
+	if size <= 0 {
+		return nil
+	}
 	for _, a := range f.up(to) {
-		if q := f.quotas[a.id]; q != nil && !slices.Contains(old, a) && f.used(a.id)+size > q.Limit {
+		if q := f.quotas[a.id]; q != nil && !slices.Contains(old, a) && f.used(a.id)+uint64(size) > q.Limit {
 			return fs.E("rename", fs.Node{ID: a.id}, "", fs.QuotaExceeded, nil)
 		}
 	}
@@ -195,9 +201,34 @@ func (f *FS) StatFS(_ context.Context, _ *fs.Caller, node fs.Node) (fs.StatFS, e
 		}
 	}
 	s.AvailBytes = s.FreeBytes
+	s.SnapshotBytes = f.snapshotBytes()
 	s.TotalFiles = 1 << 48
 	s.FreeFiles = s.TotalFiles - uint64(len(f.live))
 	return s, nil
+}
+
+// snapshotBytes are the blocks that only snapshots have.
+func (f *FS) snapshotBytes() uint64 {
+	seen := map[*byte]bool{}
+	count := func(t tree) (n uint64) {
+		for _, i := range t {
+			for _, s := range append(slices.Collect(maps.Values(i.streams)), &i.data) {
+				for _, b := range s.blocks {
+					if !seen[&b[0]] {
+						seen[&b[0]] = true
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	count(f.live)
+	n := uint64(0)
+	for _, s := range f.snaps {
+		n += count(s.tree)
+	}
+	return n * fs.BlockSize
 }
 
 // quotaDir finds a directory for a quota.

@@ -266,6 +266,9 @@ func (f *FS) attr(n *inode, node fs.Node, want fs.AttrMask) fs.Attr {
 		a.Parent = n.links[0].dir
 	}
 	a.NamedStreams = uint32(len(n.streams))
+	for _, kv := range n.meta {
+		a.Metas += uint32(len(kv))
+	}
 	a.RdevMajor, a.RdevMinor, a.SymlinkHint = n.rdevMajor, n.rdevMinor, n.hint
 	a.Retention, a.LegalHold = n.retention, n.hold
 	return a

@@ -63,6 +63,7 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	n.id = f.nextID
 	f.nextID++
 	f.live[n.id] = n
+	n.putMeta(spec.Meta)
 	b := before(d)
 	f.add(d, name, n)
 	f.touch(d, true)
@@ -91,6 +92,11 @@ func checkSpec(spec *fs.CreateSpec) error {
 		return fs.Invalid
 	case spec.Type == fs.Symlink && len(spec.Target) > 4095:
 		return fs.NameTooLong
+	}
+	if err := checkMetaItems(spec.Meta); err != nil {
+		return err
+	}
+	switch {
 	case spec.Set.Size == nil:
 		return nil
 	case spec.Type != fs.File:
@@ -382,5 +388,5 @@ func (f *FS) mayMove(c *fs.Caller, fd *inode, fromName fs.Name, n *inode, td *in
 	case n.locked(now), old != nil && old.locked(now):
 		return fail(fs.WORM)
 	}
-	return f.roomToMove(n, fd, td)
+	return f.roomToMove(n, old, fd, td)
 }

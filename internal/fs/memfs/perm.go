@@ -67,14 +67,8 @@ func (f *FS) access(c *fs.Caller, node fs.Node, n *inode, t tree) fs.Rights {
 	got := f.rights(c, n, fs.RightsAll)
 	if len(n.links) > 0 && t[n.links[0].dir] != nil {
 		d := t[n.links[0].dir]
-		from := acl.FromParent(f.rights(c, d, fs.RightList|fs.RightDeleteChild))
-		if !f.can(c, d, fs.RightTraverse) {
-			from &^= fs.RightDelete
-		}
-		got |= from
-		if err := acl.MayDelete(c, &d.acl, &n.acl, n.typ == fs.Directory); err != nil && fs.KindOf(err) == fs.Perm {
-			got &^= fs.RightDelete // sticky, whatever the ACL says
-		}
+		more, less := acl.FromParent(c, &d.acl, &n.acl, n.typ == fs.Directory)
+		got = (got | more) &^ less
 	}
 	if !node.Live() || c.ReadOnly {
 		got &= acl.ReadRights

@@ -59,11 +59,18 @@ func checkPublish(p *fs.PublishSpec) error {
 	if p.Set.Size != nil {
 		return fs.Invalid
 	}
-	if len(p.Links) > fs.MaxPublishLinks || len(p.Meta) > fs.MaxPublishMetaItems {
+	if len(p.Links) > fs.MaxPublishLinks {
+		return fs.TooMany
+	}
+	return checkMetaItems(p.Meta)
+}
+
+func checkMetaItems(items []fs.MetaItem) error {
+	if len(items) > fs.MaxPublishMetaItems {
 		return fs.TooMany
 	}
 	total := 0
-	for _, m := range p.Meta {
+	for _, m := range items {
 		total += len(m.Key) + len(m.Value)
 		switch {
 		case !validSpace(m.Space):
@@ -88,33 +95,19 @@ type place struct {
 	name fs.Name
 }
 
-// places finds the directories of a Publish and checks what each name needs.
-func (f *FS) places(op string, c *fs.Caller, all []fs.Entry, n *inode) (ps []place, old *inode, err error) {
+// places plans the names of a Publish and answers what has the first.
+func (p *plan) places(all []fs.Entry) (ps []place, old *inode, err error) {
 	for i, e := range all {
-		d, err := f.liveDir(op, c, e.Dir, e.Name)
+		at, err := p.place(e)
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(d.links) == 0 && d.id != fs.RootID {
-			return nil, nil, fs.E(op, e.Dir, e.Name, fs.Stale, nil)
+		if slices.Contains(ps, at) || i > 0 && p.at(at) != nil {
+			return nil, nil, fs.E(p.op, e.Dir, e.Name, fs.Exist, nil)
 		}
-		if err := f.mayAdd(op, c, d, e.Name, fs.File); err != nil {
-			return nil, nil, err
-		}
-		if slices.Contains(ps, place{d, e.Name}) {
-			return nil, nil, fs.E(op, e.Dir, e.Name, fs.Exist, nil)
-		}
-		ps = append(ps, place{d, e.Name})
-		there, ok := d.entries[e.Name]
-		switch {
-		case !ok:
-		case i > 0:
-			return nil, nil, fs.E(op, e.Dir, e.Name, fs.Exist, nil)
-		default:
-			old = f.live[there.id]
-		}
+		ps = append(ps, at)
 	}
-	return ps, old, nil
+	return ps, p.at(ps[0]), nil
 }
 
 // Publish implements fs.Staging.
@@ -130,7 +123,11 @@ func (f *FS) Publish(_ context.Context, c *fs.Caller, staged, dir fs.Node, name 
 	if err != nil {
 		return fs.PublishResult{}, err
 	}
-	ps, old, err := f.places(op, c, append([]fs.Entry{{Dir: dir, Name: name}}, p.Links...), n)
+	change := f.plan(op, c, p.Within)
+	if err := change.moves(p.Moves); err != nil {
+		return fs.PublishResult{}, err
+	}
+	ps, old, err := change.places(append([]fs.Entry{{Dir: dir, Name: name}}, p.Links...))
 	if err != nil {
 		return fs.PublishResult{}, err
 	}
@@ -151,42 +148,40 @@ func (f *FS) Publish(_ context.Context, c *fs.Caller, staged, dir fs.Node, name 
 		if old.locked(f.now()) {
 			return fail(fs.WORM)
 		}
+		change.remove(ps[0], old)
+	}
+	if err := change.check(); err != nil {
+		return fs.PublishResult{}, err
 	}
 	as, err := f.build(c, d, &fs.CreateSpec{Type: fs.File, Set: p.Set})
 	if err != nil {
 		return fs.PublishResult{}, err
 	}
-	if err := f.room(op, d, f.netGrowth(n, old)); err != nil {
+	if err := f.room(op, d, f.netGrowth(n, change.links)); err != nil {
 		return fs.PublishResult{}, err
+	}
+	for _, at := range ps {
+		change.add(at, n)
 	}
 	b := before(d)
 	res := fs.PublishResult{}
 	if old != nil {
 		res.Replaced = fs.Node{ID: old.id}
-		f.unlink(d, name, old)
 	}
 	f.appear(n, as, p)
-	touched := map[*inode]bool{}
-	for _, at := range ps {
-		f.add(at.d, at.name, n)
-		if !touched[at.d] {
-			touched[at.d] = true
-			f.touch(at.d, true)
-		}
-	}
-	for _, at := range ps {
-		f.notifyName(at.d, at.name, n, fs.EventAdded, 0)
-	}
+	change.run(n)
 	res.Attr = f.attr(n, staged, p.Want)
 	res.Dir = f.changed(d, b)
 	return res, nil
 }
 
-// netGrowth is what n adds to a directory in the place of old.
-func (f *FS) netGrowth(n, old *inode) uint64 {
+// netGrowth is what n adds to a directory in the place of what loses its last name.
+func (f *FS) netGrowth(n *inode, links map[*inode]int) uint64 {
 	need := capacity(n.own())
-	if old != nil && len(old.links) == 1 {
-		need -= min(need, capacity(old.own()))
+	for o, left := range links {
+		if left == 0 {
+			need -= min(need, capacity(o.own()))
+		}
 	}
 	return need
 }
@@ -205,7 +200,14 @@ func (f *FS) appear(n, as *inode, p *fs.PublishSpec) {
 	if p.Set.LegalHold != nil {
 		n.hold = as.hold
 	}
-	for _, m := range p.Meta {
+	n.putMeta(p.Meta)
+	f.touch(n, true)
+	n.atime, n.btime = n.ctime, n.ctime
+	n.setTimes(&p.Set, n.ctime)
+}
+
+func (n *inode) putMeta(items []fs.MetaItem) {
+	for _, m := range items {
 		if n.meta == nil {
 			n.meta = map[fs.MetaSpace]map[string][]byte{}
 		}
@@ -214,9 +216,6 @@ func (f *FS) appear(n, as *inode, p *fs.PublishSpec) {
 		}
 		n.meta[m.Space][m.Key] = slices.Clone(m.Value)
 	}
-	f.touch(n, true)
-	n.atime, n.btime = n.ctime, n.ctime
-	n.setTimes(&p.Set, n.ctime)
 }
 
 // Splice implements fs.Staging.

@@ -90,6 +90,9 @@ var wellKnown = []struct {
 	{identity.AuthenticatedUsers, of(5, 11)},
 	{identity.System, of(5, 18)},
 	{identity.SystemGroup, of(5, 32, 549)},
+	{identity.BuiltinAdministrators, of(5, 32, 544)},
+	{identity.BuiltinUsers, of(5, 32, 545)},
+	{identity.BuiltinGuests, of(5, 32, 546)},
 	{identity.FileOwner, of(5, 88, 3, 1)},
 	{identity.FileGroup, of(5, 88, 3, 2)},
 }

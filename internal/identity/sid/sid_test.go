@@ -13,7 +13,7 @@ func TestScheme(t *testing.T) {
 	for a, want := range map[identity.AuthID]string{
 		identity.Everyone: "S-1-1-0", identity.System: "S-1-5-18", identity.CreatorOwner: "S-1-3-0",
 		identity.Admin: "S-1-5-21-1-2-3-500", identity.Administrators: "S-1-5-21-1-2-3-512", identity.UID(0): "S-1-5-88-1-0",
-		identity.GID(1 << 31): "S-1-5-88-2-2147483648", identity.FileOwner: "S-1-5-88-3-1",
+		identity.GID(1 << 31): "S-1-5-88-2-2147483648", identity.BuiltinAdministrators: "S-1-5-32-544", identity.BuiltinGuests: "S-1-5-32-546", identity.FileOwner: "S-1-5-88-3-1",
 	} {
 		x, ok := s.Of(a)
 		if !ok || x.String() != want {
@@ -31,7 +31,7 @@ func TestScheme(t *testing.T) {
 			t.Errorf("%d has the SID %s", a, x)
 		}
 	}
-	for _, text := range []string{"S-1-5-21-1-2-4-500", "S-1-5-32-544", "S-1-5-21-1-2-3", "S-1-5-21-1-2-3-1", "S-1-5-88-4-1", "S-1-5"} {
+	for _, text := range []string{"S-1-5-21-1-2-4-500", "S-1-5-32-547", "S-1-5-21-1-2-3", "S-1-5-21-1-2-3-1", "S-1-5-88-4-1", "S-1-5"} {
 		x, ok := ParseText(text)
 		if !ok || x.String() != text {
 			t.Errorf("%s came back as %s", text, x)

@@ -48,7 +48,7 @@ func (s *Server) RemoveBucket(ctx context.Context, c *fs.Caller, name string, di
 		return err
 	}
 	open := false
-	if err := s.eachUpload(q, "", func(string, fs.Node, fs.Time) bool { open = true; return false }); err != nil {
+	if err := s.eachUpload(ctx, q.bucket.Root, "", func(string, fs.Node) bool { open = true; return false }); err != nil {
 		return err
 	}
 	if open {
@@ -58,17 +58,6 @@ func (s *Server) RemoveBucket(ctx context.Context, c *fs.Caller, name string, di
 	gone := fs.KindOf(err) == fs.Stale || fs.KindOf(err) == fs.NotExist
 	if err != nil && !gone {
 		return err
-	}
-	if directory && !gone {
-		if err := q.onlyStaging(); err != nil {
-			return err
-		}
-	}
-	// Other buckets may lie over the same directory, but no upload of ours does.
-	if !gone {
-		if err := q.clearStaging(); err != nil {
-			return ErrUploads
-		}
 	}
 	if directory && !gone {
 		a, err := s.o.FS.GetAttr(ctx, systemCaller, q.root(), fs.AttrParent)
@@ -85,19 +74,6 @@ func (s *Server) RemoveBucket(ctx context.Context, c *fs.Caller, name string, di
 	return s.o.Buckets.DeleteBucket(ctx, name)
 }
 
-// onlyStaging answers fs.NotEmpty if the bucket has more than our own hidden directory.
-func (q *request) onlyStaging() error {
-	empty := true
-	_, err := q.s.o.FS.ReadDirByName(q.ctx, q.system(), q.root(), "", 0, func(d *fs.Dirent) bool {
-		empty = d.Name == stagingName
-		return empty
-	})
-	if err == nil && !empty {
-		err = fs.E("remove", q.root(), "", fs.NotEmpty, nil)
-	}
-	return err
-}
-
 // Upload describes a multipart upload.
 type Upload struct {
 	ID, Key             string
@@ -107,25 +83,6 @@ type Upload struct {
 	DataBytes, MetaBytes uint64
 }
 
-// eachUpload yields directories of uploads by id, those greater than after.
-func (s *Server) eachUpload(q *request, after string, yield func(id string, n fs.Node, changed fs.Time) bool) error {
-	dir, ok, err := q.findStaging()
-	if !ok || err != nil {
-		if k := fs.KindOf(err); k == fs.Stale {
-			err = nil
-		}
-		return err
-	}
-	_, err = s.o.FS.ReadDirByName(q.ctx, systemCaller, dir, uploadPrefix+after, fs.AttrType|fs.AttrMtime, func(e *fs.Dirent) bool {
-		id, ok := strings.CutPrefix(e.Name, uploadPrefix)
-		if !ok || e.Attr.Mask == 0 || e.Type != fs.Directory {
-			return e.Name < uploadPrefix
-		}
-		return yield(id, fs.Node{ID: e.ID}, e.Attr.Mtime)
-	})
-	return err
-}
-
 // Uploads lists multipart uploads of a bucket by id, those greater than after,
 // and tells where the next page begins, "" if there is none. ErrNoBucket.
 func (s *Server) Uploads(ctx context.Context, bucket, after string, limit int) (list []Upload, next string, err error) {
@@ -133,36 +90,39 @@ func (s *Server) Uploads(ctx context.Context, bucket, after string, limit int) (
 	if err != nil {
 		return nil, "", err
 	}
-	nodes := []fs.Node{}
-	err = s.eachUpload(q, after, func(id string, n fs.Node, changed fs.Time) bool {
-		if len(list) == limit {
-			next = list[limit-1].ID
+	seen, last := 0, ""
+	var inner error
+	err = s.eachUpload(ctx, q.bucket.Root, after, func(id string, n fs.Node) bool {
+		if seen == limit {
+			next = last
 			return false
 		}
-		list, nodes = append(list, Upload{ID: id, Modified: changed.Time()}), append(nodes, n)
-		return true
+		seen, last = seen+1, id
+		var u *Upload
+		if u, inner = q.describeUpload(id, n); inner == nil && u != nil {
+			list = append(list, *u)
+		}
+		return inner == nil
 	})
-	if err != nil {
-		return nil, "", err
+	return list, next, errors.Join(inner, err)
+}
+
+// describeUpload answers nil for an upload that was just completed or aborted.
+func (q *request) describeUpload(id string, n fs.Node) (*Upload, error) {
+	rec, err := q.readUpload(n, id)
+	if err != nil || rec == nil {
+		return nil, err
 	}
-	out := list[:0]
-	for i, u := range list {
-		rec, err := q.readUpload(nodes[i], u.ID)
-		if err != nil {
-			return nil, "", err
+	u := &Upload{ID: id, Key: rec.Key, Owner: rec.Owner, Initiated: rec.Initiated, Modified: rec.Initiated, MetaBytes: fs.BlockSize}
+	err = q.eachPart(q.ownerOf(id)+"/", nil, func(p *part) error {
+		u.DataBytes += (p.attr.Size + fs.BlockSize - 1) / fs.BlockSize * fs.BlockSize
+		u.MetaBytes += fs.BlockSize
+		if t := p.attr.Mtime.Time(); t.After(u.Modified) {
+			u.Modified = t
 		}
-		t, err := s.o.FS.TotalsOf(ctx, nodes[i])
-		if k := fs.KindOf(err); rec == nil || k == fs.Stale || k == fs.NotExist {
-			continue // just completed or aborted
-		}
-		if err != nil {
-			return nil, "", err
-		}
-		u.Key, u.Owner, u.Initiated = rec.Key, rec.Owner, rec.Initiated
-		u.DataBytes, u.MetaBytes = t.DataBytes, t.MetaBytes
-		out = append(out, u)
-	}
-	return out, next, nil
+		return nil
+	})
+	return u, err
 }
 
 // AbortUpload gives up a multipart upload: ErrNoBucket, ErrNoUpload.
@@ -178,11 +138,7 @@ func (s *Server) AbortUpload(ctx context.Context, bucket, id string) error {
 	if err != nil {
 		return err
 	}
-	dir, _, err := q.findStaging()
-	if err != nil {
-		return err
-	}
-	return q.dropUpload(dir, uploadPrefix+id, u.dir)
+	return q.dropUpload(u)
 }
 
 // CheckPolicy answers an ErrPolicy that says what is wrong with a policy.

@@ -188,8 +188,8 @@ func (q *request) getLocation() error {
 	return nil
 }
 
-// deleteBucket removes the record and the directory, which must be empty but
-// for our own hidden directories.
+// deleteBucket removes the record and the directory, which must be empty.
+// Uploads into it end.
 func (q *request) deleteBucket() error {
 	if !q.isOwner(q.bucket) && !q.operator(q.op.action) {
 		got, err := q.s.o.FS.Access(q.ctx, q.caller, q.root(), fs.RightDelete)
@@ -198,16 +198,8 @@ func (q *request) deleteBucket() error {
 		}
 	}
 	f := q.s.o.FS
-	staged := false
 	empty := true
-	_, err := f.ReadDirByName(q.ctx, q.system(), q.root(), "", 0, func(d *fs.Dirent) bool {
-		if d.Name == stagingName {
-			staged = true
-			return true
-		}
-		empty = false
-		return false
-	})
+	_, err := f.ReadDirByName(q.ctx, q.system(), q.root(), "", 0, func(*fs.Dirent) bool { empty = false; return false })
 	switch {
 	case fs.KindOf(err) == fs.Stale: // the directory went another way
 	case err != nil:
@@ -215,10 +207,8 @@ func (q *request) deleteBucket() error {
 	case !empty:
 		return errBucketNotEmpty
 	}
-	if staged {
-		if err := q.clearStaging(); err != nil {
-			return err
-		}
+	if err := q.clearUploads(); err != nil {
+		return err
 	}
 	if a, err := f.GetAttr(q.ctx, q.system(), q.root(), fs.AttrParent); err == nil {
 		path, err := f.PathOf(q.ctx, q.root())

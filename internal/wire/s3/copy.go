@@ -152,7 +152,7 @@ func (q *request) copyObject() error {
 	if p.isDir() {
 		return q.copyDirectory(p, o, attrs)
 	}
-	st, err := q.stageObject()
+	st, err := q.stage("")
 	if err != nil {
 		return err
 	}

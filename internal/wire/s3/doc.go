@@ -5,8 +5,8 @@
 // file, its tags in the generic one.
 //
 // Invariants:
-//   - An object appears whole or not at all: data and metadata are complete and
-//     durable in the bucket's staging directory before the name is taken.
+//   - An object or version appears whole or not at all, and with it every other
+//     name that changes: each write ends in one transaction of the file system.
 //   - A body is consumed to its end, and answered exactly once, before the
 //     connection is used again.
 //   - What decides over access is the file system, with the caller's own

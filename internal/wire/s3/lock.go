@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"manifold/internal/fs"
+	"manifold/internal/identity"
 )
 
 const (
@@ -135,9 +136,46 @@ func (q *request) setLock(o *object, l lockState) error {
 	return held(true)
 }
 
-// applyLock does what an upload asked for.
-func (q *request) applyLock(n fs.Node, l *lockRequest) error {
-	return q.setLock(&object{attr: fs.Attr{Node: n}}, lockState{Mode: l.Mode, Until: l.Until, Hold: l.Hold})
+// describeLock makes what an upload asked for, or else the bucket's default,
+// part of how its object appears.
+func (q *request) describeLock(asked *lockRequest, spec *fs.PublishSpec) error {
+	if asked == nil && q.bucket.Lock {
+		var err error
+		if asked, err = q.defaultLock(); err != nil {
+			return err
+		}
+	}
+	if asked == nil {
+		return nil
+	}
+	l := lockState{Mode: asked.Mode, Until: asked.Until, Hold: asked.Hold}
+	switch l.Mode {
+	case lockCompliance:
+		t := fs.TimeOf(l.Until)
+		spec.Set.Retention = &t
+	case lockGovernance:
+		b, err := json.Marshal(&l)
+		if err != nil {
+			return err
+		}
+		spec.Meta = append(spec.Meta, fs.MetaItem{Space: fs.MetaS3, Key: lockKey, Value: b})
+	}
+	if held := l.Hold || l.Mode == lockGovernance; held {
+		spec.Set.LegalHold = &held
+	}
+	return nil
+}
+
+// locking is the caller of a publication: who may put objects into a bucket
+// with locks may lock what is put.
+func (q *request) locking(spec *fs.PublishSpec) *fs.Caller {
+	if spec.Set.Retention == nil && spec.Set.LegalHold == nil {
+		return q.caller
+	}
+	cred, c := *q.caller.Cred, *q.caller
+	cred.Privileges |= identity.FileLockWrite
+	c.Cred = &cred
+	return &c
 }
 
 // mayBypass tells whether the request may loosen GOVERNANCE and says so.
@@ -190,17 +228,17 @@ func parseLockConfig(b []byte) (*lockConfigXML, *apiError) {
 	return &c, nil
 }
 
-// applyDefaultLock gives a new object the bucket's default retention.
-func (q *request) applyDefaultLock(n fs.Node) error {
+// defaultLock is the default retention of new objects, nil if there is none.
+func (q *request) defaultLock() (*lockRequest, error) {
 	if len(q.bucket.LockDefault) == 0 {
-		return nil
+		return nil, nil
 	}
 	c, aerr := parseLockConfig(q.bucket.LockDefault)
 	if aerr != nil {
-		return aerr
+		return nil, aerr
 	}
 	if c.Rule == nil {
-		return nil
+		return nil, nil
 	}
 	d := c.Rule.DefaultRetention
 	until := q.s.o.Now().UTC()
@@ -209,7 +247,7 @@ func (q *request) applyDefaultLock(n fs.Node) error {
 	} else {
 		until = until.AddDate(int(*d.Years), 0, 0)
 	}
-	return q.applyLock(n, &lockRequest{Mode: d.Mode, Until: until})
+	return &lockRequest{Mode: d.Mode, Until: until}, nil
 }
 
 func (q *request) getLockConfig() error {

@@ -4,48 +4,22 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"manifold/internal/fs"
-	"manifold/internal/identity"
 )
 
-// An upload is a directory in staging, "mpu-<id>", with its parts as files
-// named by five digits. What the object will be lies in the directory's record.
-
 const (
-	maxParts     = 10000
-	minPart      = 5 << 20
-	uploadPrefix = "mpu-"
-	uploadKey    = ":upload"
+	maxParts = 10000
+	minPart  = 5 << 20
 	// maxRecord keeps the record of an object of many parts below what one
 	// metadata value may hold.
 	maxRecord = 256 << 10
 )
-
-// upload is the record of a multipart upload.
-type upload struct {
-	Key       string            `json:"key"`
-	Initiated time.Time         `json:"initiated"`
-	Owner     identity.AuthID   `json:"owner"`
-	Headers   map[string]string `json:"headers,omitempty"`
-	Meta      map[string]string `json:"meta,omitempty"`
-	Tags      []tag             `json:"tags,omitempty"`
-	Lock      *lockRequest      `json:"lock,omitempty"`
-	Algorithm string            `json:"algorithm,omitempty"`
-	SumType   string            `json:"sumType,omitempty"`
-
-	id  string
-	dir fs.Node
-}
-
-func partName(n uint64) string { return fmt.Sprintf("%05d", n) }
 
 // checksumPlan reads what a new upload wants of checksums.
 func checksumPlan(h http.Header) (*algorithm, string, *apiError) {
@@ -102,22 +76,7 @@ func (q *request) createUpload() error {
 		setHeader(h, "x-amz-checksum-algorithm", alg.name)
 		setHeader(h, "x-amz-checksum-type", typ)
 	}
-	dir, err := q.staging()
-	if err != nil {
-		return q.gone(err)
-	}
-	u.id = strings.ToLower(newID() + newID())
-	mode := fs.Mode(0o700)
-	r, err := q.s.o.FS.Create(q.ctx, q.caller, dir, uploadPrefix+u.id, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
-	if err != nil {
-		return q.gone(err)
-	}
-	b, err := json.Marshal(&u)
-	if err != nil {
-		return err
-	}
-	// Without its record the directory is no upload, and the sweep takes it.
-	if _, err := q.s.o.FS.SetMeta(q.ctx, q.system(), r.Attr.Node, fs.MetaS3, uploadKey, b, fs.MetaCreate); err != nil {
+	if err := q.storeUpload(&u); err != nil {
 		return q.gone(err)
 	}
 	var out struct {
@@ -129,53 +88,6 @@ func (q *request) createUpload() error {
 	out.Bucket, out.Key, out.UploadID = q.bucketName, q.key, u.id
 	q.writeXML(http.StatusOK, &out)
 	return nil
-}
-
-// findUpload reads the record of the upload that the request names.
-func (q *request) findUpload(id string) (*upload, error) {
-	none := errNoSuchUpload.detail("UploadId", id)
-	if b, err := hex.DecodeString(id); err != nil || len(b) != 16 || id != strings.ToLower(id) {
-		return nil, none
-	}
-	dir, ok, err := q.findStaging()
-	if err != nil {
-		return nil, q.gone(err)
-	}
-	if !ok {
-		return nil, none
-	}
-	a, err := q.s.o.FS.Lookup(q.ctx, q.system(), dir, uploadPrefix+id, fs.AttrType)
-	if fs.KindOf(err) == fs.NotExist || err == nil && a.Type != fs.Directory {
-		return nil, none
-	}
-	if err != nil {
-		return nil, err
-	}
-	u, err := q.readUpload(a.Node, id)
-	if err != nil {
-		return nil, err
-	}
-	if u == nil || q.op.name != "ListMultipartUploads" && u.Key != q.key {
-		return nil, none
-	}
-	return u, nil
-}
-
-// readUpload answers nil for a directory without a record.
-func (q *request) readUpload(n fs.Node, id string) (*upload, error) {
-	b, err := q.s.o.FS.GetMeta(q.ctx, q.system(), n, fs.MetaS3, uploadKey)
-	if k := fs.KindOf(err); err != nil && (k == fs.NoAttr || k == fs.Stale || k == fs.NotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	u := &upload{}
-	if err := json.Unmarshal(b, u); err != nil {
-		return nil, errInternal.wrap(err)
-	}
-	u.id, u.dir = id, n
-	return u, nil
 }
 
 func (q *request) partNumber() (uint64, *apiError) {
@@ -195,9 +107,9 @@ func (q *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
-	st, err := q.stage(u.dir, "t-")
+	st, err := q.stagePart(u, n)
 	if err != nil {
-		return q.uploadGone(err)
+		return err
 	}
 	defer q.drop(st)
 	if a := algorithmByName(u.Algorithm); a != nil && q.body.claim == nil {
@@ -219,17 +131,6 @@ func (q *request) uploadPart() error {
 		}
 	}
 	q.w.WriteHeader(http.StatusOK)
-	return nil
-}
-
-func (q *request) takePart(u *upload, st *staged, n uint64, rec *record) error {
-	if err := q.seal(st, rec); err != nil {
-		return q.uploadGone(err)
-	}
-	if _, err := q.s.o.FS.Rename(q.ctx, q.caller, st.dir, st.name, u.dir, partName(n), fs.RenameOptions{}); err != nil {
-		return q.uploadGone(err)
-	}
-	st.done = true
 	return nil
 }
 
@@ -269,9 +170,9 @@ func (q *request) uploadPartCopy() error {
 	if r.length > maxPut {
 		return errEntityTooLarge
 	}
-	st, err := q.stage(u.dir, "t-")
+	st, err := q.stagePart(u, n)
 	if err != nil {
-		return q.uploadGone(err)
+		return err
 	}
 	defer q.drop(st)
 	if err := q.copyRange(o, r, st); err != nil {
@@ -351,116 +252,10 @@ func (q *request) abortUpload() error {
 	if !q.caller.Cred.IsUser(u.Owner) && !q.administers() {
 		return errAccessDenied
 	}
-	dir, err := q.staging()
-	if err != nil {
-		return q.gone(err)
-	}
-	if err := q.dropUpload(dir, uploadPrefix+u.id, u.dir); err != nil {
+	if err := q.dropUpload(u); err != nil {
 		return err
 	}
 	return q.noContent()
-}
-
-// dropUpload removes an upload: its record first, so that nobody adds to it.
-func (q *request) dropUpload(staging fs.Node, name string, n fs.Node) error {
-	ctx := detach(q.ctx)
-	f := q.s.o.FS
-	if _, err := f.RemoveMeta(ctx, q.system(), n, fs.MetaS3, uploadKey); err != nil {
-		switch fs.KindOf(err) {
-		case fs.NoAttr:
-		case fs.Stale, fs.NotExist:
-			return nil
-		default:
-			return err
-		}
-	}
-	for range publishTries { // parts may still arrive from requests under way
-		if err := q.empty(n); err != nil {
-			return err
-		}
-		_, err := f.Remove(ctx, q.system(), staging, name, fs.RemoveDir)
-		switch fs.KindOf(err) {
-		case fs.NotExist, fs.Stale:
-			return nil
-		case fs.NotEmpty:
-			continue
-		}
-		return err
-	}
-	return nil // the sweep takes the rest
-}
-
-// empty removes the files of a directory, a page of names at a time.
-func (q *request) empty(n fs.Node) error {
-	ctx := detach(q.ctx)
-	f := q.s.o.FS
-	for {
-		var names []string
-		_, err := f.ReadDirByName(ctx, q.system(), n, "", 0, func(e *fs.Dirent) bool {
-			names = append(names, e.Name)
-			return len(names) < maxList
-		})
-		if err != nil {
-			if k := fs.KindOf(err); k == fs.Stale || k == fs.NotExist {
-				return nil
-			}
-			return err
-		}
-		if len(names) == 0 {
-			return nil
-		}
-		for _, name := range names {
-			if _, err := f.Remove(ctx, q.system(), n, name, fs.RemoveFile); err != nil && fs.KindOf(err) != fs.NotExist {
-				return err
-			}
-		}
-	}
-}
-
-// clearStaging removes everything of a bucket that goes away.
-func (q *request) clearStaging() error {
-	f := q.s.o.FS
-	dir, ok, err := q.findStaging()
-	if err != nil || !ok {
-		return err
-	}
-	type entry struct {
-		name string
-		node fs.Node
-		dir  bool
-	}
-	for range publishTries {
-		for {
-			var page []entry
-			_, err := f.ReadDirByName(q.ctx, q.system(), dir, "", 0, func(e *fs.Dirent) bool {
-				page = append(page, entry{e.Name, fs.Node{ID: e.ID}, e.Type == fs.Directory})
-				return len(page) < maxList
-			})
-			if err != nil {
-				return err
-			}
-			if len(page) == 0 {
-				break
-			}
-			for _, e := range page {
-				if e.dir {
-					err = q.dropUpload(dir, e.name, e.node)
-				} else if _, err = f.Remove(q.ctx, q.system(), dir, e.name, fs.RemoveFile); fs.KindOf(err) == fs.NotExist {
-					err = nil
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-		_, err = f.Remove(q.ctx, q.system(), q.root(), stagingName, fs.RemoveDir)
-		if k := fs.KindOf(err); err == nil || k == fs.NotExist {
-			return nil
-		} else if k != fs.NotEmpty {
-			return err
-		}
-	}
-	return errBucketNotEmpty.with("Uploads into the bucket are under way.")
 }
 
 type completePart struct {
@@ -560,54 +355,37 @@ func (q *request) completeUpload() error {
 	if object != nil && object.value != "" && rec.Sums[object.alg.name] != object.value && (u.Algorithm != "" || u.SumType != "") {
 		return errBadDigest.with("The " + object.alg.name + " you specified did not match the calculated checksum.")
 	}
-	dir, err := q.staging()
-	if err != nil {
-		return q.gone(err)
-	}
-	st, err := q.stageObject()
+	st, err := q.stage("")
 	if err != nil {
 		return err
 	}
 	defer q.drop(st)
-	if err := q.join(st, parts); err != nil {
+	// The parts become one by reference to their data.
+	if _, err := q.s.o.FS.Splice(q.ctx, q.caller, st.node, parts); err != nil {
 		return q.uploadGone(err)
 	}
 	attrs := &attributes{headers: u.Headers, meta: u.Meta, tags: u.Tags, lock: u.Lock}
 	if err := q.publish(st, p, rec, attrs, cond); err != nil {
 		return err
 	}
-	if err := q.dropUpload(dir, uploadPrefix+u.id, u.dir); err != nil {
+	if err := q.dropUpload(u); err != nil {
 		q.s.o.Log.WarnContext(q.ctx, "s3: completed upload stays behind", "upload", u.id, "error", err)
 	}
 	q.completed(rec)
 	return nil
 }
 
-// join makes the parts one, without copying their data.
-func (q *request) join(st *staged, parts []*object) error {
-	if st.loose {
-		nodes := make([]fs.Node, len(parts))
-		for i, p := range parts {
-			nodes[i] = p.attr.Node
-		}
-		_, err := q.s.o.FS.Splice(q.ctx, q.caller, st.node, nodes)
-		return err
-	}
-	for _, p := range parts {
-		if err := q.copyRange(p, byteRange{0, p.attr.Size}, st); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // collect compares the list of a complete with the parts that are there, and
 // makes the record of the whole.
-func (q *request) collect(u *upload, list []completePart) (*record, []*object, error) {
+func (q *request) collect(u *upload, list []completePart) (*record, []fs.Node, error) {
 	alg := algorithmByName(u.Algorithm)
 	whole := md5.New()
 	rec := &record{Headers: u.Headers, Upload: u.id, Parts: make([]uint64, 0, len(list))}
-	parts := make([]*object, 0, len(list))
+	nodes := make([]fs.Node, 0, len(list))
+	there, err := q.allParts(u)
+	if err != nil {
+		return nil, nil, q.uploadGone(err)
+	}
 	var sums []byte
 	var partSums []string
 	var crc, total uint64
@@ -615,20 +393,11 @@ func (q *request) collect(u *upload, list []completePart) (*record, []*object, e
 	for i := range list {
 		want := &list[i]
 		bad := errInvalidPart.detail("UploadId", u.id).detail("PartNumber", fmt.Sprint(want.PartNumber)).detail("ETag", want.ETag)
-		a, err := q.s.o.FS.Lookup(q.ctx, q.system(), u.dir, partName(want.PartNumber), attrObject)
-		if fs.KindOf(err) == fs.NotExist {
+		part := there[want.PartNumber]
+		if part == nil || part.rec.ETag != want.ETag {
 			return nil, nil, bad
 		}
-		if err != nil {
-			return nil, nil, q.uploadGone(err)
-		}
-		pr, err := q.readRecord(&a)
-		if err != nil {
-			return nil, nil, q.uploadGone(err)
-		}
-		if pr.ETag != want.ETag {
-			return nil, nil, bad
-		}
+		a, pr := &part.attr, part.rec
 		for _, x := range algorithms {
 			if v := want.value(x); v != "" && pr.Sums[x.name] != "" && pr.Sums[x.name] != v {
 				return nil, nil, bad
@@ -658,7 +427,7 @@ func (q *request) collect(u *upload, list []completePart) (*record, []*object, e
 		}
 		total += a.Size
 		rec.Parts = append(rec.Parts, a.Size)
-		parts = append(parts, &object{attr: a, rec: pr})
+		nodes = append(nodes, a.Node)
 	}
 	if total > fs.MaxFileSize {
 		return nil, nil, errEntityTooLarge
@@ -683,5 +452,5 @@ func (q *request) collect(u *upload, list []completePart) (*record, []*object, e
 			rec.PartSums = partSums
 		}
 	}
-	return rec, parts, nil
+	return rec, nodes, nil
 }

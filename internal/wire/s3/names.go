@@ -9,14 +9,12 @@ import (
 
 const (
 	maxKey = 4096
-	// stagingName holds uploads on their way, in the bucket's root; versionsName
-	// holds versions, in each directory. Neither is ever part of a key.
-	stagingName  = ".s3-staging~"
+	// versionsName holds versions, in each directory. It is never part of a key.
 	versionsName = ".s3-versioning~"
 )
 
 // hidden tells whether a component is ours and so never shown or taken.
-func hidden(name string) bool { return name == stagingName || name == versionsName }
+func hidden(name string) bool { return name == versionsName }
 
 // objectPath is a key as a path: the directories, then the last component,
 // which is "" for a key that ends in a slash.

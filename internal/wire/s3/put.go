@@ -94,7 +94,7 @@ func (q *request) putObject() error {
 
 // putBody makes the body the object of the key.
 func (q *request) putBody(p objectPath, attrs *attributes, cond writeCondition) (*record, error) {
-	st, err := q.stageObject()
+	st, err := q.stage("")
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +144,9 @@ func (q *request) putDirectory(p objectPath, attrs *attributes) error {
 	rec := &record{Headers: attrs.headers}
 	fill := func(st *staged) error {
 		err := q.receive(st, maxPut)
+		if err == nil {
+			err = q.settle(st)
+		}
 		if err == nil {
 			rec.ETag, rec.Sums, rec.SumType = q.etag(), q.sums(), checksumFull
 		}
@@ -214,14 +217,11 @@ const streamPrefix = "s3-object-"
 // publishTries bounds how often a directory may vanish under a publication.
 const publishTries = 8
 
-// publish gives a staged file its name: metadata first, then, under the key's
-// lock, conditions and one rename.
+// publish gives a staged file its name, under the key's lock: conditions, then
+// one transaction.
 func (q *request) publish(st *staged, p objectPath, rec *record, attrs *attributes, cond writeCondition) error {
-	if q.bucket.Versioning != "" {
-		rec.Version = q.newVersion()
-	}
-	meta, err := q.describe(st, rec, attrs)
-	if err != nil {
+	spec := &fs.PublishSpec{NoReplace: cond.noneMatch == "*"}
+	if err := q.describe(st, attrs, spec); err != nil {
 		return q.gone(err)
 	}
 	defer q.s.locks.lock(q.bucketName, q.key)()
@@ -238,75 +238,67 @@ func (q *request) publish(st *staged, p objectPath, rec *record, attrs *attribut
 	if _, err := q.s.o.Buckets.Bucket(q.ctx, q.bucketName); errors.Is(err, ErrNoBucket) {
 		return errNoSuchBucket.detail("BucketName", q.bucketName)
 	}
-	for range publishTries {
-		var dir fs.Node
-		if dir, err = q.makeDirs(q.root(), p.dirs); err != nil {
-			if k := fs.KindOf(err); k == fs.NotExist || k == fs.Stale {
-				continue // pruned in between
-			}
-			return err
-		}
-		if err = q.take(st, dir, p.name, rec, cond, meta); err == nil {
-			st.done = true
-			break
-		}
-		if k := fs.KindOf(err); k != fs.NotExist && k != fs.Stale {
-			break
-		}
-		if _, gerr := q.s.o.FS.GetAttr(q.ctx, q.system(), st.node, 0); gerr != nil {
-			break // the staged file itself is gone
-		}
-	}
+	err := q.take(st, p, rec, cond, spec)
 	if fs.KindOf(err) == fs.Exist && cond.noneMatch == "*" {
 		return errPrecondition.detail("Condition", "If-None-Match")
-	}
-	if err == nil && attrs.lock != nil {
-		err = q.applyLock(st.node, attrs.lock)
-	} else if err == nil && q.bucket.Lock {
-		err = q.applyDefaultLock(st.node)
 	}
 	return q.gone(err)
 }
 
-// describe puts on a staged file what it is; of a loose one it answers what is
-// to be set with its name.
-func (q *request) describe(st *staged, rec *record, attrs *attributes) ([]fs.MetaItem, error) {
-	if !st.loose {
-		if err := q.writeAttributes(st.node, attrs); err != nil {
-			return nil, err
+// take is the moment at which the object appears. What other protocols change
+// in between makes it try anew.
+func (q *request) take(st *staged, p objectPath, rec *record, cond writeCondition, spec *fs.PublishSpec) (err error) {
+	caller := q.locking(spec)
+	for range publishTries {
+		err = q.tryTake(caller, st, p, rec, cond, spec)
+		switch k := fs.KindOf(err); {
+		case err == nil:
+			st.done = true
+			return nil
+		case !overtaken(err) || k == fs.Exist && cond.noneMatch == "*":
+			return err
 		}
-		return nil, q.seal(st, rec)
+		if _, gerr := q.s.o.FS.GetAttr(q.ctx, q.system(), st.node, 0); gerr != nil {
+			return err // the staged file itself is gone
+		}
 	}
-	b, err := q.sealed(st, rec)
-	if err != nil {
-		return nil, err
-	}
-	meta := []fs.MetaItem{{Space: fs.MetaS3, Key: recordKey, Value: b}}
-	if len(attrs.meta)+len(attrs.tags) >= fs.MaxPublishMetaItems {
-		return meta, q.writeAttributes(st.node, attrs)
-	}
-	for k, v := range attrs.meta {
-		meta = append(meta, fs.MetaItem{Space: fs.MetaS3, Key: k, Value: []byte(v)})
-	}
-	for _, t := range attrs.tags {
-		meta = append(meta, fs.MetaItem{Space: fs.MetaGeneric, Key: t.Key, Value: []byte(t.Value)})
-	}
-	return meta, nil
+	return err
 }
 
-// take is the moment at which the object appears.
-func (q *request) take(st *staged, dir fs.Node, name string, rec *record, cond writeCondition, meta []fs.MetaItem) error {
-	if st.loose {
-		mode := modeFile
-		_, err := q.s.o.FS.Publish(q.ctx, q.caller, st.node, dir, name, &fs.PublishSpec{Set: fs.SetAttr{Mode: &mode}, Meta: meta, NoReplace: cond.noneMatch == "*"})
-		return err
-	}
-	if err := q.adopt(st, dir); err != nil {
+func (q *request) tryTake(caller *fs.Caller, st *staged, p objectPath, rec *record, cond writeCondition, spec *fs.PublishSpec) error {
+	dir, err := q.makeDirs(q.root(), p.dirs)
+	if err != nil {
 		return err
 	}
 	if q.bucket.Versioning != "" {
-		return q.takeVersion(st, dir, name, rec)
+		if err := q.placeVersion(dir, p.name, rec, cond, spec); err != nil {
+			return err
+		}
 	}
-	_, err := q.s.o.FS.Rename(q.ctx, q.caller, st.dir, st.name, dir, name, fs.RenameOptions{NoReplace: cond.noneMatch == "*"})
+	if spec.Meta[0].Value, err = q.sealed(st, rec); err != nil {
+		return err
+	}
+	_, err = q.s.o.FS.Publish(q.ctx, caller, st.node, dir, p.name, spec)
 	return err
+}
+
+// describe says what a staged file is going to be, but for its record, the
+// first of its metadata.
+func (q *request) describe(st *staged, attrs *attributes, spec *fs.PublishSpec) error {
+	mode := modeFile
+	spec.Set.Mode = &mode
+	spec.Meta = []fs.MetaItem{{Space: fs.MetaS3, Key: recordKey}}
+	if err := q.describeLock(attrs.lock, spec); err != nil {
+		return err
+	}
+	if len(spec.Meta)+len(attrs.meta)+len(attrs.tags) > fs.MaxPublishMetaItems {
+		return q.writeAttributes(st.node, attrs)
+	}
+	for k, v := range attrs.meta {
+		spec.Meta = append(spec.Meta, fs.MetaItem{Space: fs.MetaS3, Key: k, Value: []byte(v)})
+	}
+	for _, t := range attrs.tags {
+		spec.Meta = append(spec.Meta, fs.MetaItem{Space: fs.MetaGeneric, Key: t.Key, Value: []byte(t.Value)})
+	}
+	return nil
 }

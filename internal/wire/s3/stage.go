@@ -1,81 +1,61 @@
 package s3
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
-	"slices"
-	"strings"
 	"sync"
 
 	"manifold/internal/fs"
-	"manifold/internal/identity"
 )
 
-// staged is a file on its way: complete before it takes its name.
+// staged is data on their way: a staged file of the file system, complete
+// before it takes its name, or a stream of a directory.
 type staged struct {
-	// loose files have no name yet, and what they are is set when they get
-	// one; others are names in dir, complete before they move.
-	loose bool
-	dir   fs.Node
-	name  string
-	node  fs.Node
-	size  uint64
+	node fs.Node
+	size uint64
 	// stream is where the data go, the file's own if 0
 	stream fs.StreamID
 	done   bool // it has its name, or is gone
 }
 
-// stage makes an empty file in dir, owned by the caller.
-func (q *request) stage(dir fs.Node, prefix string) (*staged, error) {
-	mode := modeFile
-	st := &staged{dir: dir, name: prefix + strings.ToLower(newID()+newID())}
-	r, err := q.s.o.FS.Create(q.ctx, q.caller, dir, st.name, &fs.CreateSpec{Type: fs.File, Set: fs.SetAttr{Mode: &mode}})
-	if err != nil {
-		return nil, err
-	}
-	st.node = r.Attr.Node
-	return st, nil
-}
-
-// stageObject makes an empty file that is to become the object of a key. Where
-// versions are kept it is linked and moved about, which wants a name.
-func (q *request) stageObject() (*staged, error) {
-	if q.bucket.Versioning == "" {
-		n, err := q.s.o.FS.Stage(q.ctx, q.caller, &fs.StageSpec{Dir: q.root()})
-		return &staged{loose: true, node: n}, q.gone(err)
-	}
-	dir, err := q.staging()
+// stage makes an empty file out of sight, owned by the caller. Without owner
+// string it ends with the process.
+func (q *request) stage(owner string) (*staged, error) {
+	n, err := q.s.o.FS.Stage(q.ctx, q.caller, &fs.StageSpec{Dir: q.root(), Owner: owner})
 	if err != nil {
 		return nil, q.gone(err)
 	}
-	st, err := q.stage(dir, "put-")
-	return st, q.gone(err)
+	return &staged{node: n}, nil
 }
 
 // drop takes back what did not become an object. It runs even when the client
 // has gone.
 func (q *request) drop(st *staged) {
-	if st == nil || st.done {
+	if st.done {
 		return
 	}
 	st.done = true
 	ctx := detach(q.ctx)
-	if st.loose {
-		if err := q.s.o.FS.Unstage(ctx, q.system(), st.node); err != nil && fs.KindOf(err) != fs.Stale {
-			q.s.o.Log.WarnContext(ctx, "s3: staged file stays behind until the next start", "node", st.node.String(), "error", err)
-		}
-		return
-	}
-	if _, err := q.s.o.FS.Remove(ctx, q.system(), st.dir, st.name, fs.RemoveFile); err != nil && fs.KindOf(err) != fs.NotExist && fs.KindOf(err) != fs.Stale {
-		q.s.o.Log.WarnContext(ctx, "s3: staged file stays behind", "name", st.name, "error", err)
+	if err := q.unstage(ctx, st.node); err != nil {
+		q.s.o.Log.WarnContext(ctx, "s3: staged file stays behind", "node", st.node.String(), "error", err)
 	}
 }
 
-// receive streams the body into the staged file and checks all that was
-// promised about it. The digests run beside the write.
+// unstage frees a staged file, if it still is one.
+func (q *request) unstage(ctx context.Context, n fs.Node) error {
+	err := q.s.o.FS.Unstage(ctx, q.system(), n)
+	if fs.KindOf(err) == fs.Stale {
+		return nil
+	}
+	return err
+}
+
+// receive streams the body into st and checks all that was promised about it.
+// The digests run beside the write. Publish, or settle, makes the data durable.
 func (q *request) receive(st *staged, most int64) error {
 	p := q.body
 	if p.size > most {
@@ -114,7 +94,12 @@ func (q *request) receive(st *staged, most int64) error {
 	if err := p.verify(); err != nil {
 		return err
 	}
-	if st.size == 0 || st.loose { // a loose file is durable when it has a name
+	return nil
+}
+
+// settle makes the data of what is not published durable.
+func (q *request) settle(st *staged) error {
+	if st.size == 0 {
 		return nil
 	}
 	_, _, err := q.s.o.FS.Commit(q.ctx, q.caller, st.node, st.stream, 0, 0)
@@ -158,44 +143,6 @@ func (q *request) seal(st *staged, r *record) error {
 		return err
 	}
 	_, err = q.s.o.FS.SetMeta(q.ctx, q.system(), st.node, fs.MetaS3, recordKey, b, fs.MetaUpsert)
-	return err
-}
-
-// adopt gives a staged file what a file made in dir would have got: inherited
-// entries, and the group of a setgid directory.
-func (q *request) adopt(st *staged, dir fs.Node) error {
-	f := q.s.o.FS
-	parent, err := f.GetACL(q.ctx, q.system(), dir)
-	if err != nil {
-		return err
-	}
-	if parent.Mode&fs.ModeSetgid != 0 && parent.Group != q.caller.Cred.Group {
-		if _, err := f.SetAttr(q.ctx, q.system(), st.node, &fs.SetAttr{Group: &parent.Group}); err != nil {
-			return err
-		}
-	}
-	if !slices.ContainsFunc(parent.Entries, func(e fs.ACE) bool { return e.Flags&fs.ACEObjectInherit != 0 }) {
-		return nil
-	}
-	own, err := f.GetACL(q.ctx, q.system(), st.node)
-	if err != nil {
-		return err
-	}
-	acl := fs.ACL{Owner: own.Owner, Group: own.Group, Control: fs.ACLPresent | fs.ACLAutoInherited}
-	for _, e := range parent.Entries {
-		if e.Flags&fs.ACEObjectInherit == 0 {
-			continue
-		}
-		e.Flags = fs.ACEInherited
-		switch e.Trustee {
-		case identity.CreatorOwner:
-			e.Trustee = own.Owner
-		case identity.CreatorGroup:
-			e.Trustee = own.Group
-		}
-		acl.Entries = append(acl.Entries, e)
-	}
-	_, err = f.SetACL(q.ctx, q.system(), st.node, &acl)
 	return err
 }
 

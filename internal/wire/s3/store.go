@@ -17,12 +17,19 @@ const (
 	// last object. Directories that anybody asked for stay.
 	impliedKey = ":implied"
 
-	modeFile fs.Mode = 0o640
-	modeDir  fs.Mode = 0o750
+	// Modes where the directory passes no ACL entries on: what is put is the
+	// caller's alone. See docs/decisions.
+	modeFile fs.Mode = 0o600
+	modeDir  fs.Mode = 0o700
 )
 
 // system does what users have no part in: staging and marks.
-func (q *request) system() *fs.Caller { return systemCaller }
+func (q *request) system() *fs.Caller {
+	if q.caller == nil {
+		return systemCaller
+	}
+	return &fs.Caller{Cred: systemCaller.Cred, Protocol: fs.ProtoS3, Client: q.caller.Client, OnBehalf: q.caller.Cred}
+}
 
 var systemCaller = &fs.Caller{Cred: fs.SystemCaller().Cred, Protocol: fs.ProtoS3}
 
@@ -45,6 +52,8 @@ type record struct {
 	// under a key that ends in a slash.
 	Stream fs.StreamID `json:"stream,omitempty"`
 	Data   uint64      `json:"data,omitempty"`
+	// Sealed is when a part became complete, in Unix nanoseconds.
+	Sealed int64 `json:"sealed,omitempty"`
 }
 
 // readRecord answers the record of a file, made up for what S3 did not write.
@@ -179,14 +188,9 @@ func (q *request) makeDirs(root fs.Node, dirs []string) (fs.Node, error) {
 		a, err := f.Lookup(q.ctx, q.caller, n, d, fs.AttrType)
 		if fs.KindOf(err) == fs.NotExist {
 			var r fs.CreateResult
-			r, err = f.Create(q.ctx, q.caller, n, d, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}, Want: fs.AttrType})
-			switch {
-			case err == nil:
-				a = r.Attr
-				if _, err := f.SetMeta(q.ctx, q.system(), a.Node, fs.MetaS3, impliedKey, []byte{'1'}, fs.MetaUpsert); err != nil {
-					return fs.Node{}, err
-				}
-			case fs.KindOf(err) == fs.Exist: // another request was first
+			r, err = f.Create(q.ctx, q.caller, n, d, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}, Want: fs.AttrType,
+				Meta: []fs.MetaItem{{Space: fs.MetaS3, Key: impliedKey, Value: []byte{'1'}}}})
+			if a = r.Attr; fs.KindOf(err) == fs.Exist { // another request was first
 				a, err = f.Lookup(q.ctx, q.caller, n, d, fs.AttrType)
 			}
 		}
@@ -225,29 +229,4 @@ func (q *request) prune(root fs.Node, dirs []string) {
 			return
 		}
 	}
-}
-
-// findStaging answers the bucket's hidden directory of uploads, if there is one.
-func (q *request) findStaging() (fs.Node, bool, error) {
-	a, err := q.s.o.FS.Lookup(q.ctx, q.system(), q.root(), stagingName, fs.AttrType)
-	if fs.KindOf(err) == fs.NotExist {
-		return fs.Node{}, false, nil
-	}
-	return a.Node, err == nil, err
-}
-
-// staging makes that directory when needed. Everybody may add to it, nobody
-// may take what is another's.
-func (q *request) staging() (fs.Node, error) {
-	n, ok, err := q.findStaging()
-	if ok || err != nil {
-		return n, err
-	}
-	mode := fs.Mode(0o1777)
-	r, err := q.s.o.FS.Create(q.ctx, q.system(), q.root(), stagingName, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
-	if fs.KindOf(err) == fs.Exist {
-		n, _, err = q.findStaging()
-		return n, err
-	}
-	return r.Attr.Node, err
 }

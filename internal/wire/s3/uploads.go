@@ -59,35 +59,15 @@ func (q *request) listParts() error {
 		q.writeXML(http.StatusOK, &out)
 		return nil
 	}
-	after := ""
-	if marker > 0 {
-		after = partName(marker)
-	}
-	var inner error
-	_, err = q.s.o.FS.ReadDirByName(q.ctx, q.system(), u.dir, after, attrObject, func(e *fs.Dirent) bool {
-		n, ok := parseUint(e.Name, maxParts)
-		if !ok || len(e.Name) != 5 {
-			return false // files under way sort behind the digits
-		}
-		if e.Attr.Mask == 0 {
-			return true
-		}
+	err = q.partsAfter(u, marker, func(p *part) error {
 		if len(out.Part) == most {
 			out.IsTruncated = true
-			return false
+			return errEnough
 		}
-		rec, err := q.readRecord(&e.Attr)
-		if err != nil {
-			inner = err
-			return false
-		}
-		out.Part = append(out.Part, partXML{n, isoTime(e.Attr.Mtime.Time()), `"` + rec.ETag + `"`, e.Attr.Size, sumsXML(rec.Sums, "")})
-		out.NextPartNumberMarker = n
-		return true
+		out.Part = append(out.Part, partXML{p.number, isoTime(p.attr.Mtime.Time()), `"` + p.rec.ETag + `"`, p.attr.Size, sumsXML(p.rec.Sums, "")})
+		out.NextPartNumberMarker = p.number
+		return nil
 	})
-	if inner != nil {
-		err = inner
-	}
 	if err != nil {
 		return q.uploadGone(err)
 	}
@@ -156,10 +136,6 @@ func (q *request) listUploads() error {
 			marker = nil
 		}
 	}
-	dir, there, err := q.findStaging()
-	if err != nil {
-		return q.gone(err)
-	}
 	roll := func(key string) (string, bool) {
 		if delimiter == "" {
 			return "", false
@@ -173,42 +149,36 @@ func (q *request) listUploads() error {
 	// page holds the smallest most+1 items; a rolled-up one has no id.
 	var page []*upload
 	var inner error
-	if there {
-		_, err = q.s.o.FS.ReadDirByName(q.ctx, q.system(), dir, uploadPrefix, fs.AttrType, func(e *fs.Dirent) bool {
-			id, ok := strings.CutPrefix(e.Name, uploadPrefix)
-			if !ok {
-				return e.Name < uploadPrefix
-			}
-			var u *upload
-			if u, inner = q.readUpload(fs.Node{ID: e.ID}, id); inner != nil {
-				return false
-			}
-			switch {
-			case u == nil || !strings.HasPrefix(u.Key, prefix):
-				return true
-			case marker != nil && uploadOrder(u, marker) <= 0:
-				return true
-			case marker == nil && keyMarker != "" && u.Key <= keyMarker:
-				return true
-			}
-			item := u
-			if cp, ok := roll(u.Key); ok {
-				if keyMarker != "" && cp <= keyMarker && strings.HasPrefix(keyMarker, cp) {
-					return true
-				}
-				item = &upload{Key: cp}
-			}
-			i, found := slices.BinarySearchFunc(page, item, uploadOrder)
-			if found {
-				return true
-			}
-			page = slices.Insert(page, i, item)
-			if len(page) > most+1 {
-				page = page[:most+1]
-			}
+	err := q.s.eachUpload(q.ctx, q.bucket.Root, "", func(id string, n fs.Node) bool {
+		var u *upload
+		if u, inner = q.readUpload(n, id); inner != nil {
+			return false
+		}
+		switch {
+		case u == nil || !strings.HasPrefix(u.Key, prefix):
 			return true
-		})
-	}
+		case marker != nil && uploadOrder(u, marker) <= 0:
+			return true
+		case marker == nil && keyMarker != "" && u.Key <= keyMarker:
+			return true
+		}
+		item := u
+		if cp, ok := roll(u.Key); ok {
+			if keyMarker != "" && cp <= keyMarker && strings.HasPrefix(keyMarker, cp) {
+				return true
+			}
+			item = &upload{Key: cp}
+		}
+		i, found := slices.BinarySearchFunc(page, item, uploadOrder)
+		if found {
+			return true
+		}
+		page = slices.Insert(page, i, item)
+		if len(page) > most+1 {
+			page = page[:most+1]
+		}
+		return true
+	})
 	if inner != nil {
 		err = inner
 	}

@@ -20,11 +20,20 @@ import (
 
 const nullVersion = "null"
 
-func (q *request) newVersion() string {
+// newVersion makes the id of a version that is newer than all in vdir, even
+// after the clock was set back. The caller holds the key's lock.
+func (q *request) newVersion(vdir fs.Node) (string, error) {
 	if q.bucket.Versioning == VersioningSuspended {
-		return nullVersion
+		return nullVersion, nil
 	}
-	return fmt.Sprintf("%016x%s", uint64(math.MaxInt64-q.s.o.Now().UnixNano()), strings.ToLower(newID()[:8]))
+	at := uint64(math.MaxInt64 - q.s.o.Now().UnixNano())
+	_, err := q.s.o.FS.ReadDirByName(q.ctx, q.system(), vdir, "", 0, func(e *fs.Dirent) bool {
+		if newest, ok := parseHex(e.Name[:min(16, len(e.Name))]); ok && newest > 0 && newest <= at {
+			at = newest - 1
+		}
+		return false
+	})
+	return fmt.Sprintf("%016x%s", at, strings.ToLower(newID()[:8])), err
 }
 
 func validVersion(id string) bool {
@@ -84,10 +93,8 @@ func (q *request) locate(b *Bucket, key, version string) (*object, error) {
 				return m, nil
 			}
 			return nil, err
-		case err != nil || !b.Lock || o.rec.Version == "":
-			return o, err
 		}
-		version = o.rec.Version // the locked file itself, not its clone
+		return o, err
 	}
 	dir, err := q.walk(root, p.dirs)
 	if err == nil {
@@ -119,21 +126,23 @@ func (q *request) versionDir(dir fs.Node, name string) (fs.Node, error) {
 	return a.Node, err
 }
 
-// makeVersionDir finds or makes it.
+// makeVersionDir finds or makes it. Users list it, the server keeps it.
 func (q *request) makeVersionDir(dir fs.Node, name string) (fs.Node, error) {
 	n := dir
+	mode := fs.Mode(0o755)
 	for _, c := range []string{versionsName, name} {
-		mode := fs.Mode(0o755)
-		r, err := q.s.o.FS.Create(q.ctx, q.system(), n, c, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
-		if fs.KindOf(err) == fs.Exist {
-			var a fs.Attr
-			a, err = q.s.o.FS.Lookup(q.ctx, q.system(), n, c, fs.AttrType)
-			r.Attr = a
+		a, err := q.s.o.FS.Lookup(q.ctx, q.system(), n, c, fs.AttrType)
+		if fs.KindOf(err) == fs.NotExist {
+			var r fs.CreateResult
+			r, err = q.s.o.FS.Create(q.ctx, q.system(), n, c, &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
+			if a = r.Attr; fs.KindOf(err) == fs.Exist { // another request was first
+				a, err = q.s.o.FS.Lookup(q.ctx, q.system(), n, c, fs.AttrType)
+			}
 		}
 		if err != nil {
 			return fs.Node{}, err
 		}
-		n = r.Attr.Node
+		n = a.Node
 	}
 	return n, nil
 }
@@ -231,114 +240,63 @@ func (q *request) eachVersion(vdir fs.Node, after string, yield func(*object) bo
 	return err
 }
 
-// keepNull gives what was written before versioning its place among the versions.
-func (q *request) keepNull(dir fs.Node, name string, vdir fs.Node) error {
-	a, err := q.s.o.FS.Lookup(q.ctx, q.system(), dir, name, attrObject)
-	if fs.KindOf(err) == fs.NotExist {
-		return nil
+// displace answers what makes room for a new version or marker of a name: what
+// the plain name stands for keeps its own name as a version, or gets that of
+// the null version, which a new null version replaces.
+func (q *request) displace(dir fs.Node, name string, vdir fs.Node, version string) (moves []fs.Move, plain fs.Type, err error) {
+	null, err := q.s.o.FS.Lookup(q.ctx, q.system(), vdir, nullVersion, fs.AttrType)
+	if err != nil && fs.KindOf(err) != fs.NotExist {
+		return nil, 0, err
 	}
-	if err != nil {
-		return err
+	nullEntry := fs.Entry{Dir: vdir, Name: nullVersion}
+	if err == nil && version == nullVersion {
+		moves = append(moves, fs.Move{From: nullEntry, Is: null.Node.ID})
 	}
-	if a.Type != fs.File {
-		return nil
+	a, lerr := q.s.o.FS.Lookup(q.ctx, q.system(), dir, name, attrObject)
+	switch {
+	case fs.KindOf(lerr) == fs.NotExist:
+		return moves, 0, nil
+	case lerr != nil:
+		return nil, 0, lerr
+	case a.Type == fs.Directory:
+		return moves, a.Type, nil
 	}
-	rec, err := q.readRecord(&a)
-	if err != nil || rec.Version != "" {
-		return err
+	m := fs.Move{From: fs.Entry{Dir: dir, Name: name}, Is: a.Node.ID}
+	if a.Type == fs.File && version != nullVersion && err != nil {
+		rec, err := q.readRecord(&a)
+		if err != nil {
+			return nil, 0, err
+		}
+		if rec.Version == "" {
+			m.To = nullEntry
+		}
 	}
-	_, err = q.s.o.FS.Link(q.ctx, q.system(), a.Node, vdir, nullVersion)
-	if fs.KindOf(err) == fs.Exist {
-		return nil
-	}
-	return err
+	return append(moves, m), a.Type, nil
 }
 
-// dropNull removes the null version, which the next one replaces.
-func (q *request) dropNull(vdir fs.Node) error {
-	_, err := q.s.o.FS.Remove(q.ctx, q.system(), vdir, nullVersion, fs.RemoveFile)
-	if fs.KindOf(err) == fs.NotExist {
-		return nil
-	}
-	return err
-}
-
-// takeVersion is take in a bucket with versions: first the version is there,
-// then the plain name shows it.
-func (q *request) takeVersion(st *staged, dir fs.Node, name string, rec *record) error {
-	if err := q.need(&object{attr: fs.Attr{Node: dir}}, fs.RightAddFile|fs.RightTraverse); err != nil {
-		return err
-	}
+// placeVersion makes a publication that of a new version: the plain name and
+// that of the version appear, and what was there makes room, at once.
+func (q *request) placeVersion(dir fs.Node, name string, rec *record, cond writeCondition, spec *fs.PublishSpec) error {
 	vdir, err := q.makeVersionDir(dir, name)
 	if err != nil {
 		return err
 	}
-	if err := q.keepNull(dir, name, vdir); err != nil {
+	if rec.Version, err = q.newVersion(vdir); err != nil {
 		return err
 	}
-	if rec.Version == nullVersion {
-		if err := q.dropNull(vdir); err != nil {
-			return err
-		}
-	}
-	f := q.s.o.FS
-	if _, err := f.Link(q.ctx, q.system(), st.node, vdir, rec.Version); err != nil {
+	moves, plain, err := q.displace(dir, name, vdir, rec.Version)
+	if err != nil {
 		return err
 	}
-	show := st
-	if q.bucket.Lock {
-		// A locked file keeps all its names, so the plain one is a clone.
-		if show, err = q.clone(st.node, rec); err != nil {
-			return err
-		}
-		defer q.drop(show)
+	switch {
+	case plain == fs.Directory:
+		return errDirectoryIsThere
+	case plain != 0 && cond.noneMatch == "*":
+		return fs.E("publish", dir, name, fs.Exist, nil)
 	}
-	if _, err := f.Rename(q.ctx, q.caller, show.dir, show.name, dir, name, fs.RenameOptions{}); err != nil {
-		_, _ = f.Remove(detach(q.ctx), q.system(), vdir, rec.Version, fs.RemoveFile)
-		return err
-	}
-	show.done = true
-	if show != st {
-		q.drop(st) // the staging name; the version stays
-	}
+	spec.Moves, spec.Links = moves, []fs.Entry{{Dir: vdir, Name: rec.Version}}
+	spec.Within, spec.NoReplace = dir, true
 	return nil
-}
-
-// clone stages a copy by reference, with all metadata.
-func (q *request) clone(n fs.Node, rec *record) (*staged, error) {
-	dir, err := q.staging()
-	if err != nil {
-		return nil, err
-	}
-	a, err := q.s.o.FS.GetAttr(q.ctx, q.system(), n, attrObject)
-	if err != nil {
-		return nil, err
-	}
-	meta, err := q.userMetadata(n)
-	if err != nil {
-		return nil, err
-	}
-	tags, err := q.objectTags(n)
-	if err != nil {
-		return nil, err
-	}
-	st, err := q.stage(dir, "put-")
-	if err != nil {
-		return nil, err
-	}
-	err = q.copyRange(&object{attr: a}, byteRange{0, a.Size}, st)
-	if err == nil {
-		err = q.writeAttributes(st.node, &attributes{meta: meta, tags: tags})
-	}
-	if err == nil {
-		r := *rec
-		err = q.seal(st, &r)
-	}
-	if err != nil {
-		q.drop(st)
-		return nil, err
-	}
-	return st, nil
 }
 
 // removeVersioned deletes in a bucket with versions.
@@ -346,53 +304,75 @@ func (q *request) removeVersioned(key string, p objectPath, version string) (del
 	if version != "" {
 		return q.removeVersion(key, p, version)
 	}
-	d := deletion{version: q.newVersion(), marker: true}
+	st, err := q.stage("")
+	if err != nil {
+		return deletion{}, err
+	}
+	defer q.drop(st)
+	rec := &record{Marker: true}
+	for range publishTries {
+		if err = q.mark(st, p, rec); !overtaken(err) {
+			break
+		}
+	}
+	st.done = err == nil
+	return deletion{version: rec.Version, marker: true}, q.gone(err)
+}
+
+// overtaken tells whether names were changed through another protocol between
+// looking at them and changing them.
+func overtaken(err error) bool {
+	switch fs.KindOf(err) {
+	case fs.NotExist, fs.Stale, fs.RevisionMismatch, fs.Exist:
+		return err != nil
+	}
+	return false
+}
+
+// mark publishes a delete marker, and with it the plain name goes.
+func (q *request) mark(st *staged, p objectPath, rec *record) error {
 	dir, err := q.makeDirs(q.root(), p.dirs)
 	if err != nil {
-		return d, q.gone(err)
+		return err
 	}
-	f := q.s.o.FS
 	if err := q.need(&object{attr: fs.Attr{Node: dir}}, fs.RightAddFile|fs.RightTraverse); err != nil {
-		return d, err
+		return err
 	}
 	vdir, err := q.makeVersionDir(dir, p.name)
 	if err != nil {
-		return d, err
+		return err
 	}
-	if err := q.keepNull(dir, p.name, vdir); err != nil {
-		return d, err
+	if rec.Version, err = q.newVersion(vdir); err != nil {
+		return err
 	}
-	if d.version == nullVersion {
-		if err := q.dropNull(vdir); err != nil {
-			return d, err
-		}
-	}
-	sdir, err := q.staging()
+	moves, _, err := q.displace(dir, p.name, vdir, rec.Version)
 	if err != nil {
-		return d, err
+		return err
 	}
-	st, err := q.stage(sdir, "put-")
+	b, err := q.sealed(st, rec)
 	if err != nil {
-		return d, err
+		return err
 	}
-	defer q.drop(st)
-	if err := q.seal(st, &record{Version: d.version, Marker: true}); err != nil {
-		return d, err
-	}
-	if _, err := f.Rename(q.ctx, q.system(), st.dir, st.name, vdir, d.version, fs.RenameOptions{}); err != nil {
-		return d, err
-	}
-	st.done = true
-	if _, err := f.Remove(q.ctx, q.caller, dir, p.name, fs.RemoveFile); err != nil {
-		if k := fs.KindOf(err); k != fs.NotExist && k != fs.IsDir && k != fs.NotFile {
-			_, _ = f.Remove(detach(q.ctx), q.system(), vdir, d.version, fs.RemoveFile)
-			return d, err
-		}
-	}
-	return d, nil
+	mode := modeFile
+	_, err = q.s.o.FS.Publish(q.ctx, q.caller, st.node, vdir, rec.Version, &fs.PublishSpec{Set: fs.SetAttr{Mode: &mode}, Moves: moves,
+		Meta: []fs.MetaItem{{Space: fs.MetaS3, Key: recordKey, Value: b}}, Within: dir, NoReplace: true})
+	return err
 }
 
+// removeVersion deletes a version or a marker. In the same transaction the
+// plain name comes to stand for the newest that is left, if that was it.
 func (q *request) removeVersion(key string, p objectPath, version string) (deletion, error) {
+	var d deletion
+	var err error
+	for range publishTries {
+		if d, err = q.tryRemoveVersion(key, p, version); !overtaken(err) {
+			break
+		}
+	}
+	return d, q.gone(err)
+}
+
+func (q *request) tryRemoveVersion(key string, p objectPath, version string) (deletion, error) {
 	o, err := q.locate(q.bucket, key, version)
 	switch {
 	case errors.Is(err, errNoSuchVersion), errors.Is(err, errNoSuchKey):
@@ -408,64 +388,50 @@ func (q *request) removeVersion(key string, p objectPath, version string) (delet
 	if err := q.need(&object{attr: fs.Attr{Node: dir}}, fs.RightAddFile|fs.RightTraverse); err != nil {
 		return d, err
 	}
-	f := q.s.o.FS
 	if err := q.unlock(o); err != nil {
 		return d, err
 	}
-	if _, err := f.Remove(q.ctx, q.system(), o.dir, o.name, fs.RemoveFile); err != nil && fs.KindOf(err) != fs.NotExist {
+	plainEntry := fs.Entry{Dir: dir, Name: p.name}
+	moves := []fs.Move{{From: fs.Entry{Dir: o.dir, Name: o.name}, Is: o.attr.Node.ID}}
+	plain, err := q.s.o.FS.Lookup(q.ctx, q.system(), dir, p.name, attrObject)
+	shown := err == nil
+	switch {
+	case moves[0].From == plainEntry: // was never versioned
+		shown = false
+	case shown && plain.Node == o.attr.Node:
+		moves = append(moves, fs.Move{From: plainEntry, Is: plain.Node.ID})
+		shown = false
+	case err != nil && fs.KindOf(err) != fs.NotExist:
 		return d, err
 	}
 	vdir, verr := q.versionDir(dir, p.name)
-	if plain, err := f.Lookup(q.ctx, q.system(), dir, p.name, attrObject); err == nil && plain.Type == fs.File {
-		rec, err := q.readRecord(&plain)
+	if k := fs.KindOf(verr); verr != nil && k != fs.NotExist {
+		return d, verr
+	}
+	if verr == nil && !shown {
+		var next *object
+		err := q.eachVersion(vdir, "", func(v *object) bool {
+			if v.attr.Node == o.attr.Node {
+				return true
+			}
+			next = v
+			return false
+		})
 		if err != nil {
 			return d, err
 		}
-		if plain.Node == o.attr.Node || rec.Version == version {
-			if _, err := f.Remove(q.ctx, q.system(), dir, p.name, fs.RemoveFile); err != nil && fs.KindOf(err) != fs.NotExist {
-				return d, err
-			}
+		if next != nil && !next.rec.Marker {
+			moves = append(moves, fs.Move{From: fs.Entry{Dir: vdir, Name: next.name}, Is: next.attr.Node.ID, To: plainEntry, Keep: true})
 		}
 	}
+	if err := q.s.o.FS.Rearrange(q.ctx, q.system(), moves, fs.Node{}); err != nil {
+		return d, err
+	}
 	if verr == nil {
-		if err := q.showNewest(dir, p.name, vdir); err != nil {
-			return d, err
-		}
 		q.pruneVersions(dir, p.name, vdir)
 	}
 	q.prune(q.root(), p.dirs)
 	return d, nil
-}
-
-// showNewest makes the plain name what the newest version says, if it is absent.
-func (q *request) showNewest(dir fs.Node, name string, vdir fs.Node) error {
-	f := q.s.o.FS
-	if _, err := f.Lookup(q.ctx, q.system(), dir, name, fs.AttrType); err == nil {
-		return nil
-	}
-	var first *object
-	if err := q.eachVersion(vdir, "", func(o *object) bool { first = o; return false }); err != nil {
-		return err
-	}
-	if first == nil || first.rec.Marker {
-		return nil
-	}
-	if q.bucket.Lock {
-		st, err := q.clone(first.attr.Node, first.rec)
-		if err != nil {
-			return err
-		}
-		defer q.drop(st)
-		if _, err = f.Rename(q.ctx, q.system(), st.dir, st.name, dir, name, fs.RenameOptions{}); err == nil {
-			st.done = true
-		}
-		return err
-	}
-	_, err := f.Link(q.ctx, q.system(), first.attr.Node, dir, name)
-	if fs.KindOf(err) == fs.Exist {
-		return nil
-	}
-	return err
 }
 
 // pruneVersions removes directories of versions that became empty.
@@ -578,16 +544,12 @@ func (q *request) listVersions() error {
 		l.last, lastVersion = key, x.VersionID
 		return true
 	}
-	addVersions := func(key string, vdir fs.Node, after string) (bool, error) {
-		any := false
-		latest := after == ""
-		err := q.eachVersion(vdir, after, func(o *object) bool {
-			any = true
+	addVersions := func(key string, vdir fs.Node, after string, latest bool) error {
+		return q.eachVersion(vdir, after, func(o *object) bool {
 			l1 := latest
 			latest = false
 			return one(key, o, l1)
 		})
-		return any, err
 	}
 	l.add = func(key string, e *fs.Dirent, vdir fs.Node) error {
 		// What was never versioned is the null version, beside later ones or not.
@@ -605,13 +567,18 @@ func (q *request) listVersions() error {
 			if err != nil {
 				return nil // went away meanwhile
 			}
+			latest := true
 			if plain != nil && plain.rec.Version == "" {
-				if !one(key, plain, true) {
-					return nil
+				// It may have its place among the versions.
+				null, err := q.s.o.FS.Lookup(q.ctx, q.system(), a.Node, nullVersion, fs.AttrType)
+				if err != nil || null.Node != plain.attr.Node {
+					if !one(key, plain, true) {
+						return nil
+					}
+					latest = false
 				}
 			}
-			_, err = addVersions(key, a.Node, "")
-			return err
+			return addVersions(key, a.Node, "", latest)
 		}
 		if plain != nil {
 			one(key, plain, true)
@@ -622,7 +589,7 @@ func (q *request) listVersions() error {
 		if p, err := parseKey(keyMarker); err == nil && !p.isDir() {
 			if dir, err := q.walk(q.root(), p.dirs); err == nil {
 				if vdir, err := q.versionDir(dir, p.name); err == nil {
-					if _, err := addVersions(keyMarker, vdir, versionMarker); err != nil {
+					if err := addVersions(keyMarker, vdir, versionMarker, false); err != nil {
 						return err
 					}
 				}

@@ -235,7 +235,7 @@ func TestPostForm(t *testing.T) {
 		"bad policy":   {`["eq"`, map[string]string{"key": "k"}, "data", 400},
 		"forged":       {auth + `["eq","$key","k"]`, map[string]string{"key": "k", "x-amz-signature": strings.Repeat("a", 64)}, "data", 403},
 		"unknown who":  {auth + `["eq","$key","k"]`, map[string]string{"key": "k", "x-amz-credential": "x/20200101/here/s3/aws4_request"}, "data", 400},
-		"hidden place": {auth + `["starts-with","$key",""]`, map[string]string{"key": ".s3-staging~/x"}, "data", 400},
+		"hidden place": {auth + `["starts-with","$key",""]`, map[string]string{"key": ".s3-versioning~/x"}, "data", 400},
 	} {
 		if a := post(c.conditions, c.fields, c.file); a.status != c.status {
 			t.Errorf("%s: %d %s", name, a.status, a.body)

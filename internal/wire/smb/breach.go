@@ -79,7 +79,7 @@ func (s *Server) breakCaches(k fileKey, b fs.Breach, may bool) (wait []chan stru
 		seen[c] = true
 		to := uint32(0)
 		switch b {
-		case fs.BreachRead:
+		case fs.BreachRead, fs.BreachLock: // who may write may keep its locks to itself
 			to = c.state &^ leaseW
 		case fs.BreachName:
 			to = c.state &^ leaseH

@@ -192,3 +192,28 @@ func FuzzMatchName(f *testing.F) {
 		}
 	})
 }
+
+// Of a descriptor only what is to be set is looked at.
+func TestOnlyParts(t *testing.T) {
+	p := NewLocalPrincipals([16]byte{1})
+	foreign := func(n uint32) identity.AuthID {
+		a, err := p.AuthID(t.Context(), sid(5, 21, 1, 2, 3, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	acl := fs.ACL{Owner: foreign(1000), Group: foreign(1001), Control: fs.ACLPresent, Entries: []fs.ACE{{Trustee: foreign(1002), Rights: fileAll}}}
+	b := encodeSD(t.Context(), p, &acl, secOwner|secGroup|secDACL)
+	before := string(b)
+	for parts, want := range map[uint32]int{0: 0, secOwner: 1, secGroup: 1, secDACL: 1, secOwner | secDACL: 2, secOwner | secGroup | secDACL: 3} {
+		q := NewLocalPrincipals([16]byte{1})
+		if _, has, st := decodeSD(t.Context(), q, onlyParts(b, parts), false); st != stOK || has != parts || len(q.ids) != want {
+			t.Errorf("parts %d: status %v, has %d, %d SIDs brought in", parts, st, has, len(q.ids))
+		}
+	}
+	if string(b) != before {
+		t.Error("the descriptor was changed")
+	}
+	onlyParts([]byte("short"), 0)
+}

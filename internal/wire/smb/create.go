@@ -557,7 +557,7 @@ func (r *request) afterOpen(q *createParams, t *target, o *open, res *fs.OpenRes
 	if res.Action != fs.OpenOpened && res.Action != fs.OpenCreated && o.stream == 0 {
 		dos := fs.DOSAttr(q.attrs)&(fs.DOSReadOnly|fs.DOSHidden|fs.DOSSystem|fs.DOSArchive|fs.DOSTemporary|fs.DOSOffline|fs.DOSNotContentIndexed) | fs.DOSArchive
 		if res.Attr.DOS != dos {
-			if ch, err := f.SetAttr(ctx, fs.SystemCaller(), o.node, &fs.SetAttr{DOS: &dos}); err == nil {
+			if ch, err := f.SetAttr(ctx, r.system(), o.node, &fs.SetAttr{DOS: &dos}); err == nil {
 				_ = ch
 				if a, err := o.attr(ctx); err == nil {
 					res.Attr = a
@@ -565,10 +565,9 @@ func (r *request) afterOpen(q *createParams, t *target, o *open, res *fs.OpenRes
 			}
 		}
 		if ss, err := f.Streams(ctx, &sys, o.node); err == nil {
-			remover := *fs.SystemCaller()
-			remover.Protocol = fs.ProtoSMB
+			remover := r.system()
 			for _, s := range ss {
-				_ = f.RemoveStream(ctx, &remover, o.node, s.ID)
+				_ = f.RemoveStream(ctx, remover, o.node, s.ID)
 			}
 		}
 	}

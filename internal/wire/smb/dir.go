@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/acl"
 )
 
 // dirCursor is where the enumeration of a directory stands.
@@ -95,6 +96,9 @@ func (r *request) queryDirectory() status {
 	return stOK
 }
 
+// wantListed are the attributes that entries of listings are made of.
+const wantListed = wantAttrs | fs.AttrMetas
+
 // snapshotEntry is the directory of snapshots where it is listed: in the root
 // of the share, where a pattern stands for several names.
 func (r *request) snapshotEntry(o *open, pattern string) (fs.Attr, bool) {
@@ -102,7 +106,7 @@ func (r *request) snapshotEntry(o *open, pattern string) (fs.Attr, bool) {
 	if srv.policy.Load().Snapshots != SnapshotsVisible || o.node != r.tree.shared().Root || !o.node.Live() || !isWild(pattern) || !matchName(pattern, fs.SnapshotDirName) {
 		return fs.Attr{}, false
 	}
-	a, err := srv.o.FS.Lookup(r.ctx, r.caller, o.node, fs.SnapshotDirName, wantAttrs)
+	a, err := srv.o.FS.Lookup(r.ctx, r.caller, o.node, fs.SnapshotDirName, wantListed)
 	return a, err == nil
 }
 
@@ -115,7 +119,11 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 		if name != "." && name != ".." {
 			share.hide(a, name)
 		}
-		if !w.put(name, a, t, id) {
+		eas := uint32(0)
+		if a.Metas > 0 && hasEASize(class) {
+			eas = r.eaSize(a.Node)
+		}
+		if !w.put(name, a, t, id, eas) {
 			full = true
 			return false
 		}
@@ -150,7 +158,7 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 				n = a.Node
 			}
 		}
-		a, err := srv.o.FS.GetAttr(r.ctx, r.caller, n, wantAttrs)
+		a, err := srv.o.FS.GetAttr(r.ctx, r.caller, n, wantListed)
 		if err != nil {
 			return nil, statusOf(err)
 		}
@@ -166,8 +174,8 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 	if !isWild(d.pattern) && d.dots == 3 && !d.ended && !full {
 		// One name: a lookup, not a listing.
 		d.ended = true
-		a, stored, err := srv.o.FS.LookupFold(r.ctx, r.caller, o.node, d.pattern, wantAttrs)
-		if err == nil && d.pattern != "." && d.pattern != ".." && r.visible(a.Node) {
+		a, stored, err := srv.o.FS.LookupFold(r.ctx, r.caller, o.node, d.pattern, wantListed)
+		if err == nil && d.pattern != "." && d.pattern != ".." && r.visible(a.Node, a.Type) {
 			if !put(stored, &a, a.Type, a.Node.ID) && full {
 				d.ended = false
 			}
@@ -175,8 +183,8 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 	}
 	if !d.ended && !full {
 		stopped := false
-		eof, err := srv.o.FS.ReadDir(r.ctx, r.caller, o.node, d.after, wantAttrs, func(e *fs.Dirent) bool {
-			if e.Attr.Mask == 0 || !matchName(d.pattern, e.Name) || !r.visible(e.Attr.Node) {
+		eof, err := srv.o.FS.ReadDir(r.ctx, r.caller, o.node, d.after, wantListed, func(e *fs.Dirent) bool {
+			if e.Attr.Mask == 0 || !matchName(d.pattern, e.Name) || !r.visible(e.Attr.Node, e.Type) {
 				d.after = e.Cookie
 				return true
 			}
@@ -205,14 +213,15 @@ func (r *request) enumerate(o *open, d *dirCursor, class byte, single bool, limi
 	return nil, stNoSuchFile
 }
 
-// visible tells whether access-based enumeration shows an object.
-func (r *request) visible(n fs.Node) bool {
+// visible tells whether access-based enumeration shows an object: whether its
+// own ACL lets the caller read, whatever the directory adds.
+func (r *request) visible(n fs.Node, t fs.Type) bool {
 	if !r.tree.shared().AccessBasedEnumeration {
 		return true
 	}
 	const need = fs.RightRead | fs.RightReadEA | fs.RightReadAttr | fs.RightReadACL
-	got, err := r.c.s.o.FS.Access(r.ctx, r.caller, n, need)
-	return err == nil && got&need == need
+	a, err := r.c.s.o.FS.GetACL(r.ctx, fs.SystemCaller(), n)
+	return err == nil && acl.Check(r.caller, &a, t == fs.Directory, need) == need
 }
 
 // dirWriter appends entries to a bounded buffer.
@@ -224,7 +233,10 @@ type dirWriter struct {
 	s     *Server
 }
 
-func (w *dirWriter) put(name string, a *fs.Attr, t fs.Type, id fs.FileID) bool {
+// hasEASize tells whether entries of a class say how large the extended attributes are.
+func hasEASize(class byte) bool { return class != fiNames && class != fiDirectory }
+
+func (w *dirWriter) put(name string, a *fs.Attr, t fs.Type, id fs.FileID, eas uint32) bool {
 	fixed := entrySizes[w.class]
 	n := encodeUTF16(name)
 	at := len(w.b)
@@ -263,8 +275,11 @@ func (w *dirWriter) put(name string, a *fs.Attr, t fs.Type, id fs.FileID) bool {
 	le.PutUint64(e[48:], alloc)
 	le.PutUint32(e[56:], dosAttr(a))
 	le.PutUint32(e[60:], uint32(len(n)))
-	if w.class != fiDirectory {
-		le.PutUint32(e[64:], reparseTag(t))
+	if hasEASize(w.class) {
+		if tag := reparseTag(t); tag != 0 {
+			eas = tag
+		}
+		le.PutUint32(e[64:], eas)
 	}
 	switch w.class {
 	case fiIDBothDirectory:
@@ -272,11 +287,15 @@ func (w *dirWriter) put(name string, a *fs.Attr, t fs.Type, id fs.FileID) bool {
 	case fiIDFullDirectory:
 		le.PutUint64(e[72:], uint64(id))
 	case fiIDExtd:
-		le.PutUint32(e[64:], 0)
+		if t == fs.Symlink {
+			le.PutUint32(e[64:], 0)
+		}
 		le.PutUint32(e[68:], reparseTag(t))
 		le.PutUint64(e[72:], uint64(id))
 	case fiIDExtdBoth:
-		le.PutUint32(e[64:], 0)
+		if t == fs.Symlink {
+			le.PutUint32(e[64:], 0)
+		}
 		le.PutUint32(e[68:], reparseTag(t))
 		le.PutUint64(e[72:], uint64(id))
 	}

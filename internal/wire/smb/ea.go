@@ -83,10 +83,10 @@ func (r *request) setEAs(ctx context.Context, n fs.Node, b []byte) status {
 
 const stInvalidEAName status = 0x80000013
 
-// eaSize is the size that FileEaInformation shows.
-func (r *request) eaSize(o *open) uint32 {
+// eaSize is the size that FileEaInformation and listings show.
+func (r *request) eaSize(node fs.Node) uint32 {
 	n := uint32(0)
-	_ = r.c.s.o.FS.ListMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, "", func(k string, size int) bool {
+	_ = r.c.s.o.FS.ListMeta(r.ctx, fs.SystemCaller(), node, fs.MetaEA, "", func(k string, size int) bool {
 		n += uint32(5 + len(k) + size)
 		return true
 	})
@@ -119,7 +119,7 @@ func (r *request) queryEAs(o *open, in []byte, flags uint32, limit int) ([]byte,
 		b = b[next:]
 	}
 	if !listed {
-		err := f.ListMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, "", func(k string, _ int) bool {
+		err := f.ListMeta(r.ctx, r.system(), o.node, fs.MetaEA, "", func(k string, _ int) bool {
 			names = append(names, k)
 			return true
 		})
@@ -133,7 +133,7 @@ func (r *request) queryEAs(o *open, in []byte, flags uint32, limit int) ([]byte,
 	var b []byte
 	last := -1
 	for _, k := range names {
-		v, err := f.GetMeta(r.ctx, fs.SystemCaller(), o.node, fs.MetaEA, k)
+		v, err := f.GetMeta(r.ctx, r.system(), o.node, fs.MetaEA, k)
 		if err != nil && fs.KindOf(err) != fs.NoAttr {
 			return nil, statusOf(err)
 		}

@@ -264,7 +264,7 @@ func (r *request) setSparse(ctx context.Context, o *open, in []byte) status {
 	if dos == a.DOS {
 		return stOK
 	}
-	_, err = r.c.s.o.FS.SetAttr(ctx, fs.SystemCaller(), o.node, &fs.SetAttr{DOS: &dos})
+	_, err = r.c.s.o.FS.SetAttr(ctx, r.system(), o.node, &fs.SetAttr{DOS: &dos})
 	return statusOf(err)
 }
 
@@ -284,10 +284,9 @@ func (r *request) zeroData(ctx context.Context, o *open, from, to uint64) status
 	if from >= to {
 		return stOK
 	}
-	c := *fs.SystemCaller()
-	c.Protocol = fs.ProtoSMB // whose caches we have seen to
+	c := r.system() // its protocol is that whose caches we have seen to
 	c.ReadOnly = r.caller.ReadOnly
-	_, err = r.c.s.o.FS.Zero(ctx, &c, o.node, o.stream, from, to-from)
+	_, err = r.c.s.o.FS.Zero(ctx, c, o.node, o.stream, from, to-from)
 	return statusOf(err)
 }
 
@@ -338,7 +337,7 @@ func (r *request) queryRanges(o *open, in []byte, limit int) ([]byte, status) {
 		add(off, end)
 		return b, st
 	}
-	err = r.c.s.o.FS.Regions(r.ctx, fs.SystemCaller(), o.node, o.stream, off, func(g fs.Region) bool {
+	err = r.c.s.o.FS.Regions(r.ctx, r.system(), o.node, o.stream, off, func(g fs.Region) bool {
 		from, to := max(g.Offset, off), min(g.Offset+g.Length, end)
 		if from >= to {
 			return g.Offset < end
@@ -438,11 +437,10 @@ func (r *request) copyRange(ctx context.Context, src, dst *open, from, to, n uin
 		_, err := dst.handle.Write(ctx, &fs.WriteRequest{Offset: to, Data: buf})
 		return statusOf(err)
 	}
-	c := *fs.SystemCaller()
-	c.Protocol = fs.ProtoSMB // whose caches we have seen to
+	c := r.system() // its protocol is that whose caches we have seen to
 	c.ReadOnly = r.caller.ReadOnly
 	for n > 0 {
-		k, err := r.c.s.o.FS.CopyRange(ctx, &c, src.node, src.stream, from, dst.node, dst.stream, to, n)
+		k, err := r.c.s.o.FS.CopyRange(ctx, c, src.node, src.stream, from, dst.node, dst.stream, to, n)
 		if err != nil {
 			return statusOf(err)
 		}

@@ -424,6 +424,9 @@ func (s *Server) grant(o *open, level byte, want *leaseRequest) {
 	if f.locks > 0 && (own == nil) || s.breaches.of(f.key.node).Load() != 0 {
 		granted = 0
 	}
+	if granted&leaseW != 0 && s.lockedElsewhere(o) {
+		granted &^= leaseW
+	}
 	if level != oplockLease {
 		if granted&leaseW == 0 {
 			granted &= leaseR
@@ -456,6 +459,17 @@ func (s *Server) grant(o *open, level byte, want *leaseRequest) {
 	own.opens = append(own.opens, o)
 	o.cache = own
 	o.level = oplockLease
+}
+
+// lockedElsewhere tells whether there are locks of other protocols, which under
+// strict locking a client could not see if it kept its own to itself.
+func (s *Server) lockedElsewhere(o *open) bool {
+	there := false
+	err := s.o.FS.LockList(s.ctx, o.node, func(l *fs.LockInfo) bool {
+		there = l.Space != fs.LockSMB && l.Stream == o.stream
+		return !there
+	})
+	return there || err != nil
 }
 
 // leaseRequest is a decoded RqLs context.

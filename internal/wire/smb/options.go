@@ -10,6 +10,7 @@ import (
 	"manifold/internal/identity"
 	"manifold/internal/identity/attempts"
 	"manifold/internal/identity/ntlm"
+	"manifold/internal/wire/smb/rpc"
 )
 
 // Share is what a client connects to.
@@ -40,6 +41,8 @@ type Share struct {
 	HideName func(name string) bool
 	// NoStreams and NoChangeNotify switch features off.
 	NoStreams, NoChangeNotify bool
+	// ACL says who may do what through it, to administrators; nil if unknown.
+	ACL *fs.ACL
 }
 
 // Shares finds shares; the caller is nil for the listing of a server's names.
@@ -52,11 +55,34 @@ type Shares interface {
 	List(ctx context.Context, c *fs.Caller, yield func(*Share) bool) error
 }
 
+// ShareChange says what of a share is to be different; nil leaves it as it is.
+type ShareChange struct {
+	Description, Path               *string
+	AccessBasedEnumeration, Encrypt *bool
+	ACL                             *fs.ACL
+}
+
+// Admin is what administrators change over named pipes. Errors are those of
+// package rpc where they fit.
+type Admin interface {
+	// May tells whether a caller may do something that is for administrators.
+	May(ctx context.Context, c *fs.Caller, a rpc.Act) bool
+	// AddShare makes a share of name, description, path and ACL, which may be nil.
+	AddShare(ctx context.Context, c *fs.Caller, s *Share) error
+	ChangeShare(ctx context.Context, c *fs.Caller, name string, x ShareChange) error
+	DeleteShare(ctx context.Context, c *fs.Caller, name string) error
+	// Closed is told of a session or file that a caller has closed for another.
+	Closed(ctx context.Context, c *fs.Caller, a rpc.Act, id uint64)
+}
+
 // Principals translates between principals and security identifiers, in their
 // binary form ([MS-DTYP] 2.4.2.2).
 type Principals interface {
 	SID(ctx context.Context, a identity.AuthID) []byte
+	// AuthID may make a number for a SID that has none, which is kept.
 	AuthID(ctx context.Context, sid []byte) (identity.AuthID, error)
+	// For are the same for somebody who may not make as many as it likes.
+	For(c *identity.Credential) Principals
 }
 
 // Encryption says how keen the server is on encryption.
@@ -76,7 +102,12 @@ type Options struct {
 	Accounts   ntlm.Authenticator
 	Shares     Shares
 	Principals Principals // LocalPrincipals of the server's GUID
-	Logger     *slog.Logger
+	// Admin lets administrators change things over named pipes; nil: members of
+	// Administrators see everything, and shares are not changed.
+	Admin Admin
+	// Directory are the local accounts that named pipes show; nil: none.
+	Directory rpc.Accounts
+	Logger    *slog.Logger
 	// Name and Domain are NetBIOS names: MANIFOLD and WORKGROUP.
 	Name, Domain string
 	GUID         [16]byte // of the server; random

@@ -6,28 +6,31 @@ import (
 	"sync"
 
 	"manifold/internal/fs"
+	"manifold/internal/wire/smb/rpc"
 )
 
 // pipe is an open named pipe: a message goes in, its answer comes out.
 type pipe struct {
-	name string
-	mu   sync.Mutex
-	rpc  rpc
-	out  []byte // of an answer, what was not read yet
+	mu    sync.Mutex
+	calls *rpc.Association
+	out   []byte        // of an answer, what was not read yet
+	ready chan struct{} // something has come out
 }
+
+// maxPiped bounds what a client has not read; who wants more reads first.
+const maxPiped = 16 << 20
 
 // openPipe opens a pipe of IPC$.
 func (r *request) openPipe(q *createParams) status {
 	name := strings.ToLower(strings.TrimPrefix(q.name, "\\"))
 	name = strings.TrimPrefix(name, "pipe\\")
-	switch name {
-	case "srvsvc", "wkssvc":
-	default:
+	srv := r.c.s
+	calls, ok := srv.rpc.Open(name)
+	if !ok {
 		return stObjectNameNotFound
 	}
-	srv := r.c.s
 	o := &open{
-		s: srv, pipe: &pipe{name: name}, granted: fs.Rights(mapGeneric(q.access) & fileAll), share: q.share, created: srv.o.Now(),
+		s: srv, pipe: &pipe{calls: calls, ready: make(chan struct{}, 1)}, granted: fs.Rights(mapGeneric(q.access) & fileAll), share: q.share, created: srv.o.Now(),
 		guid: r.c.clientGUID, user: r.caller.Cred.User, sess: r.sess, tree: r.tree, conn: r.c, path: name,
 	}
 	o.ctx, o.cancel = context.WithCancel(srv.ctx)
@@ -50,15 +53,29 @@ func (r *request) openPipe(q *createParams) status {
 	return stOK
 }
 
+// calls makes the calls of what a client has written, and answers what it is to
+// read; needs the pipe's mu.
+func (r *request) calls(p *pipe, in []byte) []byte {
+	c := &rpc.Caller{Caller: r.caller, Session: r.sess.id}
+	r.sess.mu.Lock()
+	if id := r.sess.ident; id != nil && id.Account != nil {
+		c.User, c.Domain = id.Account.Name, id.Domain
+	}
+	r.sess.mu.Unlock()
+	return p.calls.Feed(r.ctx, c, in)
+}
+
 func (r *request) writePipe(o *open, data []byte) status {
 	p := o.pipe
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out, st := p.rpc.feed(r, p.name, data)
-	if st != stOK {
-		return st
+	if len(p.out) > maxPiped {
+		return stPipeBusy
 	}
-	p.out = append(p.out, out...)
+	p.out = append(p.out, r.calls(p, data)...)
+	if len(p.out) > 0 {
+		p.wake()
+	}
 	b := make([]byte, 16)
 	b[0] = 17
 	le.PutUint32(b[4:], uint32(len(data)))
@@ -66,19 +83,44 @@ func (r *request) writePipe(o *open, data []byte) status {
 	return stOK
 }
 
+// wake tells one who waits for something to read; needs mu.
+func (p *pipe) wake() {
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+// readPipe answers what has come out, and waits for it if there is nothing.
 func (r *request) readPipe(o *open, n int) status {
 	p := o.pipe
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.out) == 0 {
-		return stPipeDisconnected
+	for len(p.out) == 0 {
+		p.mu.Unlock()
+		if r.asyncID == 0 {
+			r.pend()
+		}
+		select {
+		case <-p.ready:
+		case <-o.ctx.Done():
+			return stPipeDisconnected
+		case <-r.ctx.Done():
+			return stCancelled
+		}
+		p.mu.Lock()
 	}
+	defer p.mu.Unlock()
 	st := stOK
 	part := p.out
 	if len(part) > n {
 		part, st = part[:n], stBufferOverflow
 	}
 	p.out = p.out[len(part):]
+	if len(p.out) > 0 {
+		p.wake()
+	} else {
+		p.out = nil
+	}
 	b := make([]byte, 16, 16+len(part))
 	b[0], b[2] = 17, headerSize+16
 	le.PutUint32(b[4:], uint32(len(part)))
@@ -90,12 +132,13 @@ func (r *request) transceive(o *open, in []byte, limit int) ([]byte, status) {
 	p := o.pipe
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out, st := p.rpc.feed(r, p.name, in)
-	if st != stOK {
-		return nil, st
+	if len(p.out) > 0 {
+		return nil, stPipeBusy
 	}
+	out := r.calls(p, in)
 	if len(out) > limit {
 		p.out = append(p.out[:0], out[limit:]...)
+		p.wake()
 		return out[:limit], stBufferOverflow
 	}
 	return out, stOK

@@ -28,6 +28,9 @@ func NewLocalPrincipals(guid [16]byte) *LocalPrincipals {
 	}
 }
 
+// For implements Principals.
+func (p *LocalPrincipals) For(*identity.Credential) Principals { return p }
+
 func sid(authority byte, subs ...uint32) []byte {
 	b := []byte{1, byte(len(subs)), 0, 0, 0, 0, 0, authority}
 	for _, s := range subs {

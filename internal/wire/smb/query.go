@@ -132,7 +132,7 @@ func (r *request) queryFile(o *open, class byte, in []byte, flags uint32, limit 
 	case fiInternal:
 		return le.AppendUint64(nil, uint64(o.node.ID)), stOK
 	case fiEA:
-		return le.AppendUint32(nil, r.eaSize(o)), stOK
+		return le.AppendUint32(nil, r.eaSize(o.node)), stOK
 	case fiAccess:
 		return le.AppendUint32(nil, uint32(o.granted)), stOK
 	case fiName:
@@ -156,7 +156,7 @@ func (r *request) queryFile(o *open, class byte, in []byte, flags uint32, limit 
 		b := appendBasic(nil, &a)
 		b = o.appendStandard(b, &a)
 		b = le.AppendUint64(b, uint64(o.node.ID))
-		b = le.AppendUint32(b, r.eaSize(o))
+		b = le.AppendUint32(b, r.eaSize(o.node))
 		b = le.AppendUint32(b, uint32(o.granted))
 		o.mu.Lock()
 		b = le.AppendUint64(b, o.pos)
@@ -262,7 +262,7 @@ func (o *open) appendStandard(b []byte, a *fs.Attr) []byte {
 }
 
 func (r *request) queryStreams(o *open, limit int) ([]byte, status) {
-	ss, err := r.c.s.o.FS.Streams(r.ctx, fs.SystemCaller(), o.node)
+	ss, err := r.c.s.o.FS.Streams(r.ctx, r.system(), o.node)
 	if err != nil && fs.KindOf(err) != fs.NotSupported {
 		return nil, statusOf(err)
 	}

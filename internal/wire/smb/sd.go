@@ -2,6 +2,7 @@ package smb
 
 import (
 	"context"
+	"slices"
 
 	"manifold/internal/fs"
 	"manifold/internal/identity"
@@ -169,7 +170,7 @@ func (r *request) querySecurity(o *open, parts uint32, limit int) ([]byte, statu
 		return nil, stAccessDenied
 	}
 	// The right was checked at open, and holds whatever happened since.
-	a, err := r.c.s.o.FS.GetACL(r.ctx, fs.SystemCaller(), o.node)
+	a, err := r.c.s.o.FS.GetACL(r.ctx, r.system(), o.node)
 	if err != nil {
 		return nil, statusOf(err)
 	}
@@ -198,9 +199,39 @@ func (r *request) setSecurity(o *open, parts uint32, b []byte) status {
 	return r.setSD(context.WithoutCancel(r.ctx), o, b, parts, false)
 }
 
+// onlyParts takes out of a descriptor what is not to be set: its SIDs are nothing
+// to us, and would be given numbers.
+func onlyParts(b []byte, parts uint32) []byte {
+	if len(b) < 20 {
+		return b
+	}
+	b = slices.Clone(b)
+	if parts&secOwner == 0 {
+		le.PutUint32(b[4:], 0)
+	}
+	if parts&secGroup == 0 {
+		le.PutUint32(b[8:], 0)
+	}
+	if parts&secDACL == 0 {
+		le.PutUint16(b[2:], le.Uint16(b[2:])&^sdDACLPresent)
+	}
+	return b
+}
+
+// system acts for the caller with the rights that its open was granted, whatever
+// it may do by itself.
+func (r *request) system() *fs.Caller {
+	return &fs.Caller{Cred: systemCred, Protocol: fs.ProtoSMB, Client: r.caller.Client, OnBehalf: r.caller.Cred}
+}
+
+var systemCred = identity.SystemCredential()
+
 // setSD applies a security descriptor; with fresh all of its parts.
 func (r *request) setSD(ctx context.Context, o *open, b []byte, parts uint32, fresh bool) status {
-	a, has, st := decodeSD(ctx, r.c.s.o.Principals, b, r.tree.shared().KeepInheritedFlag)
+	if !fresh {
+		b = onlyParts(b, parts)
+	}
+	a, has, st := decodeSD(ctx, r.c.s.o.Principals.For(r.caller.Cred), b, r.tree.shared().KeepInheritedFlag)
 	if st != stOK {
 		return st
 	}
@@ -233,9 +264,9 @@ func (r *request) setSD(ctx context.Context, o *open, b []byte, parts uint32, fr
 		return stInvalidOwner // taking is allowed, giving is not
 	}
 	// What the open was granted is what counts.
-	c := *fs.SystemCaller()
-	c.Protocol, c.Client, c.ReadOnly = r.caller.Protocol, r.caller.Client, r.caller.ReadOnly
-	if _, err := f.SetACL(ctx, &c, o.node, &set); err != nil {
+	c := r.system()
+	c.ReadOnly = r.caller.ReadOnly
+	if _, err := f.SetACL(ctx, c, o.node, &set); err != nil {
 		return statusOf(err)
 	}
 	return stOK

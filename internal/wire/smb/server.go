@@ -16,6 +16,7 @@ import (
 
 	"manifold/internal/fs"
 	"manifold/internal/identity/ntlm"
+	"manifold/internal/wire/smb/rpc"
 )
 
 // Server answers SMB on the listeners that it is given.
@@ -29,6 +30,8 @@ type Server struct {
 	padReads atomic.Bool  // test control: responses to READ have a gap
 	caching  atomic.Int64 // open files, which others may have to break
 	breaches breaches
+
+	rpc *rpc.Server // of the named pipes
 
 	start time.Time
 	hint  []byte
@@ -70,6 +73,7 @@ func New(ctx context.Context, o Options) *Server {
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte][]*conn{},
 	}
 	s.policy.Store(&o.Policy)
+	s.rpc = s.newRPC()
 	var seed [8]byte
 	_, _ = rand.Read(seed[:])
 	s.nextID.Store(uint64(binary.LittleEndian.Uint32(seed[:])) << 8)

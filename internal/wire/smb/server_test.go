@@ -293,13 +293,3 @@ func FuzzRequest(f *testing.F) {
 		_, _ = io.ReadFull(mine, n[:])
 	})
 }
-
-func FuzzRPC(f *testing.F) {
-	f.Add("srvsvc", rpcHeader(rpcBind, 3, []byte{1, 0, 0, 0}))
-	s := newTestServer(f)
-	f.Fuzz(func(t *testing.T, pipe string, b []byte) {
-		r := &request{c: &conn{s: s}, ctx: t.Context(), caller: fs.SystemCaller()}
-		p := rpc{bound: true}
-		_, _ = p.feed(r, pipe, b)
-	})
-}

@@ -162,7 +162,7 @@ func (r *request) setBasic(ctx context.Context, o *open, in []byte) status {
 	_, err := o.handle.SetAttr(ctx, &s)
 	if k := fs.KindOf(err); err != nil && (k == fs.Access || k == fs.Perm) {
 		// The open was granted to write attributes.
-		_, err = r.c.s.o.FS.SetAttr(ctx, fs.SystemCaller(), o.node, &s)
+		_, err = r.c.s.o.FS.SetAttr(ctx, r.system(), o.node, &s)
 	}
 	return statusOf(err)
 }
@@ -441,7 +441,7 @@ func (r *request) renameStream(ctx context.Context, o *open, name string, replac
 		return stInvalidParameter
 	}
 	f := r.c.s.o.FS
-	ss, err := f.Streams(ctx, fs.SystemCaller(), o.node)
+	ss, err := f.Streams(ctx, r.system(), o.node)
 	if err != nil {
 		return statusOf(err)
 	}

@@ -54,6 +54,7 @@ const (
 	stInvalidSD              status = 0xC0000079
 	stDiskFull               status = 0xC000007F
 	stMediaWriteProtected    status = 0xC00000A2
+	stPipeBusy               status = 0xC00000AE
 	stPipeDisconnected       status = 0xC00000B0
 	stIOTimeout              status = 0xC00000B5
 	stFileIsDirectory        status = 0xC00000BA

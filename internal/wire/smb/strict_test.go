@@ -89,6 +89,12 @@ func TestStrictLocking(t *testing.T) {
 		two.call(cmdLock, lockOf(id2), either(stLockNotGranted))
 		two.call(cmdWrite, cmdOf(id2, cmdWrite), stOK)
 		two.closeFile(id2)
+		// A client that may write on its own would see none of those locks.
+		b, level := one.openBatch("f")
+		if level != oplockII {
+			t.Errorf("oplock %#x where others hold locks", level)
+		}
+		one.closeFile(b)
 		if err := f.Unlock(ctx, nfs, lock); err != nil {
 			t.Fatal(err)
 		}

@@ -51,22 +51,89 @@ func (e *Engine) Write(ctx context.Context, id fs.FileID, w *fs.WriteRequest, ch
 	if err != nil {
 		return res, err
 	}
-	res.Committed = w.Stability
-	if w.Stability != fs.Unstable {
-		if err := e.flush(ctx, f, w.Stream, res.Offset, res.Offset+uint64(n), stableToo); err != nil {
-			return res, err
-		}
-		res.Committed = fs.FileSync
-	}
-	return res, nil
+	return res, e.settleWrite(ctx, f, w, &res)
 }
 
-// buffer inserts the bytes under the file's lock and answers by how much the
-// dirty bytes grew.
+// settleWrite makes the bytes durable if they are to be.
+func (e *Engine) settleWrite(ctx context.Context, f *file, w *fs.WriteRequest, res *WriteResult) error {
+	res.Committed = w.Stability
+	if w.Stability == fs.Unstable {
+		return nil
+	}
+	if err := e.flush(ctx, f, w.Stream, res.Offset, res.Offset+uint64(len(w.Data)), stableToo); err != nil {
+		return err
+	}
+	res.Committed = fs.FileSync
+	return nil
+}
+
+// WriteAlone is Write while nothing else is buffered for the inode: what was is
+// flushed first. So it is known what the bytes add to the blocks of the stream,
+// which check is told by blocks.
+func (e *Engine) WriteAlone(ctx context.Context, id fs.FileID, w *fs.WriteRequest, check func(r *meta.Reader, ino *meta.Inode, off uint64, blocks func() (uint64, error)) (Effect, error)) (WriteResult, error) {
+	var res WriteResult
+	n := len(w.Data)
+	if err := e.spend(ctx, int64(n)); err != nil {
+		return res, err
+	}
+	f := e.hold(id)
+	defer e.drop(f)
+	grew, err := e.bufferAlone(ctx, f, w, check, &res)
+	e.refund(int64(n) - grew)
+	if err != nil {
+		return res, err
+	}
+	return res, e.settleWrite(ctx, f, w, &res)
+}
+
+func (e *Engine) bufferAlone(ctx context.Context, f *file, w *fs.WriteRequest, check func(*meta.Reader, *meta.Inode, uint64, func() (uint64, error)) (Effect, error), res *WriteResult) (grew int64, err error) {
+	f.gate.Lock()
+	defer f.gate.Unlock()
+	f.flushMu.Lock()
+	defer f.flushMu.Unlock()
+	if err := e.flushFileLocked(ctx, f); err != nil {
+		return 0, err
+	}
+	return e.insert(ctx, f, w, func(r *meta.Reader, ino *meta.Inode, off uint64) (Effect, error) {
+		return check(r, ino, off, func() (uint64, error) { return e.newBlocks(ctx, r, ino, w.Stream, off, uint64(len(w.Data))) })
+	}, res)
+}
+
+// newBlocks is how many blocks a write of [off, off+n) adds to a stream that
+// has nothing buffered.
+func (e *Engine) newBlocks(ctx context.Context, r *meta.Reader, ino *meta.Inode, sid fs.StreamID, off, n uint64) (uint64, error) {
+	st, err := e.readerStream(ctx, r, ino, sid)
+	if err != nil {
+		return 0, err
+	}
+	blocks := uint64(0)
+	for n > 0 {
+		idx, in := chunkOf(off)
+		now := min(n, ChunkBytes-uint64(in))
+		ch, err := loadChunk(ctx, r, st, idx)
+		if err != nil {
+			return 0, err
+		}
+		before := blocksOf(ch.Frags)
+		applyMasks(st, idx, ch)
+		after := blocksOf(putFrag(ch.Frags, meta.Frag{Off: in, Len: uint32(now)}))
+		blocks += max(after, before) - before
+		off, n = off+now, n-now
+	}
+	return blocks, nil
+}
+
+// buffer inserts the bytes among others and answers by how much the dirty bytes
+// grew.
 func (e *Engine) buffer(ctx context.Context, f *file, w *fs.WriteRequest, check func(*meta.Reader, *meta.Inode, uint64) (Effect, error), res *WriteResult) (grew int64, err error) {
-	n := uint64(len(w.Data))
 	f.gate.RLock()
 	defer f.gate.RUnlock()
+	return e.insert(ctx, f, w, check, res)
+}
+
+// insert inserts the bytes under the file's lock; needs the gate.
+func (e *Engine) insert(ctx context.Context, f *file, w *fs.WriteRequest, check func(*meta.Reader, *meta.Inode, uint64) (Effect, error), res *WriteResult) (grew int64, err error) {
+	n := uint64(len(w.Data))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
