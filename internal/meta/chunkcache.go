@@ -46,7 +46,7 @@ func (c *chunkCache) decode(sid fs.StreamID, idx uint64, v []byte) (*Chunk, erro
 	}
 	ch, err := decodeChunk(uint64(sid), v)
 	if err == nil {
-		c.put(sid, idx, v, ch)
+		c.put(sid, idx, bytes.Clone(v), ch) // v is the engine's
 	}
 	return ch, err
 }
