@@ -63,6 +63,10 @@ bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench 'FTP|SFTP' -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
 
+.PHONY: bench-s3
+bench-s3: ## compare S3 with MinIO and versitygw: MINIO_BIN, VERSITYGW_BIN (root, 20 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench S3 -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
+
 .PHONY: bench-rest
 bench-rest: ## requests a second and p99 of the REST API, 1 GiB up and down (root, 3 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench REST -benchtime 1x -timeout 30m

@@ -210,15 +210,19 @@ type ReadOptions struct {
 	Length   uint64 // 0: to the end
 }
 
-// Read answers the content of a file, which the caller closes.
-func (c *Client) Read(ctx context.Context, r Ref, o ReadOptions) (io.ReadCloser, error) {
+func (o ReadOptions) query() string {
 	number := func(n uint64) string {
 		if n == 0 {
 			return ""
 		}
 		return strconv.FormatUint(n, 10)
 	}
-	path := r.path("v1", "/data") + query("snapshot", snapshotArg(o.Snapshot), "offset", number(o.Offset), "length", number(o.Length))
+	return query("snapshot", snapshotArg(o.Snapshot), "offset", number(o.Offset), "length", number(o.Length))
+}
+
+// Read answers the content of a file, which the caller closes.
+func (c *Client) Read(ctx context.Context, r Ref, o ReadOptions) (io.ReadCloser, error) {
+	path := r.path("v1", "/data") + o.query()
 	resp, err := c.Send(ctx, Request{Method: "GET", Path: path})
 	if err != nil {
 		return nil, err

@@ -86,3 +86,21 @@ func (c *Client) ReleaseLock(ctx context.Context, file Ref, snapshot uint64, own
 	return c.do(ctx, "DELETE", file.path("v1", locksPath)+
 		query("snapshot", snapshotArg(snapshot), "owner_id", owner, "offset", offset.String(), "size", size.String()), nil, nil)
 }
+
+// SMBLocks lists byte-range locks of SMB clients; of the filter, File, Snapshot
+// and OwnerAddress count.
+func (c *Client) SMBLocks(ctx context.Context, f LockFilter) iter.Seq2[Lock, error] {
+	return pages[Lock](ctx, c, f.smb("byte-range/"), "grants")
+}
+
+// SMBShareModes lists what opens of SMB clients keep others from.
+func (c *Client) SMBShareModes(ctx context.Context, f LockFilter) iter.Seq2[Lock, error] {
+	return pages[Lock](ctx, c, f.smb("share-mode/"), "grants")
+}
+
+func (f *LockFilter) smb(rest string) string {
+	if f.File != "" {
+		return f.File.path("v1", "/locks/smb/"+rest) + query("snapshot", snapshotArg(f.Snapshot))
+	}
+	return "/v1/files/locks/smb/" + rest + query("owner_address", f.OwnerAddress)
+}

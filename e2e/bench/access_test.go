@@ -25,6 +25,7 @@ var smallScript []byte
 
 var (
 	small    = flag.Int("small", 5000, "small files of FTP and SFTP")
+	keys     = flag.Int("keys", 100_000, "keys of the S3 listing")
 	smallLen = flag.Int("small-bytes", 4096, "size of each")
 )
 

@@ -1,5 +1,5 @@
 // Package bench measures servers side by side: of NFS through the Linux kernel's
-// client, of FTP through curl and ftplib, of SFTP through OpenSSH's sftp. It does so in
+// client, of FTP through curl and ftplib, of SFTP through OpenSSH's sftp, of S3 through net/http. It does so in
 // interleaved rounds on one machine, by rate and by the server's own CPU time
 // per operation, which swings far less on a busy machine.
 //
@@ -27,7 +27,7 @@ type Sample struct {
 // Row describes a line of the script.
 type Row struct{ Name, Title, Unit string }
 
-// Rows are what work.py and access_test.go measure, in their order.
+// Rows are what work.py and the tests measure, in their order.
 var Rows = []Row{
 	{"seqwrite", "sequential write + fsync", "MiB"},
 	{"seqread", "sequential read, client cache dropped", "MiB"},
@@ -50,6 +50,19 @@ var Rows = []Row{
 	{"tlsget", "get it, TLS", "MiB"},
 	{"tlsputs", "put small files, TLS", "file"},
 	{"tlsgets", "get them, TLS", "file"},
+	{"s3put4k", "PUT 4 KiB × 8", "op"},
+	{"s3get4k", "GET 4 KiB × 8", "op"},
+	{"s3head", "HEAD × 8", "op"},
+	{"s3delete", "DELETE × 8", "op"},
+	{"s3put1m", "PUT 1 MiB × 8", "MiB"},
+	{"s3get1m", "GET 1 MiB × 8", "MiB"},
+	{"s3put64m", "PUT 64 MiB × 2", "MiB"},
+	{"s3get64m", "GET 64 MiB × 2", "MiB"},
+	{"s3putmulti", "PUT 256 MiB in parts of 16 MiB × 4", "MiB"},
+	{"s3getmulti", "GET 256 MiB, one stream", "MiB"},
+	{"s3first", "list, first page of 1,000", "page"},
+	{"s3middle", "list, middle page", "page"},
+	{"s3last", "list, last page", "page"},
 }
 
 // Series are the samples of one server by row.

@@ -19,6 +19,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"manifold/e2e/harness"
+	"manifold/e2e/netns"
 	"manifold/e2e/nfsclient"
 )
 
@@ -44,7 +45,7 @@ func (w *world) overNFS(nfs *nfsclient.Conn, root nfsclient.Handle, path string)
 }
 
 // A tree that was put by one client is the same tree for every other, and over
-// NFS and REST.
+// NFS, SMB, SFTP, FTP and REST.
 func TestTree(t *testing.T) {
 	w := newWorld(t)
 	files := w.tree()
@@ -113,6 +114,8 @@ func TestTree(t *testing.T) {
 		}
 	}
 
+	w.everywhere()
+
 	// The other way round: a file made over NFS is an object at once, and a
 	// change over NFS changes what S3 answers, its tag too.
 	c := w.minio(w.id, w.secret, false)
@@ -144,6 +147,29 @@ func TestTree(t *testing.T) {
 	if len(tags) != 2 {
 		t.Errorf("entity tags of two contents: %v", tags)
 	}
+}
+
+// everywhere fetches a tree that was put over S3 through all other doors.
+func (w *world) everywhere() {
+	w.Helper()
+	for _, name := range []string{"ftpback", "sftpback", "smbback"} {
+		if err := os.Mkdir(w.path(name), 0o755); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.s.MustCLI(w.T, "ftp", "enable")
+	w.must("lftp", "-u", "admin,"+harness.Password, netns.Server, "-e",
+		"set net:max-retries 1; set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; mirror --parallel=2 byaws ftpback; exit")
+	w.must("diff", "-r", "tree", "ftpback")
+
+	w.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", w.path("id"))
+	w.s.MustCLI(w.T, "ssh", "key", "add", "admin", w.path("id.pub"))
+	w.must("scp", "-q", "-r", "-F", "none", "-i", w.path("id"), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+		"-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "admin@"+netns.Server+":/byaws", "sftpback")
+	w.must("diff", "-r", "tree", "sftpback/byaws")
+
+	w.must("smbclient", "--configfile=/dev/null", "--user=admin%"+harness.Password, "//"+netns.Server+"/Files", "-c", "prompt off; recurse on; lcd smbback; cd byaws; mget *")
+	w.must("diff", "-r", "tree", "smbback")
 }
 
 // boto3 does what programs do: multipart, presigned, versions, tags, metadata.

@@ -40,7 +40,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	for _, p := range []string{aws, python, "s3cmd", "rclone", "diff"} {
+	for _, p := range []string{aws, python, "s3cmd", "rclone", "diff", "lftp", "scp", "ssh-keygen", "smbclient"} {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Fatalf("%s is missing: make setup, as root", p)
 		}

@@ -23,7 +23,7 @@ type tools struct {
 
 func newTools(t *testing.T) *tools {
 	t.Helper()
-	for _, p := range []string{"smbclient", "rpcclient", "smbcacls", "net"} {
+	for _, p := range []string{"smbclient", "rpcclient", "smbcacls", "smbget", "net"} {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Fatalf("%s is missing: make setup, as root", p)
 		}

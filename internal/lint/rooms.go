@@ -37,7 +37,7 @@ var Rooms = []Room{
 	{"internal/wire/accept", nil, "connections of any protocol"},
 	{"internal/wire/ssh", []string{"internal/fs", "internal/fs/walk", "internal/identity", "internal/wire/accept", "internal/wire/wiretest", "internal/wire/ssh/..."}, "SFTP lives below ssh"},
 	{"internal/wire/nfs3", []string{"internal/fs", "internal/fs/export", "internal/identity", "internal/wire/sunrpc", "internal/wire/wiretest", "internal/wire/nfs3/..."}, "MOUNT, NLM and rpcbind live below nfs3"},
-	{"internal/wire/smb", []string{"internal/fs", "internal/fs/acl", "internal/identity/...", "internal/wire/smb/..."}, "NTLM belongs to identities, and what one ACL says is pure; the rest as for every protocol"},
+	{"internal/wire/smb", []string{"internal/fs", "internal/fs/acl", "internal/identity/...", "internal/wire/accept", "internal/wire/smb/..."}, "NTLM belongs to identities, and what one ACL says is pure; the rest as for every protocol"},
 	{"internal/cluster", []string{"internal/cluster/...", "internal/kv"}, "membership is kept in keys"},
 	{"internal/config", []string{"internal/config/...", "internal/kv", "internal/fs", "internal/fs/export", "internal/identity", "internal/identity/ntlm", "internal/identity/sid"}, "records in the types of those who use them"},
 	{"internal/replication", []string{"internal/fs", "internal/cluster", "internal/identity"}, "works on the contract like any client"},

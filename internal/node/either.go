@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"manifold/internal/wire/accept"
 )
 
 // eitherListener accepts connections with TLS, and without where insecure says
@@ -21,24 +23,28 @@ type eitherListener struct {
 	done    chan struct{} // closed when the listener below is
 	ended   chan struct{} // closed when no goroutine is left
 	waiting sync.WaitGroup
+	places  *accept.Places // of the silent
 	mu      struct {
 		sync.Mutex
 		err    error
-		silent map[net.Conn]bool // those that have not sent their first byte
+		silent map[net.Conn]*accept.Place // those that have not sent their first byte
 	}
 }
 
 const (
 	firstByteTimeout = 30 * time.Second
-	maxSilent        = 1024
-	recordHandshake  = 22 // RFC 8446 §5.1
+	// Connections that have not sent their first byte, of all and of one client.
+	maxSilent          = 1024
+	maxSilentPerClient = 128
+	recordHandshake    = 22 // RFC 8446 §5.1
 )
 
 // newEitherListener takes a listener over; closing the one closes the other.
 func newEitherListener(l net.Listener, c *tls.Config, insecure, full func() bool) *eitherListener {
 	e := &eitherListener{Listener: l, tls: c, insecure: insecure, full: full,
-		ready: make(chan net.Conn), done: make(chan struct{}), ended: make(chan struct{})}
-	e.mu.silent = map[net.Conn]bool{}
+		places: accept.NewPlaces(accept.Limits{Conns: maxSilent, PerClient: maxSilentPerClient}),
+		ready:  make(chan net.Conn), done: make(chan struct{}), ended: make(chan struct{})}
+	e.mu.silent = map[net.Conn]*accept.Place{}
 	go e.accept()
 	return e
 }
@@ -93,12 +99,13 @@ func (e *eitherListener) hangUp() {
 
 // listen notes a connection that has not said anything, unless there are too many.
 func (e *eitherListener) listen(c net.Conn) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.mu.silent) >= maxSilent {
+	p := e.places.Take(accept.AddrPort(c.RemoteAddr()).Addr())
+	if p == nil {
 		return false
 	}
-	e.mu.silent[c] = true
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mu.silent[c] = p
 	return true
 }
 
@@ -117,6 +124,7 @@ func (e *eitherListener) sniff(c net.Conn) {
 	_ = c.SetReadDeadline(time.Now().Add(firstByteTimeout))
 	n, err := c.Read(b)
 	e.mu.Lock()
+	e.mu.silent[c].Leave()
 	delete(e.mu.silent, c)
 	e.mu.Unlock()
 	if err != nil || n == 0 {

@@ -168,7 +168,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		Roles: st.config, Accounts: remote.users(), Tokens: st.config, Identities: st.config, Policies: st.config, FSKeys: st.config, Settings: st.config, Audit: auditLog,
 		S3Settings: s3Switch{st.config, s3door}, S3Keys: st.config, S3Buckets: st.config, S3: s3Protocol{objects, st.config},
 		Metrics: metrics, MetricsReaders: st.config, Ports: ledger,
-		Scrubber: scrubber, AccountNews: st.config,
+		Scrubber: scrubber, News: st.config,
 		Network: newNetwork(ledger), Analytics: activity, Capacity: st.config,
 		Release:  control.Release{BuildID: build.String(), Date: build.Time},
 		Stopping: ctx.Done(),

@@ -10,14 +10,17 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"net"
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -89,9 +92,15 @@ func New(o Options) []*cobra.Command {
 	cmds = append(cmds,
 		a.whoamiCommand(), a.changePasswordCommand(),
 		a.fsCommand(), a.snapshotCommand(), a.quotaCommand(), a.nfsCommand(), a.smbCommand(), a.ftpCommand(), a.s3Command(), a.sshCommand(), a.nodeCommand(), a.topCommand(), a.scrubCommand(),
+		a.clusterCommand(), a.networkCommand(), a.timeCommand(), a.dnsCommand(), a.sslCommand(), a.webCommand(), a.analyticsCommand(),
 		a.userCommand(), a.groupCommand(), a.roleCommand(), a.accessTokenCommand(), a.identityCommand(), a.auditCommand(), a.rawCommand(),
 	)
+	cmds = append(cmds, a.aliasCommands(cmds)...)
 	for _, c := range cmds {
+		a.complete(c)
+		if c.DisableFlagParsing {
+			continue
+		}
 		f := c.PersistentFlags()
 		f.BoolVar(&a.asJSON, "json", false, "print JSON")
 		c.SetOut(o.Out)
@@ -151,15 +160,38 @@ func (a *app) run(fn func(ctx context.Context, c *client.Client, args []string) 
 			return err
 		}
 		defer s.client.Close()
-		err = fn(cmd.Context(), s.client, args)
-		if client.IsStatus(err, 401) {
-			return fmt.Errorf("%w; sign in with: manifold login", err)
-		}
+		err = advise(fn(cmd.Context(), s.client, args), s.client.Server())
 		if perr := s.keepCertificate(); err == nil {
 			err = perr
 		}
 		return err
 	}
+}
+
+// advise adds to an error what can be done about it.
+func advise(err error, server string) error {
+	var cert *tls.CertificateVerificationError
+	switch {
+	case err == nil:
+		return nil
+	case client.IsStatus(err, 401):
+		return fmt.Errorf("%w; sign in with: manifold login", err)
+	case client.IsStatus(err, 403):
+		return fmt.Errorf("%w; see what you may do with: manifold whoami --json", err)
+	case client.IsStatus(err, 412):
+		return fmt.Errorf("%w; somebody else has changed it meanwhile: look at it again and repeat the command", err)
+	case client.IsStatus(err, 429), client.IsStatus(err, 503):
+		return fmt.Errorf("%w; try again in a moment", err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w; nobody listens at %s: is the server running? Name another one with --host and --port, or MANIFOLD_HOST and MANIFOLD_PORT", err, server)
+	case errors.As(err, &cert):
+		return fmt.Errorf("%w; if the certificate is the server's own, sign in with: manifold login --trust-new-certificate", err)
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return fmt.Errorf("%w; check the name of the server: --host, MANIFOLD_HOST", err)
+	}
+	return err
 }
 
 // noun makes a command that only groups others.

@@ -1,14 +1,24 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -96,6 +106,9 @@ Generated from internal/control/cli; do not edit. Every command takes --host, --
 `)
 	var walk func(prefix string, c *cobra.Command)
 	walk = func(prefix string, c *cobra.Command) {
+		if c.Hidden {
+			return
+		}
 		if !c.HasSubCommands() {
 			fmt.Fprintf(&b, "- `%s%s`: %s.", prefix, c.Use, c.Short)
 			c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
@@ -121,5 +134,180 @@ Generated from internal/control/cli; do not edit. Every command takes --host, --
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != b.String() {
 		t.Errorf("%s is not what the code says (%v); run: go test ./internal/control/cli -run TestDocs -update", path, err)
+	}
+}
+
+// Every method of the client is behind some command.
+func TestMethods(t *testing.T) {
+	// Parts of others, or not for people.
+	not := []string{"Close", "Do", "SetToken", "Token", "Server", "AddQuota"}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				used[s.Sel.Name] = true
+			}
+			return true
+		})
+	}
+	c := reflect.TypeFor[*client.Client]()
+	for i := range c.NumMethod() {
+		if name := c.Method(i).Name; !used[name] && !slices.Contains(not, name) {
+			t.Errorf("no command uses %s", name)
+		}
+	}
+}
+
+func newRoot(o Options) *cobra.Command {
+	root := &cobra.Command{Use: "manifold", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(New(o)...)
+	return root
+}
+
+// Aliases stand for commands that there are, with arguments that they take.
+func TestAliases(t *testing.T) {
+	root := newRoot(Options{Home: t.TempDir()})
+	seen := map[string]bool{}
+	for _, x := range aliases {
+		if seen[x.name] {
+			t.Errorf("%s is there twice", x.name)
+		}
+		seen[x.name] = true
+		c, rest, err := root.Find(strings.Fields(x.to))
+		if err != nil || len(rest) != 0 || c.HasSubCommands() || c.Hidden {
+			t.Errorf("%s: there is no command %q", x.name, x.to)
+			continue
+		}
+		if places := len(strings.Fields(c.Use)) - 1; len(x.args) > places {
+			t.Errorf("%s: %q takes %d arguments, not %d", x.name, c.Use, places, len(x.args))
+		}
+		for _, to := range x.flags {
+			if to != "" && c.Flag(strings.TrimPrefix(to, "--")) == nil {
+				t.Errorf("%s: %q has no %s", x.name, x.to, to)
+			}
+		}
+		if a, _, err := root.Find([]string{x.name}); err != nil || x.name != a.Name() || !a.Hidden {
+			t.Errorf("%s is no hidden command", x.name)
+		}
+	}
+	find := func(name string) *alias {
+		i := slices.IndexFunc(aliases, func(x alias) bool { return x.name == name })
+		return &aliases[i]
+	}
+	for _, x := range []struct {
+		args, want string
+	}{
+		{"fs_read_dir --path /a", "fs ls /a"}, {"fs_read_dir --id=2 --snapshot 7", "fs ls 2 --snapshot 7"}, {"quota_create_quota --limit 5GB --path /a", "quota set /a 5GB"},
+		{"dns_resolve_ips --ips 1.2.3.4 5.6.7.8", "dns resolve 1.2.3.4 5.6.7.8"}, {"nfs_add_export --fs-path /b --export-path /a --create-fs-path", "nfs export add /a /b --create-directory"},
+		{"whoami", ""}, {"quota_create_quota --limit 5GB", ""}, {"fs_read_dir --path", ""},
+	} {
+		f := strings.Fields(x.args)
+		if f[0] == "whoami" {
+			continue
+		}
+		got, err := find(f[0]).translate(f[1:])
+		if (err != nil) != (x.want == "") || err == nil && strings.Join(got, " ") != x.want {
+			t.Errorf("%s: %q %v", x.args, got, err)
+		}
+	}
+}
+
+// The shells' scripts are made, and names come from the server.
+func TestComplete(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.Contains(r.URL.Path, "/entries/"):
+			_, _ = io.WriteString(w, `{"files":[{"name":"src","type":"FS_FILE_TYPE_DIRECTORY"},{"name":"sea","type":"FS_FILE_TYPE_FILE"},{"name":"x"}]}`)
+		case strings.HasPrefix(r.URL.Path, "/v1/users"):
+			_, _ = io.WriteString(w, `[{"id":"500","name":"admin"},{"id":"1000","name":"jane"}]`)
+		default:
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer srv.Close()
+	cl, err := client.New(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	complete := func(args ...string) string {
+		var out strings.Builder
+		root := newRoot(Options{Client: cl, Out: &out, Err: io.Discard})
+		root.SetOut(&out)
+		root.SetErr(io.Discard)
+		root.SetArgs(append([]string{"__complete"}, args...))
+		if err := root.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		names, _, _ := strings.Cut(out.String(), ":")
+		return strings.Join(strings.Fields(names), " ")
+	}
+	for _, x := range []struct{ args, want string }{
+		{"fs ls /s", "/src/ /sea"}, {"fs stat /a/", "/a/src/ /a/sea /a/x"}, {"fs rm /x /s", "/src/ /sea"}, {"user show ", "admin jane"}, {"user show j", "jane"}, {"group show ", ""},
+		{"user show jane ", ""}, {"snapshot pol", "policy"}, {"fs_read_d", ""},
+	} {
+		args := strings.Split(x.args, " ")
+		if got, _, _ := strings.Cut(complete(args...), "\t"); !strings.HasPrefix(got, x.want) || x.want == "" && got != "" {
+			t.Errorf("%q: %q, want %q", x.args, got, x.want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		var out strings.Builder
+		root := newRoot(Options{Client: cl})
+		root.SetOut(&out)
+		root.SetArgs([]string{"completion", shell})
+		if err := root.Execute(); err != nil || !strings.Contains(out.String(), "manifold") {
+			t.Errorf("%s: %d bytes, %v", shell, out.Len(), err)
+		}
+	}
+}
+
+func TestMeter(t *testing.T) {
+	now := time.Unix(0, 0)
+	var out strings.Builder
+	m := &meter{w: &out, what: "copied", total: 100 << 20, now: func() time.Time { return now }, start: now, shown: now}
+	m.set(1 << 20)
+	if out.Len() != 0 {
+		t.Error("shown too soon")
+	}
+	now = now.Add(2 * time.Second)
+	m.set(50 << 20)
+	if s := out.String(); !strings.Contains(s, "copied 50.0MiB of 100.0MiB, 50%, 25.0MiB/s, 2s left") {
+		t.Errorf("%q", s)
+	}
+	m.end()
+	if s := out.String(); !strings.HasSuffix(s, " \r") {
+		t.Errorf("the line stays: %q", s)
+	}
+	silent := (&app{o: Options{Err: io.Discard}}).meter("x", 1)
+	silent.set(1)
+	silent.end()
+}
+
+// Errors say what to do.
+func TestAdvise(t *testing.T) {
+	for _, x := range []struct {
+		err  error
+		want string
+	}{
+		{&client.Error{Status: 401}, "manifold login"}, {&client.Error{Status: 403}, "whoami"}, {&client.Error{Status: 412}, "look at it again"},
+		{fmt.Errorf("dial: %w", syscall.ECONNREFUSED), "--host"}, {&net.DNSError{Err: "no such host"}, "check the name"}, {&client.Error{Status: 503}, "try again"},
+	} {
+		if got := advise(x.err, "https://h:8000"); !strings.Contains(got.Error(), x.want) || !errors.Is(got, x.err) {
+			t.Errorf("%v: %v", x.err, got)
+		}
+	}
+	if advise(nil, "") != nil || advise(io.EOF, "") != io.EOF {
+		t.Error("advice for nothing")
 	}
 }

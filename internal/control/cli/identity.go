@@ -10,7 +10,9 @@ import (
 )
 
 func (a *app) identityCommand() *cobra.Command {
-	return noun("identity", "Who is who across protocols", a.identityFind(), a.identityExpand())
+	return noun("identity", "Who is who across protocols", a.identityFind(), a.identityExpand(),
+		a.verb("home WHO [DIRECTORY]", "Home directory of an identity of any domain; an empty one removes it", cobra.RangeArgs(1, 2), a.identityHome),
+		a.verb("clear-cache", "Forget which passwords were found right", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) error { return c.ClearAuthCache(ctx) }))
 }
 
 func number32(n *uint32) string {
@@ -57,4 +59,25 @@ func (a *app) identityExpand() *cobra.Command {
 			return a.record(pairs...)
 		}),
 	}
+}
+
+func (a *app) identityHome(ctx context.Context, c *client.Client, args []string) error {
+	i, err := c.FindIdentity(ctx, client.Named(args[0]))
+	if err != nil {
+		return err
+	}
+	id := deref(i.AuthID)
+	var at client.IdentityAttributes
+	switch {
+	case len(args) == 1:
+		at, err = c.IdentityAttributes(ctx, id)
+	case args[1] == "":
+		return c.RemoveIdentityAttributes(ctx, id)
+	default:
+		at, err = c.SetIdentityAttributes(ctx, id, client.IdentityAttributes{Home: &args[1]})
+	}
+	if err != nil {
+		return err
+	}
+	return a.show(at, "Home", deref(at.Home))
 }

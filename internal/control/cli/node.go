@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return noun("node", "The server", a.nodeVersion(), a.nodeState(), a.nodeFileSystem())
+	return noun("node", "The server", a.nodeVersion(), a.nodeState(), a.nodeFileSystem(), a.nodePorts())
 }
 
 func (a *app) nodeVersion() *cobra.Command {

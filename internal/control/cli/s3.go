@@ -20,7 +20,7 @@ func (a *app) s3Command() *cobra.Command {
 	})
 	return noun("s3", "The S3 server: settings, buckets, access keys, uploads", a.s3Show(), on, off, a.s3Modify(),
 		noun("bucket", "Buckets", a.bucketList(), a.bucketAdd(), a.bucketModify(), a.bucketDelete()),
-		noun("policy", "Policies of buckets", a.policyShow(), a.policySet(), a.policyDelete()),
+		noun("policy", "Policies of buckets", a.policyShow(), a.policySet(), a.policyDelete(), a.policyExplain()),
 		noun("access-key", "Access keys of users", a.s3KeyList(), a.s3KeyCreate(), a.s3KeyRevoke()),
 		noun("upload", "Multipart uploads under way", a.uploadList(), a.uploadAbort()))
 }
@@ -255,4 +255,28 @@ func (a *app) uploadAbort() *cobra.Command {
 			return c.AbortUpload(ctx, args[0], args[1])
 		}),
 	}
+}
+
+func (a *app) policyExplain() *cobra.Command {
+	return a.verb("explain BUCKET [WHO]", "What somebody may do with a bucket and why; without WHO who has not said who he is", cobra.RangeArgs(1, 2),
+		func(ctx context.Context, c *client.Client, args []string) error {
+			var who *client.Principal
+			if len(args) == 2 {
+				p := client.Named(args[1])
+				who = &p
+			}
+			x, err := c.ExplainBucketAccess(ctx, args[0], who)
+			if err != nil {
+				return err
+			}
+			pairs := []string{"Allowed", dash(x.Allowed), "By roles", dash(x.ByRole)}
+			for i, s := range x.Statements {
+				says := "denies "
+				if s.Allow {
+					says = "allows "
+				}
+				pairs = append(pairs, fmt.Sprintf("Statement %d", i+1), says+dash(s.Actions))
+			}
+			return a.show(x, pairs...)
+		})
 }

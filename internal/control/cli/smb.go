@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ func (a *app) smbCommand() *cobra.Command {
 		noun("share", "SMB shares", a.shareList(), a.shareShow(), a.shareAdd(), a.shareModify(), a.shareDelete()),
 		noun("settings", "Settings of SMB", a.smbSettingsShow(), a.smbSettingsModify()),
 		noun("session", "Clients that have signed in over SMB", a.smbSessionList(), a.smbClose("session", (*client.Client).CloseSMBSessions)),
-		noun("file", "Files that are open over SMB", a.smbFileList(), a.smbClose("open file", (*client.Client).CloseSMBHandles)))
+		noun("file", "Files that are open over SMB", a.smbFileList(), a.smbClose("open file", (*client.Client).CloseSMBHandles)),
+		noun("lock", "What SMB clients keep others from", a.smbLocks("list", "Byte-range locks of SMB clients", (*client.Client).SMBLocks), a.smbLocks("share-modes", "Share modes of opens of SMB clients", (*client.Client).SMBShareModes)))
 }
 
 func (a *app) shareList() *cobra.Command {
@@ -359,4 +361,29 @@ func (a *app) smbClose(what string, end func(*client.Client, context.Context, ..
 			return errors.Join(errs...)
 		}),
 	}
+}
+
+func (a *app) smbLocks(use, short string, get func(*client.Client, context.Context, client.LockFilter) iter.Seq2[client.Lock, error]) *cobra.Command {
+	var f client.LockFilter
+	var file string
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+	c.Flags().StringVar(&file, "file", "", "only of this file")
+	c.Flags().StringVar(&f.OwnerAddress, "address", "", "only of the client with this address")
+	c.RunE = a.run(func(ctx context.Context, cl *client.Client, _ []string) error {
+		if file != "" {
+			r, err := ref(file)
+			if err != nil {
+				return err
+			}
+			f.File = r
+		}
+		ls, err := collect(get(cl, ctx, f))
+		if err != nil {
+			return err
+		}
+		return listing(a, ls, "FILE MODE OFFSET SIZE OWNER ADDRESS", func(l *client.Lock) []string {
+			return []string{l.FileID.String(), strings.Join(l.Mode, ","), l.Offset.String(), l.Size.String(), l.OwnerID, l.OwnerAddress}
+		})
+	})
+	return c
 }

@@ -14,7 +14,8 @@ import (
 
 func (a *app) snapshotCommand() *cobra.Command {
 	return noun("snapshot", "Snapshots of directories",
-		a.snapshotCreate(), a.snapshotList(), a.snapshotShow(), a.snapshotModify(), a.snapshotDelete(), a.snapshotDiff())
+		a.snapshotCreate(), a.snapshotList(), a.snapshotShow(), a.snapshotModify(), a.snapshotDelete(), a.snapshotDiff(), a.snapshotFileDiff(),
+		a.snapshotLock(), a.snapshotUnlock(), a.policyCommand(), a.keyCommand())
 }
 
 func snapshotID(s string) (uint64, error) {

@@ -88,7 +88,7 @@ space is freed in the background. The number printed is that of the job.`,
 			if err != nil || !wait {
 				return err
 			}
-			return waitTreeDelete(ctx, c, id)
+			return a.waitTreeDelete(ctx, c, id)
 		}),
 	}
 	c.Flags().BoolVar(&wait, "wait", false, "return when space has been freed")
@@ -97,8 +97,14 @@ space is freed in the background. The number printed is that of the job.`,
 }
 
 // waitTreeDelete returns when the job is no more, or when it cannot go on.
-func waitTreeDelete(ctx context.Context, c *client.Client, id client.ID) error {
+func (a *app) waitTreeDelete(ctx context.Context, c *client.Client, id client.ID) error {
 	pause := 50 * time.Millisecond
+	var m *meter
+	defer func() {
+		if m != nil {
+			m.end()
+		}
+	}()
 	for {
 		job, err := c.TreeDelete(ctx, id)
 		switch {
@@ -109,6 +115,10 @@ func waitTreeDelete(ctx context.Context, c *client.Client, id client.ID) error {
 		case job.LastError != nil:
 			return fmt.Errorf("tree deletion %s: %s", id, *job.LastError)
 		}
+		if m == nil {
+			m = a.meter("freed", int64(job.InitialCapacity))
+		}
+		m.set(int64(job.InitialCapacity - min(job.RemainingCapacity, job.InitialCapacity)))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

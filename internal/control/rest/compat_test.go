@@ -18,7 +18,7 @@ func TestShares_waitForAccounts(t *testing.T) {
 	share := object{"share_name": "s", "fs_path": "/", "permissions": []object{{"type": "ALLOWED", "trustee": object{"name": "late"}, "rights": []string{"READ"}}}}
 	// It asks for news before it looks the name up; the user comes afterwards.
 	asked := &askedNews{of: a.config, asked: make(chan struct{}, 100)}
-	o.AccountNews, o.AccountWait = asked, time.Minute
+	o.News, o.Settle = asked, time.Minute
 	a.serve(o)
 	made := make(chan *answer)
 	go func() { made <- a.send("POST", "/v2/smb/shares/", share) }()
@@ -32,10 +32,31 @@ func TestShares_waitForAccounts(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.raw)
 	}
 	// Nobody comes.
-	o.AccountWait = time.Millisecond
+	o.Settle = time.Millisecond
 	a.serve(o)
 	share["share_name"], share["permissions"] = "t", []object{{"type": "ALLOWED", "trustee": object{"name": "never"}, "rights": []string{"READ"}}}
 	a.fails(400, "cred_invalid_local_user_error", "POST", "/v2/smb/shares/", share)
+}
+
+// So it does with an export that goes and one of its name that comes.
+func TestExports_waitForRemoval(t *testing.T) {
+	a := newAPI(t)
+	export := object{"export_path": "/e", "fs_path": "/", "restrictions": []object{}}
+	first := a.must(200, "POST", "/v2/nfs/exports/", export)
+	asked := &askedNews{of: a.config, asked: make(chan struct{}, 100)}
+	o := a.options
+	o.News, o.Settle = asked, time.Minute
+	a.serve(o)
+	made := make(chan *answer)
+	go func() { made <- a.send("POST", "/v2/nfs/exports/", export) }()
+	<-asked.asked
+	a.must(200, "DELETE", "/v2/nfs/exports/"+first.str("id"), nil)
+	if got := <-made; got.status != 200 || got.str("id") == first.str("id") {
+		t.Errorf("%d %s", got.status, got.raw)
+	}
+	o.Settle = time.Millisecond
+	a.serve(o)
+	a.fails(409, "nfs_export_already_exists_error", "POST", "/v2/nfs/exports/", export)
 }
 
 // askedNews says when somebody asks.

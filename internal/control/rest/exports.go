@@ -252,7 +252,11 @@ func addExport(q *request, v exportVersion) (reply, error) {
 	if err := q.applyExport(&e, &in); err != nil {
 		return reply{}, err
 	}
-	r, err := q.s.o.Exports.AddExport(q.Context(), e)
+	var r config.Record[config.Export]
+	err = q.settles(isTaken, func() (err error) {
+		r, err = q.s.o.Exports.AddExport(q.Context(), e)
+		return err
+	})
 	return q.exportReply(r, v, err)
 }
 

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -204,29 +203,6 @@ func (q *request) resolveIdentity(in identityQuery) (identity.AuthID, error) {
 		return q.ofText(in.Name)
 	}
 	return q.ofName(in.Domain, in.Name)
-}
-
-// awaitIdentity is resolveIdentity for one that is perhaps being made: a tool
-// that sets up a system sends the accounts and what names them at the same
-// time, in no order. What is stored is the identity, never the name, so a name
-// that nobody has yet is waited for until ctx ends.
-func (q *request) awaitIdentity(ctx context.Context, in identityQuery) (identity.AuthID, error) {
-	for {
-		var changed <-chan struct{}
-		if q.s.o.AccountNews != nil {
-			changed = q.s.o.AccountNews.Changed() // asked for before looking, so that nothing is missed
-		}
-		a, err := q.resolveIdentity(in)
-		var e *apiError
-		if !errors.As(err, &e) || e.Class != "cred_invalid_local_user_error" || changed == nil {
-			return a, err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return a, err
-		}
-	}
 }
 
 func badIdentity(text string) error {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"manifold/internal/config"
 	"manifold/internal/control"
@@ -71,6 +72,8 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
+	// settleBy is when nothing more is waited for; zero while nothing was.
+	settleBy time.Time
 	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.
 	ofCluster config.Cluster
 }
@@ -131,6 +134,14 @@ func body[T any](q *request) (T, error) {
 }
 
 func encode(v any) ([]byte, error) {
+	if r, ok := v.(rendered); ok {
+		return r.appendJSON(nil), nil
+	}
+	return reflected(v)
+}
+
+// reflected encodes by what encoding/json knows of the type.
+func reflected(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -77,10 +77,10 @@ type Options struct {
 	Analytics control.Analytics
 	Capacity  control.CapacityHistory
 	Release   control.Release
-	// AccountNews tells of new accounts: a share's permissions wait up to
-	// AccountWait (0: 3 s) for a user or group that is still being made.
-	AccountNews control.News
-	AccountWait time.Duration
+	// News tells of changed records. With it a request waits up to Settle (0:
+	// 3 s) for another that is under way: see settles.
+	News   control.News
+	Settle time.Duration
 	// NodeID of the node that answers; 0 is 1.
 	NodeID control.NodeID
 	// Stopping is closed when the node begins to stop: it ends requests that
@@ -111,8 +111,8 @@ func New(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.AccountWait == 0 {
-		o.AccountWait = 3 * time.Second
+	if o.Settle == 0 {
+		o.Settle = 3 * time.Second
 	}
 	if o.NodeID == 0 {
 		o.NodeID = 1

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -273,7 +272,11 @@ func addShare(q *request, version int) (reply, error) {
 	if err := q.applyShare(&v, &in, version, true); err != nil {
 		return reply{}, err
 	}
-	r, err := q.s.o.Shares.AddShare(q.Context(), v)
+	var r config.Record[config.Share]
+	err = q.settles(isTaken, func() (err error) {
+		r, err = q.s.o.Shares.AddShare(q.Context(), v)
+		return err
+	})
 	return q.shareReply(r, version, err)
 }
 
@@ -353,8 +356,6 @@ func (q *request) applyShare(v *config.Share, in *sharePatch, version int, whole
 		v.Permissions = permissionsOf(in.ReadOnly != nil && *in.ReadOnly, in.AllowGuest != nil && *in.AllowGuest)
 	} else if in.Permissions.Given {
 		v.Permissions = nil
-		waits, stop := context.WithTimeout(q.Context(), q.s.o.AccountWait)
-		defer stop()
 		for _, p := range in.Permissions.Value {
 			deny, err := parseDeny(p.Type)
 			if err != nil {
@@ -364,7 +365,11 @@ func (q *request) applyShare(v *config.Share, in *sharePatch, version int, whole
 			if err != nil {
 				return err
 			}
-			who, err := q.awaitIdentity(waits, p.Trustee)
+			var who identity.AuthID
+			err = q.settles(isNoAccount, func() (err error) {
+				who, err = q.resolveIdentity(p.Trustee)
+				return err
+			})
 			if err != nil {
 				return err
 			}

@@ -37,6 +37,7 @@ type permitted struct {
 	c        *fs.Caller
 
 	parent, node fs.Node
+	dropped      []fs.FileID
 }
 
 func randomPermissions(r *rand.Rand) fs.ACL {
@@ -95,7 +96,7 @@ func (p *permitted) drop() {
 	id := p.parent.ID
 	_, err := p.StartTreeDelete(p.ctx, p.system, id)
 	p.must(err)
-	p.treeGone(id)
+	p.dropped = append(p.dropped, id)
 }
 
 // try compares what is explained with Access, and each right with what needs it.
@@ -223,4 +224,7 @@ func (p *permitted) try() {
 		}
 	}
 	p.drop()
+	for _, id := range p.dropped {
+		p.treeGone(id)
+	}
 }

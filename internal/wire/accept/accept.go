@@ -18,13 +18,11 @@ import (
 	"time"
 )
 
-// Options shape a Set. The zero value of a bound is no bound.
+// Options shape a Set.
 type Options struct {
 	// Name of the protocol, for the log.
 	Name string
-	// MaxConns and MaxPerClient (one address) bound connections, MaxLogins
-	// those that are not logged in yet.
-	MaxConns, MaxPerClient, MaxLogins int
+	Limits
 	// Changed, if set, is told the number of connections whenever it changes.
 	Changed func(n int)
 	Logger  *slog.Logger // discards
@@ -42,16 +40,15 @@ type Handler struct {
 
 // A Set is the listeners and connections of one server.
 type Set struct {
-	o  Options
-	wg sync.WaitGroup
+	o      Options
+	places *Places
+	wg     sync.WaitGroup
 
 	mu struct {
 		sync.Mutex
 		closed, draining bool
 		accepted         uint64
-		logins           int
 		conns            map[*Conn]struct{}
-		perClient        map[netip.Addr]int
 		listeners        map[net.Listener]struct{}
 	}
 }
@@ -61,9 +58,8 @@ func New(o Options) *Set {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Set{o: o}
+	s := &Set{o: o, places: NewPlaces(o.Limits)}
 	s.mu.conns = map[*Conn]struct{}{}
-	s.mu.perClient = map[netip.Addr]int{}
 	s.mu.listeners = map[net.Listener]struct{}{}
 	return s
 }
@@ -76,11 +72,11 @@ type Conn struct {
 	Since       time.Time
 
 	s      *Set
+	place  *Place
 	cancel context.CancelFunc
 	// Guarded by s.mu.
-	user  string // of the account, "" until logged in
-	login bool   // counts among those that log in
-	busy  int
+	user string // of the account, "" until logged in
+	busy int
 }
 
 // Client is a connection as administrators see it.
@@ -135,14 +131,15 @@ func (s *Set) Serve(ctx context.Context, l net.Listener, h Handler) error {
 
 // Add takes one connection as Serve does.
 func (s *Set) Add(ctx context.Context, nc net.Conn, h Handler) {
-	c := &Conn{Conn: nc, From: AddrPort(nc.RemoteAddr()), Local: AddrPort(nc.LocalAddr()), Since: time.Now(), s: s, login: true}
+	c := &Conn{Conn: nc, From: AddrPort(nc.RemoteAddr()), Local: AddrPort(nc.LocalAddr()), Since: time.Now(), s: s, place: s.places.Take(AddrPort(nc.RemoteAddr()).Addr())}
 	ctx, c.cancel = context.WithCancel(ctx)
-	who := c.From.Addr()
-	beyond := func(n, limit int) bool { return limit > 0 && n >= limit }
 	s.mu.Lock()
-	if s.mu.closed || s.mu.draining || beyond(len(s.mu.conns), s.o.MaxConns) || beyond(s.mu.logins, s.o.MaxLogins) || beyond(s.mu.perClient[who], s.o.MaxPerClient) {
+	if s.mu.closed || s.mu.draining || c.place == nil {
 		s.mu.Unlock()
 		c.cancel()
+		if c.place != nil {
+			c.place.Leave()
+		}
 		if h.Refuse != nil {
 			h.Refuse(nc)
 		}
@@ -151,9 +148,7 @@ func (s *Set) Add(ctx context.Context, nc net.Conn, h Handler) {
 		return
 	}
 	s.mu.accepted++
-	s.mu.logins++
 	s.mu.conns[c] = struct{}{}
-	s.mu.perClient[who]++
 	n := len(s.mu.conns)
 	s.wg.Add(1)
 	s.mu.Unlock()
@@ -174,32 +169,20 @@ func (s *Set) tell(n int) {
 func (s *Set) left(c *Conn) {
 	c.cancel()
 	_ = c.Conn.Close()
-	who := c.From.Addr()
+	c.place.Leave()
 	s.mu.Lock()
 	delete(s.mu.conns, c)
-	if s.mu.perClient[who]--; s.mu.perClient[who] <= 0 {
-		delete(s.mu.perClient, who)
-	}
-	s.endLogin(c)
 	n := len(s.mu.conns)
 	s.mu.Unlock()
 	s.tell(n)
 }
 
-// endLogin gives the place of c among those that log in free. s.mu is held.
-func (s *Set) endLogin(c *Conn) {
-	if c.login {
-		c.login = false
-		s.mu.logins--
-	}
-}
-
 // LoggedIn notes whose the connection is.
 func (c *Conn) LoggedIn(user string) {
+	c.place.LoggedIn()
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.user = user
-	c.s.endLogin(c)
 }
 
 // Cancel ends the context of the connection.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -60,7 +61,10 @@ func said(t *testing.T, c net.Conn) string {
 }
 
 func TestBounds(t *testing.T) {
-	for name, o := range map[string]Options{"all": {MaxConns: 2}, "client": {MaxPerClient: 2}, "logins": {MaxLogins: 2}} {
+	for name, o := range map[string]Options{
+		"all": {Limits: Limits{Conns: 2}}, "client": {Limits: Limits{PerClient: 2}},
+		"logins": {Limits: Limits{Logins: 2}}, "logins of a client": {Limits: Limits{LoginsPerClient: 2}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, dial, conns := serve(t, o)
 			dial()
@@ -71,7 +75,7 @@ func TestBounds(t *testing.T) {
 				t.Errorf("%q", got)
 			}
 			first.LoggedIn("ann")
-			if name == "logins" {
+			if strings.HasPrefix(name, "logins") {
 				dial()
 				<-conns
 				return

@@ -133,8 +133,10 @@ type Options struct {
 	FailDelay time.Duration
 	// MaxTries are failed logins of one connection: 3.
 	MaxTries int
-	// MaxConnections and MaxPerClient (one address) bound connections: 1,000 and 100.
-	MaxConnections, MaxPerClient int
+	// MaxConnections and MaxPerClient (one address) bound connections: 1,000 and
+	// 100. MaxLogins bounds those that are not logged in yet, a quarter of them from
+	// one address: 200.
+	MaxConnections, MaxPerClient, MaxLogins int
 
 	Observer Observer     // may be nil
 	Logger   *slog.Logger // discards
@@ -169,6 +171,7 @@ func New(o Options) (*Server, error) {
 	}
 	count(&o.MaxTries, 3)
 	count(&o.MaxConnections, 1000)
+	count(&o.MaxLogins, 200)
 	count(&o.MaxPerClient, 100)
 	if o.Settings == nil {
 		o.Settings = func() Settings { return Settings{} }
@@ -184,7 +187,8 @@ func New(o Options) (*Server, error) {
 		s.umask = *o.Umask
 	}
 	s.Set = accept.New(accept.Options{
-		Name: "ftp", MaxConns: o.MaxConnections, MaxPerClient: o.MaxPerClient, Logger: o.Logger,
+		Name: "ftp", Logger: o.Logger,
+		Limits: accept.Limits{Conns: o.MaxConnections, PerClient: o.MaxPerClient, Logins: o.MaxLogins, LoginsPerClient: (o.MaxLogins + 3) / 4},
 		Changed: func(n int) {
 			if o.Observer != nil {
 				o.Observer.Connected(n)

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -81,6 +82,8 @@ type Server struct {
 	locks   keyLocks
 	pieces  sync.Pool // of pieceSize
 	small   sync.Pool // of smallSize
+
+	sharedPieces, sharedSmall sync.Pool // of *sharedPiece of those sizes
 }
 
 // piece answers a buffer for size bytes in all, -1 if that is not known.
@@ -91,6 +94,35 @@ func (s *Server) piece(size int64) (buf []byte, done func()) {
 	}
 	b := p.Get().(*[]byte)
 	return *b, func() { p.Put(b) }
+}
+
+// sharedPiece is a buffer that the file system may keep until it has stored
+// what is in it.
+type sharedPiece struct {
+	b    []byte
+	refs atomic.Int32
+	pool *sync.Pool
+}
+
+// Retain implements fs.Buffer.
+func (p *sharedPiece) Retain() { p.refs.Add(1) }
+
+// Release implements fs.Buffer.
+func (p *sharedPiece) Release() {
+	if p.refs.Add(-1) == 0 {
+		p.pool.Put(p)
+	}
+}
+
+// shared answers a buffer for size bytes in all, -1 if that is not known.
+func (s *Server) shared(size int64) *sharedPiece {
+	pool := &s.sharedPieces
+	if size >= 0 && size < smallSize {
+		pool = &s.sharedSmall
+	}
+	p := pool.Get().(*sharedPiece)
+	p.refs.Store(1)
+	return p
 }
 
 // New makes a server.
@@ -116,6 +148,8 @@ func New(o Options) *Server {
 	s := &Server{o: o, ops: operations(), slots: make(chan struct{}, o.MaxRequests)}
 	s.pieces.New = func() any { b := make([]byte, pieceSize); return &b }
 	s.small.New = func() any { b := make([]byte, smallSize); return &b }
+	s.sharedPieces.New = func() any { return &sharedPiece{b: make([]byte, pieceSize), pool: &s.sharedPieces} }
+	s.sharedSmall.New = func() any { return &sharedPiece{b: make([]byte, smallSize), pool: &s.sharedSmall} }
 	return s
 }
 

@@ -61,39 +61,54 @@ func (q *request) receive(st *staged, most int64) error {
 	if p.size > most {
 		return errEntityTooLarge
 	}
-	buf, done := q.s.piece(p.size)
-	defer done()
-	var wg sync.WaitGroup
-	for {
-		n, err := p.fill(buf)
-		end := errors.Is(err, io.EOF)
-		if err != nil && !end {
+	var digests sync.WaitGroup
+	defer digests.Wait()
+	for end := false; !end; {
+		buf := q.s.shared(p.size)
+		n, err := p.fill(buf.b)
+		if end = errors.Is(err, io.EOF); err == nil || end {
+			err = q.receivePiece(st, buf, n, most, &digests)
+		}
+		buf.Release()
+		if err != nil {
 			return err
 		}
-		if p.read > most {
-			return errEntityTooLarge
-		}
-		if piece := buf[:n]; n > 0 {
-			beside := n >= smallSize
-			if beside {
-				wg.Go(func() { p.digest(piece) })
-			} else {
-				p.digest(piece)
-			}
-			_, err := q.s.o.FS.Write(q.ctx, q.caller, st.node, &fs.WriteRequest{Stream: st.stream, Offset: st.size, Data: piece, OwnerOverride: true})
-			wg.Wait()
-			if err != nil {
-				return err
-			}
-			st.size += uint64(n)
-		}
-		if end {
-			break
-		}
 	}
+	digests.Wait()
 	if err := p.verify(); err != nil {
 		return err
 	}
+	return nil
+}
+
+// receivePiece writes a piece. Its digests run beside that and beside the
+// reading of the next one.
+func (q *request) receivePiece(st *staged, buf *sharedPiece, n int, most int64, digests *sync.WaitGroup) error {
+	p := q.body
+	if p.read > most {
+		return errEntityTooLarge
+	}
+	if n == 0 {
+		return nil
+	}
+	w := &fs.WriteRequest{Stream: st.stream, Offset: st.size, Data: buf.b[:n], OwnerOverride: true}
+	digests.Wait()
+	if n >= smallSize {
+		buf.Retain()
+		digests.Go(func() {
+			p.digest(w.Data)
+			buf.Release()
+		})
+	} else {
+		p.digest(w.Data)
+	}
+	if n >= len(buf.b)/2 { // else it would hold more than it counts
+		w.Owner = buf
+	}
+	if _, err := q.s.o.FS.Write(q.ctx, q.caller, st.node, w); err != nil {
+		return err
+	}
+	st.size += uint64(n)
 	return nil
 }
 

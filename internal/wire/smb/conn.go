@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"manifold/internal/wire/accept"
 )
 
 const (
@@ -30,6 +32,8 @@ type conn struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	place  *accept.Place
+	silent *time.Timer // ends who does not log in
 
 	wmu sync.Mutex // of writes
 
@@ -67,11 +71,23 @@ func newConn(s *Server, nc net.Conn) *conn {
 		sessions: map[uint64]*session{}, pending: map[uint64]*request{}, async: map[uint64]*request{}, signAlg: signHMAC, gone: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.silent = time.AfterFunc(s.o.LoginTimeout, func() {
+		s.o.Logger.Debug("client does not log in", "client", c.remote)
+		_ = nc.Close()
+	})
 	return c
+}
+
+// loggedIn says that the client has told who it is.
+func (c *conn) loggedIn() {
+	c.silent.Stop()
+	c.place.LoggedIn()
 }
 
 func (c *conn) serve() {
 	defer c.teardown()
+	defer c.place.Leave()
+	defer c.silent.Stop()
 	err := c.readLoop()
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		c.s.o.Logger.Debug("connection ends", "client", c.remote, "err", err)

@@ -120,6 +120,11 @@ type Options struct {
 	MaxCredits int
 	// MaxConns, MaxSessions, MaxOpens of the server: 16,384, 65,536 and 1,048,576.
 	MaxConns, MaxSessions, MaxOpens int
+	// MaxPerClient bounds the connections of one address: 2,048. MaxLogins bounds
+	// those that have no session yet, a quarter of them from one address: 1,024;
+	// they have LoginTimeout for it: 60 s.
+	MaxPerClient, MaxLogins int
+	LoginTimeout            time.Duration
 	// BreakTimeout is how long a client may take to give up an oplock or lease: 35 s.
 	BreakTimeout time.Duration
 	// DurableTimeout is how long an open of a lost client is kept: 60 s, and at
@@ -192,6 +197,9 @@ func (o *Options) defaults() {
 	orDefault(&o.MaxWrite, 8<<20)
 	orDefault(&o.MaxCredits, 8192)
 	orDefault(&o.MaxConns, 16384)
+	orDefault(&o.MaxPerClient, 2048)
+	orDefault(&o.MaxLogins, 1024)
+	orDefault(&o.LoginTimeout, 60*time.Second)
 	orDefault(&o.MaxSessions, 65536)
 	orDefault(&o.MaxOpens, 1<<20)
 	orDefault(&o.BreakTimeout, 35*time.Second)

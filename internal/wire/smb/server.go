@@ -16,6 +16,7 @@ import (
 
 	"manifold/internal/fs"
 	"manifold/internal/identity/ntlm"
+	"manifold/internal/wire/accept"
 	"manifold/internal/wire/smb/rpc"
 )
 
@@ -43,6 +44,7 @@ type Server struct {
 	mu        sync.Mutex
 	draining  bool
 	accepted  uint64
+	places    *accept.Places // has its own lock
 	conns     map[*conn]struct{}
 	listeners map[net.Listener]struct{}
 	sessions  map[uint64]*session
@@ -68,8 +70,9 @@ func New(ctx context.Context, o Options) *Server {
 	o.defaults()
 	s := &Server{
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
-		ntlm:  ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
-		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
+		ntlm:   ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
+		places: accept.NewPlaces(accept.Limits{Conns: o.MaxConns, PerClient: o.MaxPerClient, Logins: o.MaxLogins, LoginsPerClient: (o.MaxLogins + 3) / 4}),
+		conns:  map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte][]*conn{},
 	}
 	s.policy.Store(&o.Policy)
@@ -111,13 +114,20 @@ func (s *Server) Serve(l net.Listener) error {
 
 // ServeConn serves one connection in the background.
 func (s *Server) ServeConn(nc net.Conn) {
+	place := s.places.Take(addrOf(nc).Addr())
 	s.mu.Lock()
-	if s.draining || len(s.conns) >= s.o.MaxConns || len(s.policy.Load().Dialects) == 0 {
+	if s.draining || place == nil || len(s.policy.Load().Dialects) == 0 {
 		s.mu.Unlock()
+		if place != nil {
+			place.Leave()
+		} else {
+			s.o.Logger.Warn("connection refused by a limit", "protocol", "smb", "client", addrOf(nc))
+		}
 		_ = nc.Close()
 		return
 	}
 	c := newConn(s, nc)
+	c.place = place
 	s.conns[c] = struct{}{}
 	c.number = s.accepted
 	s.accepted++

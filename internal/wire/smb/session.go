@@ -382,8 +382,13 @@ func (r *request) setupFailed(s *session, ch *channel, err error) status {
 var errOtherUser = errors.New("smb: another user than the session's")
 
 // established makes a session or channel usable.
-func (r *request) established(s *session, ch *channel, id *ntlm.Identity, mode byte, caps uint32, binding bool) (uint16, error) {
+func (r *request) established(s *session, ch *channel, id *ntlm.Identity, mode byte, caps uint32, binding bool) (flags uint16, err error) {
 	c, o, policy := r.c, &r.c.s.o, r.c.s.policy.Load()
+	defer func() {
+		if err == nil {
+			c.loggedIn()
+		}
+	}()
 	_ = caps
 	var cred *identity.Credential
 	switch {

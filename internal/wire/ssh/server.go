@@ -149,7 +149,8 @@ func New(o Options) (*Server, error) {
 		s.hosts = append(s.hosts, signer)
 	}
 	s.Set = accept.New(accept.Options{
-		Name: "ssh", MaxConns: o.MaxConnections, MaxPerClient: o.MaxPerClient, MaxLogins: o.MaxLogins, Logger: o.Logger,
+		Name: "ssh", Logger: o.Logger,
+		Limits: accept.Limits{Conns: o.MaxConnections, PerClient: o.MaxPerClient, Logins: o.MaxLogins, LoginsPerClient: (o.MaxLogins + 3) / 4},
 		Changed: func(n int) {
 			if o.Observer != nil {
 				o.Observer.Connected(n)

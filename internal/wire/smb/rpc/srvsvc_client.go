@@ -177,6 +177,10 @@ func (s *srvsvcServer) ConnectionEnum(ctx context.Context, q *srvsvc.ConnectionE
 	}, nil
 }
 
+// number is the part of an open's id that the protocol shows; some tools print
+// it with a sign, and do not take it back if it is negative.
+func (x *Open) number() uint32 { return uint32(x.ID & 0x7fffffff) }
+
 // info3 renders an open file, [MS-SRVS] 2.2.4.7.
 func (x *Open) info3() *srvsvc.FileInfo3 {
 	p := uint32(0)
@@ -185,7 +189,7 @@ func (x *Open) info3() *srvsvc.FileInfo3 {
 			p |= 1 << i
 		}
 	}
-	return &srvsvc.FileInfo3{ID: uint32(x.ID), Permissions: p, NumLocks: uint32(x.Locks), PathName: wirePath(x.Path), UserName: x.User}
+	return &srvsvc.FileInfo3{ID: x.number(), Permissions: p, NumLocks: uint32(x.Locks), PathName: wirePath(x.Path), UserName: x.User}
 }
 
 // FileEnum is [MS-SRVS] 3.1.4.2.
@@ -208,7 +212,7 @@ func (s *srvsvcServer) FileEnum(ctx context.Context, q *srvsvc.FileEnumRequest) 
 	switch q.Info.Level {
 	case 2:
 		u.Value = &srvsvc.FileEnumUnion_Level2{Level2: &srvsvc.FileInfo2Container{EntriesRead: uint32(len(list)), Buffer: each(list, func(x *Open) *srvsvc.FileInfo2 {
-			return &srvsvc.FileInfo2{ID: uint32(x.ID)}
+			return &srvsvc.FileInfo2{ID: x.number()}
 		})}}
 	case 3:
 		u.Value = &srvsvc.FileEnumUnion_Level3{Level3: &srvsvc.FileInfo3Container{EntriesRead: uint32(len(list)), Buffer: each(list, (*Open).info3)}}
@@ -224,11 +228,11 @@ func under(path, dir string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// file finds an open file by the half of its id that the protocol shows.
+// file finds an open file by its number.
 func (s *srvsvcServer) file(id uint32) *Open {
 	all := s.s.o.Clients.Opens()
 	for i := range all {
-		if uint32(all[i].ID) == id {
+		if all[i].number() == id {
 			return &all[i]
 		}
 	}
@@ -249,7 +253,7 @@ func (s *srvsvcServer) FileGetInfo(ctx context.Context, q *srvsvc.FileGetInfoReq
 	i := &srvsvc.FileInfo{}
 	switch q.Level {
 	case 2:
-		i.Value = &srvsvc.FileInfo_2{FileInfo2: &srvsvc.FileInfo2{ID: uint32(x.ID)}}
+		i.Value = &srvsvc.FileInfo_2{FileInfo2: &srvsvc.FileInfo2{ID: x.number()}}
 	case 3:
 		i.Value = &srvsvc.FileInfo_3{FileInfo3: x.info3()}
 	default:

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// alias is a command of the reference command line under its own name.
+type alias struct {
+	name string
+	// to are the words of our command.
+	to string
+	// args are the options whose values become arguments, in order; those with a
+	// slash are one argument under either name.
+	args []string
+	// flags are options with another name here; "" drops a switch that is always on.
+	flags map[string]string
+}
+
+// aliases are commands of the reference command line, so that people and
+// scripts that know it get along. Everything of it that is not here works
+// through the reference command line itself, whose API this is.
+var aliases = []alias{
+	{"who_am_i", "whoami", nil, nil}, {"version", "node version", nil, nil}, {"node_state_get", "node state", nil, nil},
+	{"change_password", "change-password", nil, nil},
+	{"fs_get_stats", "node df", nil, nil}, {"cluster_conf", "cluster show", nil, nil}, {"set_cluster_conf", "cluster rename", []string{"--cluster-name"}, nil},
+	{"nodes_list", "cluster nodes", nil, nil},
+	{"fs_read_dir", "fs ls", []string{"--path/--id"}, nil}, {"fs_file_get_attr", "fs stat", []string{"--path/--id"}, nil},
+	{"fs_create_dir", "fs mkdir", nil, nil}, {"fs_create_file", "fs create", nil, nil},
+	{"fs_delete", "fs rm", []string{"--path/--id"}, nil}, {"fs_read", "fs cat", []string{"--path/--id"}, nil},
+	{"fs_write", "fs write", []string{"--path/--id", "--file"}, nil}, {"fs_copy", "fs cp", nil, nil},
+	{"fs_resolve_paths", "fs path", []string{"--ids"}, nil}, {"fs_get_acl", "fs acl show", []string{"--path/--id"}, nil},
+	{"fs_set_acl", "fs acl set", []string{"--path/--id", "--file"}, nil}, {"fs_acl_explain_rights", "fs acl explain", []string{"--path/--id", "--user"}, nil},
+	{"fs_acl_explain_posix_mode", "fs acl explain-mode", []string{"--path/--id"}, nil}, {"fs_acl_explain_chmod", "fs acl explain-chmod", []string{"--path/--id", "--mode"}, nil},
+	{"fs_list_named_streams", "fs stream list", []string{"--path/--id"}, nil}, {"fs_read_dir_aggregates", "fs aggregates", []string{"--path/--id"}, nil},
+	{"fs_notify", "fs watch", []string{"--path/--id"}, nil}, {"fs_get_permissions_settings", "fs settings show", nil, nil}, {"fs_get_atime_settings", "fs settings show", nil, nil},
+	{"fs_file_samples", "fs sample", []string{"--path/--id"}, map[string]string{"--count": "--count"}},
+	{"fs_list_user_metadata", "fs metadata list", []string{"--path/--id"}, nil}, {"fs_set_user_metadata", "fs metadata set", []string{"--path/--id", "--key", "--value"}, nil},
+	{"fs_get_user_metadata", "fs metadata get", []string{"--path/--id", "--key"}, nil}, {"fs_delete_user_metadata", "fs metadata rm", []string{"--path/--id", "--key"}, nil},
+	{"fs_security_list_keys", "snapshot key list", nil, nil}, {"fs_security_get_key", "snapshot key show", []string{"--id"}, nil}, {"fs_security_delete_key", "snapshot key rm", []string{"--id"}, nil},
+	{"tree_delete_create", "fs tree-delete", nil, map[string]string{"--force": "--yes"}}, {"tree_delete_list", "fs tree-delete-status", nil, nil},
+	{"tree_delete_get", "fs tree-delete-status", nil, nil}, {"tree_delete_cancel", "fs tree-delete-cancel", nil, nil},
+	{"snapshot_create_snapshot", "snapshot create", []string{"--path/--id"}, nil}, {"snapshot_list_snapshots", "snapshot list", nil, nil},
+	{"snapshot_get_snapshot", "snapshot show", []string{"--id/-i"}, nil}, {"snapshot_delete_snapshot", "snapshot delete", []string{"--id/-i"}, nil},
+	{"snapshot_modify_snapshot", "snapshot modify", []string{"--id/-i"}, nil},
+	{"snapshot_lock_snapshot", "snapshot lock", []string{"--id/-i", "--lock-key/-k"}, nil},
+	{"snapshot_list_policies", "snapshot policy list", nil, nil}, {"snapshot_get_policy", "snapshot policy show", []string{"--id/-i"}, nil},
+	{"snapshot_delete_policy", "snapshot policy rm", []string{"--id/-i"}, nil},
+	{"quota_list_quotas", "quota list", nil, nil}, {"quota_get_quota", "quota show", []string{"--path/--id"}, nil},
+	{"quota_create_quota", "quota set", []string{"--path/--id", "--limit"}, nil}, {"quota_update_quota", "quota set", []string{"--path/--id", "--limit"}, nil},
+	{"quota_delete_quota", "quota rm", []string{"--path/--id"}, nil},
+	{"nfs_list_exports", "nfs export list", nil, nil}, {"nfs_get_export", "nfs export show", []string{"--id/--export-path"}, nil},
+	{"nfs_delete_export", "nfs export delete", []string{"--id/--export-path"}, nil}, {"nfs_get_settings", "nfs settings show", nil, nil},
+	{"nfs_add_export", "nfs export add", []string{"--export-path", "--fs-path"}, map[string]string{"--create-fs-path": "--create-directory"}},
+	{"smb_list_shares", "smb share list", nil, nil}, {"smb_list_share", "smb share show", []string{"--id/--name"}, nil},
+	{"smb_delete_share", "smb share delete", []string{"--id/--name"}, nil}, {"smb_get_settings", "smb settings show", nil, nil},
+	{"smb_add_share", "smb share add", []string{"--name", "--fs-path"}, map[string]string{"--create-fs-path": "--create-directory"}},
+	{"smb_list_sessions", "smb session list", nil, nil}, {"smb_list_file_handles", "smb file list", nil, nil},
+	{"ftp_get_status", "ftp show", nil, nil}, {"s3_get_settings", "s3 show", nil, nil}, {"s3_list_buckets", "s3 bucket list", nil, nil},
+	{"s3_list_access_keys", "s3 access-key list", nil, nil},
+	{"auth_list_users", "user list", nil, nil}, {"auth_list_user", "user show", []string{"--id/--name"}, nil}, {"auth_delete_user", "user rm", []string{"--id/--name"}, nil},
+	{"auth_add_user", "user add", []string{"--name/-n"}, nil}, {"auth_list_groups", "group list", nil, nil}, {"auth_list_group", "group show", []string{"--id/--name"}, nil},
+	{"auth_add_group", "group add", []string{"--name/-n"}, nil}, {"auth_delete_group", "group rm", []string{"--id/--name"}, nil},
+	{"auth_find_identity", "identity find", []string{"--id/--name/--uid/--sid"}, nil}, {"auth_expand_identity", "identity expand", []string{"--id/--name/--uid/--sid"}, nil},
+	{"auth_list_roles", "role list", nil, nil}, {"auth_list_role", "role show", []string{"--role"}, nil}, {"auth_list_privileges", "role privileges", nil, nil},
+	{"auth_delete_role", "role rm", []string{"--role"}, nil}, {"auth_assign_role", "role assign", []string{"--role", "--trustee"}, nil}, {"auth_unassign_role", "role unassign", []string{"--role", "--trustee"}, nil},
+	{"auth_list_access_tokens", "access-token list", nil, nil},
+	{"audit_get_syslog_config", "audit show", nil, nil}, {"audit_get_syslog_status", "audit show", nil, nil},
+	{"time_get_config", "time show", nil, nil}, {"time_get_status", "time show", nil, nil}, {"time_list_timezones", "time zones", nil, nil},
+	{"dns_get_lookup_overrides", "dns show", nil, nil}, {"dns_clear_cache", "dns clear-cache", nil, nil},
+	{"dns_resolve_hostnames", "dns resolve", []string{"--hostnames"}, nil}, {"dns_resolve_ips", "dns resolve", []string{"--ips"}, nil},
+	{"ssl_modify_certificate", "ssl set-certificate", []string{"--certificate/-c", "--private-key/-k"}, nil}, {"ssl_get_ca_certificate", "ssl ca show", nil, nil},
+	{"ssl_modify_ca_certificate", "ssl ca set", []string{"--certificate/-c"}, nil}, {"ssl_delete_ca_certificate", "ssl ca rm", nil, nil},
+	{"web_ui_get_settings", "web show", nil, nil}, {"network_list_interfaces", "network interfaces", nil, nil}, {"network_list_connections", "network connections", nil, nil},
+	{"current_activity_get", "analytics activity", nil, nil}, {"capacity_history_get", "analytics capacity", nil, nil}, {"time_series_get", "analytics series", nil, nil},
+}
+
+// aliasCommands makes hidden commands of the aliases.
+func (a *app) aliasCommands(have []*cobra.Command) []*cobra.Command {
+	taken := map[string]bool{}
+	for _, c := range have {
+		taken[c.Name()] = true
+	}
+	var out []*cobra.Command
+	for i := range aliases {
+		x := &aliases[i]
+		if taken[x.name] {
+			continue
+		}
+		out = append(out, &cobra.Command{
+			Use: x.name, Short: "The same as " + x.to, Hidden: true, DisableFlagParsing: true,
+			RunE: func(c *cobra.Command, args []string) error {
+				argv, err := x.translate(args)
+				if err != nil {
+					return err
+				}
+				root := c.Root()
+				root.SetArgs(argv)
+				return root.ExecuteContext(c.Context())
+			},
+		})
+	}
+	return out
+}
+
+// translate makes the arguments of our command.
+func (x *alias) translate(args []string) ([]string, error) {
+	out := strings.Fields(x.to)
+	values := make([][]string, len(x.args))
+	var rest []string
+	for i := 0; i < len(args); i++ {
+		name, value, joined := strings.Cut(args[i], "=")
+		if !strings.HasPrefix(name, "-") {
+			rest = append(rest, args[i])
+			continue
+		}
+		if to, ok := x.flags[name]; ok {
+			if to != "" {
+				rest = append(rest, strings.Replace(args[i], name, to, 1))
+			}
+			continue
+		}
+		at := x.position(name)
+		switch {
+		case at < 0:
+			rest = append(rest, args[i])
+			continue
+		case joined:
+			values[at] = []string{value}
+			continue
+		}
+		// A list goes up to the next option.
+		for i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			i++
+			values[at] = append(values[at], args[i])
+			if at < len(x.args)-1 {
+				break
+			}
+		}
+		if values[at] == nil {
+			return nil, fmt.Errorf("%s: %s wants a value; the same is: manifold %s", x.name, name, x.to)
+		}
+	}
+	for at, v := range values {
+		if v == nil && at < len(values)-1 && values[at+1] != nil {
+			return nil, fmt.Errorf("%s: %s is missing; the same is: manifold %s", x.name, x.args[at], x.to)
+		}
+		out = append(out, v...)
+	}
+	return append(out, rest...), nil
+}
+
+// position of an option among the arguments, -1 if it is none.
+func (x *alias) position(option string) int {
+	for i, names := range x.args {
+		for n := range strings.SplitSeq(names, "/") {
+			if n == option {
+				return i
+			}
+		}
+	}
+	return -1
+}
