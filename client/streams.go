@@ -131,7 +131,7 @@ func (c *Client) copyChunk(ctx context.Context, path string, x Copy) (rest Copy,
 
 // UserMetadata is a value that users have attached to a file.
 type UserMetadata struct {
-	Space string `json:"type"` // "generic" or "s3"
+	Space string `json:"type"` // GENERIC or S3
 	Key   string `json:"key"`
 	Value []byte `json:"value"`
 }
@@ -140,7 +140,7 @@ func (r Ref) metadata(space, key string) string {
 	return r.path("v1", "/user-metadata/"+url.PathEscape(space)+"/"+url.PathEscape(key))
 }
 
-// ListUserMetadata yields the user metadata of a file in one key space, "" for both.
+// ListUserMetadata yields the user metadata of a file in one key space, generic or s3, "" for both.
 func (c *Client) ListUserMetadata(ctx context.Context, r Ref, space string, snapshot uint64) iter.Seq2[UserMetadata, error] {
 	path := r.path("v1", "/user-metadata/")
 	if space != "" {

@@ -26,6 +26,7 @@ type run struct {
 	dir    nfsclient.Handle // of the present files
 	file   nfsclient.Handle
 	dirNo  int
+	mounts int
 	did    []done
 	broken bool // the connection ended in the middle of the last call
 }
@@ -45,6 +46,7 @@ func (r *run) connect() {
 		r.t.Fatal(err)
 	}
 	r.root, r.broken = root, false
+	r.mounts++
 }
 
 // note keeps what an operation is to be recorded as. A status is an answer.
@@ -113,7 +115,7 @@ func (r *run) one(i int) {
 func (r *run) check(rs []record) {
 	r.t.Helper()
 	var got []string
-	next, again := uint64(1), 0
+	next, again, mounts := uint64(1), 0, 0
 	for _, x := range rs {
 		switch {
 		case x.seq < next:
@@ -128,11 +130,18 @@ func (r *run) check(rs []record) {
 		if len(f) != 7 || f[2] != "nfsv3" || f[3] == "fs_read_metadata" {
 			continue
 		}
+		if f[3] == "nfs_mount" {
+			mounts++
+			continue
+		}
 		if f[1] != `"0"` || f[0] == "" || f[5] == "" {
 			r.t.Fatalf("%s", x.text)
 		}
 		path, target, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(f[6], `"`), `"`), `","`)
 		got = append(got, f[3]+","+f[4]+","+path+","+target)
+	}
+	if mounts != r.mounts {
+		r.t.Errorf("%d mounts were recorded, want %d", mounts, r.mounts)
 	}
 	at := 0
 	for _, d := range r.did {

@@ -95,7 +95,7 @@ func (t *trail) smb(a smb.Access) {
 	case smb.Watch:
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		t.files.Noted(ctx, &fs.Caller{Cred: a.Cred, Protocol: fs.ProtoSMB, Client: a.Client}, "smb2_notify_req", a.Node, nil)
+		t.files.Watched(ctx, &fs.Caller{Cred: a.Cred, Protocol: fs.ProtoSMB, Client: a.Client}, a.Node)
 		return
 	}
 	t.log.Add(&r)

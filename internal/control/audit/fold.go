@@ -17,34 +17,87 @@ const (
 	maxFolds   = 1 << 12 // in each shard
 )
 
+// repeated are the operations of which repetitions are one record.
+type repeated uint8
+
+const (
+	readData repeated = iota
+	readMetadata
+	readUserMetadata
+	readLink
+	listDirectory
+	statFS
+	notifyRequest
+	writeMetadata // where it would not show what was changed
+)
+
+var repeatedNames = [...]string{
+	readData: "fs_read_data", readMetadata: "fs_read_metadata", readUserMetadata: "fs_read_user_metadata", readLink: "fs_read_link",
+	listDirectory: "fs_list_directory", statFS: "fs_fsstat", notifyRequest: "smb2_notify_req", writeMetadata: "fs_write_metadata",
+}
+
+func (r repeated) String() string { return repeatedNames[r] }
+
+// foldKey is small and without pointers: looking one up is most of what a
+// repetition costs.
 type foldKey struct {
 	user identity.AuthID
 	node fs.Node
-	op   string
+	op   repeated
 	ok   bool
 }
 
-// folder remembers what was recorded of late.
+func (k *foldKey) hash() uint64 {
+	h := (uint64(k.node.ID) ^ uint64(k.node.Snap)<<32) * 0x9e3779b97f4a7c15
+	h = (h ^ h>>29 ^ uint64(k.user) ^ uint64(k.op)<<56) * 0xbf58476d1ce4e5b9
+	return h ^ h>>32
+}
+
+type folded struct {
+	foldKey
+	at int64 // nanoseconds since 1970, 0 if there is nothing
+}
+
+const (
+	foldWays = 4
+	foldSets = maxFolds / foldWays
+)
+
+// folder remembers what was recorded of late, of each set the last few: a
+// record too many does no harm.
 type folder struct {
 	shards [foldShards]struct {
 		mu   sync.Mutex
-		seen map[foldKey]int64 // nanoseconds since 1970
+		seen *[foldSets][foldWays]folded
 	}
 }
 
 // first tells whether something is to be recorded, and remembers it.
 func (f *folder) first(k foldKey, now time.Time) bool {
-	s := &f.shards[shardOf(k.node)%foldShards]
+	h := k.hash()
+	s := &f.shards[h%foldShards]
 	at := now.UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last, ok := s.seen[k]; ok && at-last < int64(foldTime) && at >= last {
-		return false
+	if s.seen == nil {
+		s.seen = new([foldSets][foldWays]folded)
 	}
-	if s.seen == nil || len(s.seen) >= maxFolds {
-		s.seen = map[foldKey]int64{} // a record too many does no harm
+	set := &s.seen[h/foldShards%foldSets]
+	oldest := &set[0]
+	for i := range set {
+		e := &set[i]
+		if e.foldKey == k && e.at != 0 {
+			if at-e.at < int64(foldTime) && at >= e.at {
+				return false
+			}
+			oldest = e
+			break
+		}
+		if e.at < oldest.at {
+			oldest = e
+		}
 	}
-	s.seen[k] = at
+	*oldest = folded{k, at}
 	return true
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"time"
 
 	"manifold/internal/fs"
 )
@@ -64,35 +65,40 @@ func (f *FS) onNode(ctx context.Context, c *fs.Caller, op string, n fs.Node, tar
 }
 
 // first tells whether what a caller did is to be recorded: it is no repetition,
-// nor something that a server looks up for itself.
-func (f *FS) first(c *fs.Caller, op string, n fs.Node, err error) bool {
-	return f.log.Enabled() && c.Protocol != fs.ProtoInternal && !f.staged.has(n) && f.fresh(c, op, n, err)
+// nor something that a server looks up for itself. It answers when it was done.
+func (f *FS) first(c *fs.Caller, op repeated, n fs.Node, err error) (at time.Time, ok bool) {
+	if !f.log.Enabled() || c.Protocol == fs.ProtoInternal || f.staged.has(n) {
+		return at, false
+	}
+	return f.fresh(c, op, n, err)
 }
 
 // fresh tells whether a caller did something for the first time of late.
-func (f *FS) fresh(c *fs.Caller, op string, n fs.Node, err error) bool {
-	return f.log.fold.first(foldKey{c.User(), n, op, err == nil}, f.log.o.Now())
+func (f *FS) fresh(c *fs.Caller, op repeated, n fs.Node, err error) (at time.Time, ok bool) {
+	at = f.log.o.Now()
+	return at, f.log.fold.first(foldKey{c.User(), n, op, err == nil}, at)
 }
 
-// Noted records that a caller did something to an object in another way than
-// through the file system. Repetitions are one record.
-func (f *FS) Noted(ctx context.Context, c *fs.Caller, op string, n fs.Node, err error) {
-	f.looked(ctx, c, op, n, err)
+// Watched records that a caller watches a directory, which the file system is
+// not told. Repetitions are one record.
+func (f *FS) Watched(ctx context.Context, c *fs.Caller, n fs.Node) {
+	f.looked(ctx, c, notifyRequest, n, nil)
 }
 
 // looked records the first of repeated reads of what is not data.
-func (f *FS) looked(ctx context.Context, c *fs.Caller, op string, n fs.Node, err error) {
-	if f.first(c, op, n, err) {
-		f.add(c, &Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n)}, err)
+func (f *FS) looked(ctx context.Context, c *fs.Caller, op repeated, n fs.Node, err error) {
+	if at, ok := f.first(c, op, n, err); ok {
+		f.add(c, &Record{Time: at, Operation: op.String(), FileID: uint64(n.ID), Path: f.path(ctx, n)}, err)
 	}
 }
 
 // read records the first of repeated reads of data.
 func (f *FS) read(ctx context.Context, c *fs.Caller, n fs.Node, off uint64, res *fs.ReadResult, err error) {
-	if !f.first(c, "fs_read_data", n, err) {
+	at, ok := f.first(c, readData, n, err)
+	if !ok {
 		return
 	}
-	r := Record{Operation: "fs_read_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: number(off), Size: number(uint64(res.N))}
+	r := Record{Time: at, Operation: "fs_read_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: number(off), Size: number(uint64(res.N))}
 	if res.Attr.Mask&fs.AttrSize != 0 {
 		r.FileSize = number(res.Attr.Size)
 	}
@@ -114,8 +120,13 @@ func (f *FS) wrote(ctx context.Context, c *fs.Caller, n fs.Node, off, size uint6
 // changed records a change of attributes. Repeated ones are one record where
 // it would not show what was changed.
 func (f *FS) changed(ctx context.Context, c *fs.Caller, op string, n fs.Node, ch *fs.Changed, err error) {
-	if !f.log.Enabled() || f.staged.has(n) || f.log.format() == CSV && op == "fs_write_metadata" && !f.fresh(c, op, n, err) {
+	if !f.log.Enabled() || f.staged.has(n) {
 		return
+	}
+	if op == writeMetadata.String() && f.log.format() == CSV {
+		if _, ok := f.fresh(c, writeMetadata, n, err); !ok {
+			return
+		}
 	}
 	r := Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n)}
 	if err == nil {

@@ -13,10 +13,14 @@ func (f *FS) denied(ctx context.Context, c *fs.Caller, dir fs.Node, name string,
 	if err == nil || !f.log.Enabled() {
 		return
 	}
-	if k := fs.KindOf(err); k != fs.Access && k != fs.Perm || !f.first(c, "fs_read_metadata", dir, err) {
+	if k := fs.KindOf(err); k != fs.Access && k != fs.Perm {
 		return
 	}
-	f.add(c, &Record{Operation: "fs_read_metadata", Path: f.path(ctx, dir), Name: name}, err)
+	at, ok := f.first(c, readMetadata, dir, err)
+	if !ok {
+		return
+	}
+	f.add(c, &Record{Time: at, Operation: "fs_read_metadata", Path: f.path(ctx, dir), Name: name}, err)
 }
 
 // Lookup leaves a record only if it is refused: what is then done to the object
@@ -45,13 +49,13 @@ func (f *FS) Resolve(ctx context.Context, c *fs.Caller, path string, want fs.Att
 
 func (f *FS) ReadDir(ctx context.Context, c *fs.Caller, dir fs.Node, after uint64, want fs.AttrMask, yield func(*fs.Dirent) bool) (bool, error) {
 	eof, err := f.FS.ReadDir(ctx, c, dir, after, want, yield)
-	f.looked(ctx, c, "fs_list_directory", dir, err)
+	f.looked(ctx, c, listDirectory, dir, err)
 	return eof, err
 }
 
 func (f *FS) ReadDirByName(ctx context.Context, c *fs.Caller, dir fs.Node, after fs.Name, want fs.AttrMask, yield func(*fs.Dirent) bool) (bool, error) {
 	eof, err := f.FS.ReadDirByName(ctx, c, dir, after, want, yield)
-	f.looked(ctx, c, "fs_list_directory", dir, err)
+	f.looked(ctx, c, listDirectory, dir, err)
 	return eof, err
 }
 
@@ -122,7 +126,7 @@ func (f *FS) moved(ctx context.Context, n fs.Node) {
 
 func (f *FS) Readlink(ctx context.Context, c *fs.Caller, n fs.Node) ([]byte, error) {
 	b, err := f.FS.Readlink(ctx, c, n)
-	f.looked(ctx, c, "fs_read_link", n, err)
+	f.looked(ctx, c, readLink, n, err)
 	return b, err
 }
 

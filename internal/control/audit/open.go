@@ -79,7 +79,7 @@ func (h *handle) Write(ctx context.Context, w *fs.WriteRequest) (fs.WriteResult,
 
 func (h *handle) GetAttr(ctx context.Context, want fs.AttrMask) (fs.Attr, error) {
 	a, err := h.Handle.GetAttr(ctx, want)
-	h.f.looked(ctx, h.c, "fs_read_metadata", h.Node(), err)
+	h.f.looked(ctx, h.c, readMetadata, h.Node(), err)
 	return a, err
 }
 

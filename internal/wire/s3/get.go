@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"manifold/internal/fs"
@@ -257,29 +258,60 @@ func setContentRange(h http.Header, r byteRange, size uint64) {
 
 type readAt func(ctx context.Context, off uint64, dst []byte) (fs.ReadResult, error)
 
+// readPiece is one that was read.
+type readPiece struct {
+	b   []byte
+	err error
+}
+
 // send streams a range. The first piece is read before the status goes out,
-// so that an error there is still an answer.
+// so that an error there is still an answer. Each further one is read while the
+// one before it is sent.
 func (q *request) send(read readAt, r byteRange, status int) error {
 	buf, done := q.s.piece(int64(r.length))
 	defer done()
-	for sent := uint64(0); sent < r.length; {
-		want := min(r.length-sent, uint64(len(buf)))
-		res, err := read(q.ctx, r.start+sent, buf[:want])
+	at := uint64(0)
+	next := func(buf []byte) readPiece {
+		res, err := read(q.ctx, r.start+at, buf[:min(r.length-at, uint64(len(buf)))])
 		if err == nil && res.N == 0 {
 			err = errInternal.with("The object became shorter while it was read.")
 		}
-		if err != nil {
-			return err
-		}
-		if sent == 0 {
-			q.w.WriteHeader(status)
-		}
-		if _, err := q.w.Write(buf[:res.N]); err != nil {
-			panic(http.ErrAbortHandler) // the peer is gone
-		}
-		sent += uint64(res.N)
+		at += uint64(res.N)
+		return readPiece{buf[:res.N], err}
 	}
+	p := next(buf)
+	if p.err != nil {
+		return p.err
+	}
+	q.w.WriteHeader(status)
+	if at == r.length {
+		q.write(p.b)
+		return nil
+	}
+	spare, done2 := q.s.piece(int64(r.length))
+	defer done2()
+	var ahead sync.WaitGroup
+	defer ahead.Wait() // before the buffers go back
+	for at < r.length {
+		var following readPiece
+		into := spare
+		ahead.Go(func() { following = next(into) })
+		q.write(p.b)
+		ahead.Wait()
+		if following.err != nil {
+			return following.err
+		}
+		spare, p = p.b[:cap(p.b)], following
+	}
+	q.write(p.b)
 	return nil
+}
+
+// write sends part of an answer.
+func (q *request) write(b []byte) {
+	if _, err := q.w.Write(b); err != nil {
+		panic(http.ErrAbortHandler) // the peer is gone
+	}
 }
 
 type attributesXML struct {

@@ -61,8 +61,11 @@ func (q *request) receive(st *staged, most int64) error {
 	if p.size > most {
 		return errEntityTooLarge
 	}
-	var digests sync.WaitGroup
+	var digests, flushes sync.WaitGroup
 	defer digests.Wait()
+	defer flushes.Wait()
+	flushing := make(chan struct{}, 1)
+	flushed := uint64(0)
 	for end := false; !end; {
 		buf := q.s.shared(p.size)
 		n, err := p.fill(buf.b)
@@ -73,6 +76,20 @@ func (q *request) receive(st *staged, most int64) error {
 		if err != nil {
 			return err
 		}
+		if st.size-flushed < flushSize {
+			continue
+		}
+		select {
+		case flushing <- struct{}{}:
+			from, size := flushed, st.size-flushed
+			flushed = st.size
+			flushes.Go(func() {
+				// What fails stays buffered, and making all durable says so.
+				_, _, _ = q.s.o.FS.Commit(q.ctx, q.caller, st.node, st.stream, from, size)
+				<-flushing
+			})
+		default: // the disk is slower than the network
+		}
 	}
 	digests.Wait()
 	if err := p.verify(); err != nil {
@@ -80,6 +97,10 @@ func (q *request) receive(st *staged, most int64) error {
 	}
 	return nil
 }
+
+// flushSize is how much of a body gathers before it goes to disk beside what
+// still comes.
+const flushSize = 8 << 20
 
 // receivePiece writes a piece. Its digests run beside that and beside the
 // reading of the next one.
