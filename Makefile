@@ -50,6 +50,10 @@ ftpssh-10k: ## trees of 10,000 files through the clients of FTP and SFTP (root)
 smbtorture: ## Samba's suite for SMB in full, with its report (root, 5 min)
 	$(GO) test -count=1 -v -timeout 30m ./e2e/suites/smbtorture -args -full -update
 
+.PHONY: smb-tree
+smb-tree: ## 11,000 files in over SMB, identical over NFS, and back (root, 5 min)
+	MANIFOLD_TREE="$$($(GO) env GOROOT)/src" $(GO) test -count=1 -timeout 30m -v ./e2e/smb -run TestKernel_sameTreeAsNFS
+
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...
@@ -62,6 +66,10 @@ bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
 .PHONY: bench-ftp
 bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench 'FTP|SFTP' -benchtime 1x -timeout 2h -args $(BENCHFLAGS)
+
+.PHONY: bench-smb
+bench-smb: ## compare SMB with Samba, through smbclient and the kernel client (root, 30 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench 'SMB|CIFS' -benchtime 1x -timeout 2h -args -rows seq,meta $(BENCHFLAGS)
 
 .PHONY: bench-s3
 bench-s3: ## compare S3 with MinIO and versitygw: MINIO_BIN, VERSITYGW_BIN (root, 20 min)

@@ -1,5 +1,6 @@
 // Package bench measures servers side by side: of NFS through the Linux kernel's
-// client, of FTP through curl and ftplib, of SFTP through OpenSSH's sftp, of S3 through net/http. It does so in
+// client, of FTP through curl and ftplib, of SFTP through OpenSSH's sftp, of SMB through
+// smbclient and the kernel, of S3 through net/http. It does so in
 // interleaved rounds on one machine, by rate and by the server's own CPU time
 // per operation, which swings far less on a busy machine.
 //
@@ -46,6 +47,12 @@ var Rows = []Row{
 	{"get", "get it", "MiB"},
 	{"puts", "put small files", "file"},
 	{"gets", "get them", "file"},
+	{"dels", "remove them", "file"},
+	{"list", "list a large directory", "entry"},
+	{"signput", "put one large file, signed", "MiB"},
+	{"signget", "get it, signed", "MiB"},
+	{"sealput", "put one large file, encrypted", "MiB"},
+	{"sealget", "get it, encrypted", "MiB"},
 	{"tlsput", "put one large file, TLS", "MiB"},
 	{"tlsget", "get it, TLS", "MiB"},
 	{"tlsputs", "put small files, TLS", "file"},

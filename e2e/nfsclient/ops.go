@@ -33,6 +33,14 @@ func dirOp(dir Handle, name string) *writer {
 	return w
 }
 
+// Unmount says that an export is not used any more (RFC 1813 §5.2.3).
+func (c *Conn) Unmount(ctx context.Context, path string) error {
+	w := &writer{}
+	w.str(path)
+	_, err := c.call(ctx, progMount, 3, w.b)
+	return err
+}
+
 // Mount returns the root handle of an export (RFC 1813 §5.2.1). The connection
 // must reach a port that serves MOUNT.
 func (c *Conn) Mount(ctx context.Context, path string) (Handle, error) {

@@ -170,7 +170,7 @@ func TestSettings(t *testing.T) {
 		t.Errorf("disabled:\n%s", out)
 	}
 	set(map[string]any{"session_encryption": "REQUIRED"})
-	if out, ok := x.run(t, "smbclient", user, "--client-protection=plain", "--option=client smb encrypt=off", share, "-c", "ls"); ok {
+	if out, ok := x.run(t, "smbclient", user, "--client-protection=off", "--option=client smb encrypt=off", share, "-c", "ls"); ok {
 		t.Errorf("a client that does not encrypt is let in:\n%s", out)
 	}
 	x.wants(t, nil, "smbclient", user, "--client-protection=encrypt", share, "-c", "ls")

@@ -171,6 +171,9 @@ type RemoveResult struct {
 type RenameOptions struct {
 	// NoReplace fails with Exist if the target exists.
 	NoReplace bool
+	// Only, unless it is zero, is what the name must stand for, else NotExist:
+	// for callers who mean an object and not a name.
+	Only Node
 }
 
 // RenameResult answers a Rename.

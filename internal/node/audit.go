@@ -16,6 +16,7 @@ import (
 	"manifold/internal/control/rest"
 	"manifold/internal/identity"
 	"manifold/internal/ports"
+	"manifold/internal/telemetry"
 )
 
 // openAudit opens the audit log as it is configured.
@@ -92,4 +93,25 @@ func principalNames(c *config.Store, a identity.AuthID) (name, sid string) {
 		return "Everyone", "S-1-1-0"
 	}
 	return c.Directory().Name(a), ""
+}
+
+// describeAudit declares what the metrics say about the audit log. Counters
+// begin with the process.
+func describeAudit(r *telemetry.Registry, l *audit.Log) {
+	value := func(pick func(audit.Status) float64) func() float64 {
+		return func() float64 { return pick(l.Status()) }
+	}
+	r.Counter("manifold_audit_records", "Records that were stored.", value(func(s audit.Status) float64 { return float64(s.Spooled) }))
+	r.Counter("manifold_audit_records_dropped", "Records for which the spool had no room.", value(func(s audit.Status) float64 { return float64(s.Dropped) }))
+	r.Gauge("manifold_audit_records_waiting", "Records that the syslog server, or else the local log, has not been given yet.", value(func(s audit.Status) float64 { return float64(s.Last - min(s.Sent, s.Last)) }))
+	r.Gauge("manifold_audit_spool_bytes", "Size of the spool.", value(func(s audit.Status) float64 { return float64(s.Bytes) }))
+	r.Gauge("manifold_audit_spool_limit_bytes", "What the spool may take.", value(func(s audit.Status) float64 { return float64(s.Limit) }))
+	for _, state := range []audit.State{audit.Connected, audit.Connecting, audit.Disconnected, audit.Disabled} {
+		r.Gauge("manifold_audit_connection", "1 for the state that the connection to the syslog server is in.", value(func(s audit.Status) float64 {
+			if s.State == state {
+				return 1
+			}
+			return 0
+		}), "state", string(state))
+	}
 }

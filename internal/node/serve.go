@@ -118,6 +118,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	open.add("audit log", auditLog.Close)
 	activity := analytics.New(analytics.Options{})
+	describeAudit(metrics, auditLog)
 	files := audit.Wrap(activity.Wrap(st.fs), auditLog)
 	history := analytics.NewHistory(analytics.HistoryOptions{FS: st.fs, Store: st.config, Logger: o.Logger})
 	// One count of failed sign-ins for all doors of the node.

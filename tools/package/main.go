@@ -171,11 +171,17 @@ func collect(root, binary, work string) ([]file, error) {
 	for _, p := range pages {
 		add("/usr/share/man/man1/"+filepath.Base(p), 0o644, false, p)
 	}
-	completion, err := exec.Command(binary, "completion", "bash").Output()
-	if err != nil {
-		return nil, fmt.Errorf("completion: %w", err)
+	for shell, path := range map[string]string{
+		"bash": "/usr/share/bash-completion/completions/manifold",
+		"zsh":  "/usr/share/zsh/vendor-completions/_manifold",
+		"fish": "/usr/share/fish/vendor_completions.d/manifold.fish",
+	} {
+		completion, err := exec.Command(binary, "completion", shell).Output()
+		if err != nil {
+			return nil, fmt.Errorf("completion of %s: %w", shell, err)
+		}
+		files = append(files, file{path, 0o644, completion, false})
 	}
-	files = append(files, file{"/usr/share/bash-completion/completions/manifold", 0o644, completion, false})
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 	return files, failure
 }

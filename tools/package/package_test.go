@@ -100,7 +100,7 @@ func TestPackages(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"usr/share/man/man1/manifold.1.gz", "usr/share/man/man1/manifold-nfs-export-add.1.gz",
-		"usr/share/bash-completion/completions/manifold", "usr/share/doc/manifold/copyright", "usr/lib/sysusers.d/manifold.conf"} {
+		"usr/share/bash-completion/completions/manifold", "usr/share/zsh/vendor-completions/_manifold", "usr/share/fish/vendor_completions.d/manifold.fish", "usr/share/doc/manifold/copyright", "usr/lib/sysusers.d/manifold.conf"} {
 		if st, err := os.Stat(filepath.Join(tree, name)); err != nil || st.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -124,7 +124,9 @@ func startServer(ctx context.Context, dir, suite, variant string) (srv *Server, 
 		},
 		// Some tests allow 35 s between what they see before and after.
 		BreakTimeout: 34500 * time.Millisecond,
-		TestFsctls:   true, ShortNames: true,
+		// Some send on and take it for granted that what went before has begun.
+		HeadStart:  5 * time.Second,
+		TestFsctls: true, ShortNames: true,
 		Interfaces: func() []smb.Interface {
 			return []smb.Interface{{Index: 1, Addr: netip.MustParseAddr(srv.Host), LinkRate: 1e9}}
 		},

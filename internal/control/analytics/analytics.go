@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"manifold/internal/control"
@@ -31,7 +30,6 @@ type Recorder struct {
 	now    func() time.Time
 	seed   maphash.Seed
 	shards [shards]shard
-	totals [kinds]atomic.Uint64
 
 	mu struct {
 		sync.Mutex
@@ -87,6 +85,8 @@ func (c *counts) ops() uint64 {
 type shard struct {
 	mu            sync.Mutex
 	last, current map[key]*counts
+	total         counts   // since the start
+	_             [64]byte // so that shards do not share a cache line
 }
 
 // point of all series: rates over the window that ended then.
@@ -114,7 +114,6 @@ func (r *Recorder) add(c *fs.Caller, n fs.Node, k kind, bytes int) {
 	if c == nil || c.Protocol == fs.ProtoInternal || c.Protocol == fs.ProtoReplication {
 		return // nobody's
 	}
-	r.totals[k].Add(1)
 	moved := kinds
 	switch k {
 	case fileRead:
@@ -122,13 +121,13 @@ func (r *Recorder) add(c *fs.Caller, n fs.Node, k kind, bytes int) {
 	case fileWrite:
 		moved = bytesWritten
 	}
-	if moved < kinds {
-		r.totals[moved].Add(uint64(bytes))
+	client := c.Client.Addr().Unmap()
+	if client.Is6() {
+		client = client.WithZone("")
 	}
-	who := key{n.ID, c.Client.Addr().Unmap().WithZone("")}
+	who := key{n.ID, client}
 	s := &r.shards[maphash.Comparable(r.seed, who)%shards]
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	x := s.current[who]
 	if x == nil {
 		if len(s.current) >= maxKeys {
@@ -138,9 +137,12 @@ func (r *Recorder) add(c *fs.Caller, n fs.Node, k kind, bytes int) {
 		s.current[who] = x
 	}
 	x[k]++
+	s.total[k]++
 	if moved < kinds {
 		x[moved] += uint64(bytes)
+		s.total[moved] += uint64(bytes)
 	}
+	s.mu.Unlock()
 }
 
 // prune drops the half that does less: what does much stays in sight.
@@ -169,8 +171,15 @@ func (r *Recorder) turn() {
 		return // the clock was set back
 	}
 	var now, delta [kinds]uint64
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		for k, n := range s.total {
+			now[k] += n
+		}
+		s.mu.Unlock()
+	}
 	for k := range now {
-		now[k] = r.totals[k].Load()
 		delta[k] = now[k] - r.mu.before[k]
 	}
 	p := point{t.Unix(), [4]float64{

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -101,10 +102,11 @@ func (f *policyFlags) add(c *cobra.Command) {
 
 // clock reads a time of the day.
 func clock(s string) (hour, minute int, err error) {
-	if _, err := fmt.Sscanf(s, "%d:%d", &hour, &minute); err != nil || hour < 0 || hour > 23 || minute < 0 || minute > 59 {
+	t, err := time.Parse("15:04", s)
+	if err != nil {
 		return 0, 0, fmt.Errorf("%q: want a time of the day as 02:30", s)
 	}
-	return hour, minute, nil
+	return t.Hour(), t.Minute(), nil
 }
 
 // schedule is what the flags say, nil if they say nothing of it.

@@ -95,6 +95,22 @@ func TestACL_explain(t *testing.T) {
 		t.Errorf("chmod led to %s, not %s", got, result)
 	}
 	a.fails(400, "decode_error", "POST", at+"explain-set-mode", object{"mode": "9"})
+
+	// What the directory gives and takes: DELETE by its w and x, unless it is sticky.
+	a.must(200, "PATCH", "/v1/files/"+f+"/info/attributes", object{"mode": "0000"})
+	for mode, want := range map[string]bool{"0777": true, "0776": false, "0775": false, "1777": false} {
+		a.must(200, "PATCH", "/v1/files/"+dir+"/info/attributes", object{"mode": mode})
+		x = a.must(200, "POST", at+"explain-rights", object{"user": object{"uid": 7}})
+		if got := slices.Contains(x.list("effective_rights"), any("DELETE")); got != want {
+			t.Errorf("in a directory of mode %s DELETE is %v: %s", mode, got, x.raw)
+		}
+	}
+	a.must(200, "PATCH", "/v1/files/"+f+"/info/attributes", object{"owner_details": object{"id_type": "NFS_UID", "id_value": "7"}, "mode": "0000"})
+	a.must(200, "PATCH", "/v1/files/"+dir+"/info/attributes", object{"mode": "1777"})
+	x = a.must(200, "POST", at+"explain-rights", object{"user": object{"uid": 7}})
+	if !slices.Contains(x.list("effective_rights"), any("DELETE")) || !slices.Contains(x.list("implicit_rights_from_parent"), any("DELETE")) || !slices.Contains(x.list("max_rights"), any("DELETE")) {
+		t.Errorf("the owner in a sticky directory: %s", x.raw)
+	}
 }
 
 func TestStreams(t *testing.T) {

@@ -25,6 +25,7 @@ func FuzzRequest(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	handler := New(a.options)
 	rs := allRoutes()
 	for i := range rs {
 		f.Add(uint16(i), "2", "", "", []byte("{}"))
@@ -97,7 +98,7 @@ func FuzzRequest(f *testing.F) {
 			req.Header.Set("Content-Type", contentType)
 		}
 		w := httptest.NewRecorder()
-		checker.Handler(a.handler, func(err error) { t.Error(err) }).ServeHTTP(w, req)
+		checker.Handler(handler, func(err error) { t.Error(err) }).ServeHTTP(w, req)
 		if w.Code == http.StatusInternalServerError {
 			t.Errorf("%s %s?%s %q: %s", r.Method, path, query, body, w.Body)
 		}

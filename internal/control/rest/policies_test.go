@@ -143,5 +143,6 @@ func TestSnapshotLocks(t *testing.T) {
 	a.fails(409, "fs_key_store_key_in_use_error", "DELETE", keys+id, nil)
 	a.must(200, "DELETE", "/v3/snapshots/policies/"+p.jsonNumber("id"), nil)
 	a.must(200, "PATCH", keys+id, object{"disabled": true, "name": "old vault"})
+	a.must(200, "PUT", keys+id, object{"name": "older vault", "comment": "", "disabled": true})
 	a.must(200, "DELETE", keys+id, nil)
 }

@@ -92,8 +92,8 @@ func (a *api) serve(o Options) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	a.handler = New(o)
-	srv := httptest.NewServer(checker.Handler(a.handler, func(err error) { a.t.Error(err) }))
+	a.handler = answered(checker, checker.Handler(New(o), func(err error) { a.t.Error(err) }))
+	srv := httptest.NewServer(a.handler)
 	a.t.Cleanup(srv.Close)
 	a.url, a.hc = srv.URL, srv.Client()
 	a.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -86,7 +86,7 @@ func s3BucketRoutes() []route {
 		{Method: "DELETE", Path: one, Privilege: write, Summary: "Remove a bucket; its directory stays unless delete-root-dir says otherwise.",
 			Query: []query{{"delete-root-dir", "boolean", "Also remove the directory, which must be empty."}}, handle: deleteBucket},
 		{Method: "GET", Path: policy, Privilege: read, Summary: "The bucket's policy; {} if it has none.", Out: map[string]any{}, handle: getBucketPolicy},
-		{Method: "PUT", Path: policy, Privilege: write, Summary: "Replace the bucket's policy; {} removes it.", In: map[string]any{}, Out: map[string]any{}, Conditional: true,
+		{Method: "PUT", Path: policy, Privilege: write, Summary: "Replace the bucket's policy; {} removes it.", In: map[string]any{}, Out: map[string]any{}, MayBeEmpty: true, Conditional: true,
 			Query: []query{{"allow-remove-self", "boolean", "Accept a policy under which the caller could not change it again."}}, handle: putBucketPolicy},
 		{Method: "POST", Path: policy + "/explain-access", Privilege: read, Summary: "What an identity may do with the bucket and why; null is somebody who does not sign.", In: explainBucket{}, Out: bucketAccess{}, handle: explainBucketAccess},
 		{Method: "GET", Path: uploads, Privilege: control.S3UploadsRead, Summary: "Multipart uploads that are neither complete nor given up.", Out: s3UploadList{}, Query: []query{queryAfter, queryLimit}, handle: listUploads},

@@ -37,6 +37,7 @@ func TestSSL(t *testing.T) {
 	if got := a.must(200, "PUT", cert, object{"certificate": rec.Value.Chain, "private_key": rec.Value.Key}); len(got.raw) != 0 {
 		t.Errorf("%s", got.raw)
 	}
+	a.must(200, "PUT", "/v1/cluster/settings/ssl", object{"certificate": rec.Value.Chain, "private_key": rec.Value.Key})
 	a.fails(400, "ssl_certificate_invalid_error", "PUT", cert, object{"certificate": rec.Value.Chain, "private_key": "x"})
 }
 

@@ -140,6 +140,9 @@ func (m *move) run(ctx context.Context, from, to fs.FileID) error {
 	if err != nil {
 		return err
 	}
+	if m.o.Only != (fs.Node{}) && m.o.Only != (fs.Node{ID: e.ID}) {
+		return fs.NotExist
+	}
 	i, err := f.inode(ctx, tx, e.ID)
 	if err != nil {
 		return err

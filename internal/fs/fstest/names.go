@@ -94,6 +94,16 @@ var lookupTests = []test{
 		e.must(err)
 		eq(e, "path after a rename above", got, "/home/z/b/f")
 	}},
+	{"rename_only", func(e *env) {
+		f, g := e.file(e.home, "f", ""), e.file(e.home, "g", "")
+		_, err := e.Rename(e.ctx, e.root, e.home, "f", e.home, "new", fs.RenameOptions{Only: g})
+		e.want(err, fs.NotExist)
+		e.lookup(e.home, "f")
+		e.missing(e.home, "new")
+		_, err = e.Rename(e.ctx, e.root, e.home, "f", e.home, "new", fs.RenameOptions{Only: f})
+		e.must(err)
+		eq(e, "node", e.lookup(e.home, "new").Node, f)
+	}},
 	{"contains", func(e *env) {
 		a, b := e.mkdir(e.home, "a"), e.mkdir(e.home, "b")
 		f := e.file(e.mkdir(a, "sub"), "f", "")

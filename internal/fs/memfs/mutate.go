@@ -320,6 +320,9 @@ func (f *FS) Rename(_ context.Context, c *fs.Caller, from fs.Node, fromName fs.N
 	if err != nil {
 		return fs.RenameResult{}, err
 	}
+	if o.Only != (fs.Node{}) && o.Only != (fs.Node{ID: n.id}) {
+		return fail(fs.NotExist)
+	}
 	var old *inode
 	if e, ok := td.entries[toName]; ok {
 		old = f.live[e.id]

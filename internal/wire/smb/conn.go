@@ -244,7 +244,7 @@ func (c *conn) receive(buf *buffer, held int64) error {
 			return nil
 		}
 	case cmdCreate, cmdClose, cmdSetInfo, cmdQueryInfo, cmdIoctl:
-		t := time.NewTimer(20 * time.Millisecond)
+		t := time.NewTimer(c.s.o.HeadStart)
 		defer t.Stop()
 		select {
 		case <-ch.handoff:

@@ -168,7 +168,7 @@ func aaplReply(b []byte, s *Server) []byte {
 		out = le.AppendUint64(out, 4) // UNIX based: no reduced ACLs
 	}
 	if want&2 != 0 {
-		out = le.AppendUint64(out, 4|2) // full sync, case sensitive store
+		out = le.AppendUint64(out, 4) // full sync; names are found in any case
 	}
 	if want&4 != 0 {
 		model := encodeUTF16(s.o.Name)

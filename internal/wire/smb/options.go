@@ -125,6 +125,9 @@ type Options struct {
 	// they have LoginTimeout for it: 60 s.
 	MaxPerClient, MaxLogins int
 	LoginTimeout            time.Duration
+	// HeadStart is how long a request that may depend on the one before waits for
+	// it; 0 is 20 ms. What takes longer, takes it beside others.
+	HeadStart time.Duration
 	// BreakTimeout is how long a client may take to give up an oplock or lease: 35 s.
 	BreakTimeout time.Duration
 	// DurableTimeout is how long an open of a lost client is kept: 60 s, and at
@@ -202,6 +205,7 @@ func (o *Options) defaults() {
 	orDefault(&o.LoginTimeout, 60*time.Second)
 	orDefault(&o.MaxSessions, 65536)
 	orDefault(&o.MaxOpens, 1<<20)
+	orDefault(&o.HeadStart, 20*time.Millisecond)
 	orDefault(&o.BreakTimeout, 35*time.Second)
 	orDefault(&o.DurableTimeout, 60*time.Second)
 	orDefault(&o.DurableMax, 300*time.Second)

@@ -2,6 +2,7 @@ package smb
 
 import (
 	"context"
+	"path"
 	"strings"
 
 	"manifold/internal/fs"
@@ -274,9 +275,7 @@ func (r *request) rename(ctx context.Context, o *open, in []byte) status {
 			return stInvalidParameter
 		}
 	}
-	s.mu.Lock()
-	oldPath, oldDir, oldName := o.path, o.dir, o.name
-	s.mu.Unlock()
+	oldPath, oldDir, oldName := o.place()
 	if oldName == "" {
 		return stAccessDenied
 	}
@@ -331,8 +330,16 @@ func (r *request) rename(ctx context.Context, o *open, in []byte) status {
 			target = stored
 		}
 	}
-	f := s.o.FS
-	if _, err := f.Rename(ctx, r.caller, oldDir, oldName, t.dir, target, fs.RenameOptions{NoReplace: !found || a.Node == o.node && !replace && target != oldName}); err != nil {
+	oldPath, oldDir, oldName = o.place() // meanwhile another open of it may have renamed it
+	opt := fs.RenameOptions{NoReplace: !found || a.Node == o.node && !replace && target != oldName, Only: o.node}
+	_, err := s.o.FS.Rename(ctx, r.caller, oldDir, oldName, t.dir, target, opt)
+	if fs.KindOf(err) == fs.NotExist {
+		// Another protocol has renamed it.
+		if dir, now, nerr := r.presentName(ctx, o.node); nerr == nil {
+			_, err = s.o.FS.Rename(ctx, r.caller, dir, now, t.dir, target, opt)
+		}
+	}
+	if err != nil {
 		switch fs.KindOf(err) {
 		case fs.NotDir, fs.IsDir, fs.NotEmpty:
 			return stAccessDenied
@@ -357,16 +364,34 @@ func (r *request) rename(ctx context.Context, o *open, in []byte) status {
 	return stOK
 }
 
+// place is where an open was opened or has been moved to.
+func (o *open) place() (path string, dir fs.Node, name string) {
+	o.s.mu.Lock()
+	defer o.s.mu.Unlock()
+	return o.path, o.dir, o.name
+}
+
+// presentName finds the name that an object has by now.
+func (r *request) presentName(ctx context.Context, n fs.Node) (dir fs.Node, name string, err error) {
+	f := r.c.s.o.FS
+	p, err := f.PathOf(ctx, n)
+	if err != nil {
+		return fs.Node{}, "", err
+	}
+	a, err := f.Resolve(ctx, r.system(), path.Dir(p), 0)
+	return a.Node, path.Base(p), err
+}
+
 // openBelow tells whether something below a directory is open. Needs no lock.
-func (s *Server) openBelow(t *tree, o *open, path string) bool {
+func (s *Server) openBelow(t *tree, o *open, dir string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, x := range s.opens {
 		if x == o || x.handle == nil {
 			continue
 		}
-		if x.tree != nil && x.tree.shared() != nil && x.tree.shared().Root == t.shared().Root && len(x.path) > len(path)+1 &&
-			x.path[len(path)] == '\\' && equalFold(x.path[:len(path)], path) {
+		if x.tree != nil && x.tree.shared() != nil && x.tree.shared().Root == t.shared().Root && len(x.path) > len(dir)+1 &&
+			x.path[len(dir)] == '\\' && equalFold(x.path[:len(dir)], dir) {
 			return true
 		}
 	}
