@@ -70,6 +70,7 @@ type DB struct {
 
 	snaps   snapCache
 	topo    topoCache
+	chunks  chunkCache
 	deltas  deltaQueue
 	release workSignal
 	// releases holds what release signals.

@@ -347,7 +347,7 @@ func (r *Reader) Chunk(ctx context.Context, sid fs.StreamID, idx uint64) (*Chunk
 	if err != nil {
 		return nil, err
 	}
-	c, err := decodeChunk(uint64(sid), v)
+	c, err := r.db.chunks.decode(sid, idx, v)
 	if err == nil {
 		c.read(r)
 	}

@@ -281,7 +281,7 @@ func (tx *Txn) PutShared(ctx context.Context, id fs.FileID, sid fs.StreamID, idx
 	if err := tx.addSnapshotBytes(ctx, alone); err != nil {
 		return nil, err
 	}
-	return more, tx.writeChunk(key, c)
+	return more, tx.writeChunk(key, sid, idx, c)
 }
 
 // storedChunk answers what is stored of a chunk that is about to be changed.
@@ -299,7 +299,7 @@ func (tx *Txn) storedChunk(ctx context.Context, sid fs.StreamID, key []byte, c *
 // Number returns one that was never returned before, for references.
 func (tx *Txn) Number() uint64 { return tx.db.mark() }
 
-func (tx *Txn) writeChunk(key []byte, c *Chunk) error {
+func (tx *Txn) writeChunk(key []byte, sid fs.StreamID, idx uint64, c *Chunk) error {
 	tx.puts++
 	if len(c.Frags) == 0 {
 		// A chunk without fragments is a hole with all masks applied; absence
@@ -310,7 +310,9 @@ func (tx *Txn) writeChunk(key []byte, c *Chunk) error {
 		return nil
 	}
 	c.Birth = tx.epoch
-	tx.kv.Put(key, c.encode())
+	v := c.encode()
+	tx.kv.Put(key, v)
+	tx.db.chunks.put(sid, idx, v, c)
 	c.read(&tx.Reader)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"manifold/internal/data"
 	"manifold/internal/data/segment"
@@ -114,7 +115,7 @@ func TestCopyRange_reference(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for tries := 0; ; tries++ { // what had no name left is freed in the background
+	for start := time.Now(); ; { // what had no name left is freed in the background
 		var left, queued, refs int
 		err := x.kv.View(ctx, kv.Linearizable, func(r kv.Reader) error {
 			recs, _, _, err := data.Extents(ctx, r, 0, 10_000)
@@ -138,7 +139,7 @@ func TestCopyRange_reference(t *testing.T) {
 		if left == queued && refs == 0 {
 			return
 		}
-		if tries == 5_000 {
+		if time.Since(start) > 30*time.Second {
 			t.Fatalf("%d extents, of which %d are to be freed, and %d references are left", left, queued, refs)
 		}
 	}

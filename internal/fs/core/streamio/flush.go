@@ -18,7 +18,7 @@ const (
 	captureBytes = 16 << 20
 	txnInline    = 256 << 10
 	txnExtents   = 64
-	txnChunks    = 8
+	txnChunks    = 24
 	mergeAbove   = maxFrags - 2*txnExtents // merge small fragments beyond it
 )
 
