@@ -104,7 +104,7 @@ type Store struct {
 	dummy   func() string // a hash to compare with when there is no user
 	proved  proofs
 	slow    atomic.Uint64 // passwords that were compared by the slow hash
-	sealer  cipher.AEAD // nil without a key
+	sealer  cipher.AEAD   // nil without a key
 
 	exports   atomic.Pointer[ExportTable]
 	directory atomic.Pointer[Directory]
