@@ -57,7 +57,7 @@ smb-tree: ## 11,000 files in over SMB, identical over NFS, and back (root, 5 min
 .PHONY: gen
 gen: ## regenerate documents and golden files that are derived from code
 	$(GO) generate ./...
-	$(GO) test ./cmd/manifold ./internal/control/cli ./internal/control/rest ./internal/ports -update
+	$(GO) test ./cmd/manifold ./internal/control/cli ./internal/control/rest ./internal/node ./internal/ports -update
 
 .PHONY: bench
 bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)

@@ -103,6 +103,7 @@ type Store struct {
 	hashing chan struct{} // a slot for each password that is hashed at a time: it costs memory
 	dummy   func() string // a hash to compare with when there is no user
 	proved  proofs
+	slow    atomic.Uint64 // passwords that were compared by the slow hash
 	sealer  cipher.AEAD // nil without a key
 
 	exports   atomic.Pointer[ExportTable]

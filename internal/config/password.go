@@ -164,6 +164,7 @@ func (s *Store) verify(ctx context.Context, p, hash string) (bool, error) {
 		return false, ctx.Err()
 	}
 	defer func() { <-s.hashing }()
+	s.slow.Add(1)
 	ok, err := argon2id.ComparePasswordAndHash(p, hash)
 	if err != nil {
 		return false, fmt.Errorf("%w: password hash: %w", ErrCorrupt, err)

@@ -13,7 +13,8 @@ type alias struct {
 	// to are the words of our command.
 	to string
 	// args are the options whose values become arguments, in order; those with a
-	// slash are one argument under either name.
+	// slash are one argument under either name, and one with an & is a name in the
+	// directory before it.
 	args []string
 	// flags are options with another name here; "" drops a switch that is always on.
 	flags map[string]string
@@ -28,7 +29,14 @@ var aliases = []alias{
 	{"fs_get_stats", "node df", nil, nil}, {"cluster_conf", "cluster show", nil, nil}, {"set_cluster_conf", "cluster rename", []string{"--cluster-name"}, nil},
 	{"nodes_list", "cluster nodes", nil, nil},
 	{"fs_read_dir", "fs ls", []string{"--path/--id"}, nil}, {"fs_file_get_attr", "fs stat", []string{"--path/--id"}, nil},
-	{"fs_create_dir", "fs mkdir", nil, nil}, {"fs_create_file", "fs create", nil, nil},
+	{"fs_create_dir", "fs mkdir", []string{"--path/--id", "&--name"}, nil}, {"fs_create_file", "fs create", []string{"--path/--id", "&--name"}, nil},
+	{"fs_create_link", "fs ln", []string{"--target", "--path/--id", "&--name"}, nil}, {"fs_rename", "fs mv", []string{"--old-path/-o", "--path/--id/--dir-path/--dir-id", "&--name"}, map[string]string{"--clobber": "--force"}},
+	{"fs_punch_hole", "fs punch", []string{"--path/--id", "--offset", "--size"}, nil}, {"fs_get_notify_settings", "fs settings show", nil, nil},
+	{"snapshot_get_status", "snapshot show", []string{"--id/-i"}, nil}, {"snapshot_list_statuses", "snapshot list", nil, nil},
+	{"snapshot_get_policy_status", "snapshot policy show", []string{"--id/-i"}, nil}, {"snapshot_list_policy_statuses", "snapshot policy list", nil, nil},
+	{"snapshot_diff", "snapshot diff", []string{"--older-snapshot/-o", "--newer-snapshot/-n"}, nil}, {"auth_clear_cache", "identity clear-cache", nil, nil},
+	{"fs_security_get_key_usage", "snapshot key uses", []string{"--id"}, nil}, {"network_list_networks", "network list", []string{"--interface-id"}, nil},
+	{"capacity_history_files_get", "analytics largest", []string{"--timestamp"}, nil}, {"dns_get_system_config", "dns show", nil, nil},
 	{"fs_delete", "fs rm", []string{"--path/--id"}, nil}, {"fs_read", "fs cat", []string{"--path/--id"}, nil},
 	{"fs_write", "fs write", []string{"--path/--id", "--file"}, nil}, {"fs_copy", "fs cp", nil, nil},
 	{"fs_resolve_paths", "fs path", []string{"--ids"}, nil}, {"fs_get_acl", "fs acl show", []string{"--path/--id"}, nil},
@@ -68,7 +76,7 @@ var aliases = []alias{
 	{"auth_delete_role", "role rm", []string{"--role"}, nil}, {"auth_assign_role", "role assign", []string{"--role", "--trustee"}, nil}, {"auth_unassign_role", "role unassign", []string{"--role", "--trustee"}, nil},
 	{"auth_list_access_tokens", "access-token list", nil, nil},
 	{"audit_get_syslog_config", "audit show", nil, nil}, {"audit_get_syslog_status", "audit show", nil, nil},
-	{"time_get_config", "time show", nil, nil}, {"time_get_status", "time show", nil, nil}, {"time_list_timezones", "time zones", nil, nil},
+	{"time_get", "time show", nil, nil}, {"time_status", "time show", nil, nil}, {"time_list_timezones", "time zones", nil, nil},
 	{"dns_get_lookup_overrides", "dns show", nil, nil}, {"dns_clear_cache", "dns clear-cache", nil, nil},
 	{"dns_resolve_hostnames", "dns resolve", []string{"--hostnames"}, nil}, {"dns_resolve_ips", "dns resolve", []string{"--ips"}, nil},
 	{"ssl_modify_certificate", "ssl set-certificate", []string{"--certificate/-c", "--private-key/-k"}, nil}, {"ssl_get_ca_certificate", "ssl ca show", nil, nil},
@@ -144,6 +152,13 @@ func (x *alias) translate(args []string) ([]string, error) {
 		}
 	}
 	for at, v := range values {
+		if strings.HasPrefix(x.args[at], "&") {
+			if v == nil || values[at-1] == nil {
+				return nil, fmt.Errorf("%s: %s and %s belong together; the same is: manifold %s", x.name, x.args[at-1], x.args[at][1:], x.to)
+			}
+			out[len(out)-1] = strings.TrimSuffix(out[len(out)-1], "/") + "/" + v[0]
+			continue
+		}
 		if v == nil && at < len(values)-1 && values[at+1] != nil {
 			return nil, fmt.Errorf("%s: %s is missing; the same is: manifold %s", x.name, x.args[at], x.to)
 		}
@@ -155,7 +170,7 @@ func (x *alias) translate(args []string) ([]string, error) {
 // position of an option among the arguments, -1 if it is none.
 func (x *alias) position(option string) int {
 	for i, names := range x.args {
-		for n := range strings.SplitSeq(names, "/") {
+		for n := range strings.SplitSeq(strings.TrimPrefix(names, "&"), "/") {
 			if n == option {
 				return i
 			}

@@ -49,11 +49,11 @@ func (p pipeShares) Shares(ctx context.Context, c *rpc.Caller) ([]rpc.Share, err
 }
 
 // acl reads a share's descriptor, of which only the list counts.
-func (p pipeShares) acl(ctx context.Context, sd []byte) (*fs.ACL, error) {
+func (p pipeShares) acl(ctx context.Context, c *rpc.Caller, sd []byte) (*fs.ACL, error) {
 	if len(sd) == 0 {
 		return nil, nil
 	}
-	a, has, st := decodeSD(ctx, p.s.o.Principals, sd, false)
+	a, has, st := decodeSD(ctx, p.s.o.Principals.For(c.Cred), onlyParts(sd, secDACL), false)
 	if st != stOK || has&secDACL == 0 {
 		return nil, rpc.ErrInvalid
 	}
@@ -65,7 +65,7 @@ func (p pipeShares) AddShare(ctx context.Context, c *rpc.Caller, x rpc.Share) er
 	if p.s.o.Admin == nil {
 		return rpc.ErrAccess
 	}
-	a, err := p.acl(ctx, x.Security)
+	a, err := p.acl(ctx, c, x.Security)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (p pipeShares) ChangeShare(ctx context.Context, c *rpc.Caller, name string,
 	if p.s.o.Admin == nil {
 		return rpc.ErrAccess
 	}
-	a, err := p.acl(ctx, x.Security)
+	a, err := p.acl(ctx, c, x.Security)
 	if err != nil {
 		return err
 	}
