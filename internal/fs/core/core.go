@@ -150,7 +150,7 @@ func (f *FS) Quiesce(ctx context.Context) error {
 	if err := f.io.FlushAll(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) (bool, error){f.db.StepSnapshotDelete, f.db.TrimLog, f.db.StepRelease} {
+	for _, step := range []func(context.Context) (bool, error){f.stepOrphans(), f.db.StepSnapshotDelete, f.db.TrimLog, f.db.StepRelease} {
 		for tries, more := 0, true; more; {
 			var err error
 			more, err = step(ctx)

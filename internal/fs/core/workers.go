@@ -92,23 +92,28 @@ func (f *FS) reclaimer(ctx context.Context) {
 			return
 		case <-f.db.Orphaned():
 		}
-		var after []byte
-		f.steps(ctx, "orphans", func(ctx context.Context) (bool, error) {
-			ids, next, err := f.db.Orphans(ctx, after, 100)
-			if err != nil {
+		f.steps(ctx, "orphans", f.stepOrphans())
+	}
+}
+
+// stepOrphans returns a job that goes once over all orphans, a hundred a step.
+func (f *FS) stepOrphans() func(context.Context) (bool, error) {
+	var after []byte
+	return func(ctx context.Context) (bool, error) {
+		ids, next, err := f.db.Orphans(ctx, after, 100)
+		if err != nil {
+			return false, err
+		}
+		for _, id := range ids {
+			if f.opens.peek(id) != nil {
+				continue // the last close frees it
+			}
+			if err := f.reclaimOne(ctx, id); err != nil {
 				return false, err
 			}
-			for _, id := range ids {
-				if f.opens.peek(id) != nil {
-					continue // the last close frees it
-				}
-				if err := f.reclaimOne(ctx, id); err != nil {
-					return false, err
-				}
-			}
-			after = next
-			return len(ids) == 100, nil
-		})
+		}
+		after = next
+		return len(ids) == 100, nil
 	}
 }
 
