@@ -1,6 +1,7 @@
 package fstest
 
 import (
+	"errors"
 	"math/rand/v2"
 
 	"manifold/internal/fs"
@@ -94,7 +95,11 @@ func (p *permitted) fresh() {
 func (p *permitted) drop() {
 	p.Helper()
 	id := p.parent.ID
+	// The job of the tree before may be at work in the same rows.
 	_, err := p.StartTreeDelete(p.ctx, p.system, id)
+	for tries := 0; errors.Is(err, fs.Retry) && tries < 100; tries++ {
+		_, err = p.StartTreeDelete(p.ctx, p.system, id)
+	}
 	p.must(err)
 	p.dropped = append(p.dropped, id)
 }
