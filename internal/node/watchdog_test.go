@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,20 +44,28 @@ func TestServe_notifies(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "20000000")
 	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
 	r := startServer(t, filepath.Join(t.TempDir(), "data"))
+	seen := map[string]bool{}
+	await := func(all ...string) {
+		t.Helper()
+		if err := l.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for b := make([]byte, 4096); slices.ContainsFunc(all, func(s string) bool { return !seen[s] }); {
+			n, err := l.Read(b)
+			if err != nil {
+				t.Fatalf("%v; got %v", err, seen)
+			}
+			for _, s := range strings.Split(string(b[:n]), "\n") {
+				seen[s] = true
+			}
+		}
+	}
+	await("READY=1", "WATCHDOG=1")
+	if seen["STOPPING=1"] {
+		t.Fatalf("it stops by itself: %v", seen)
+	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for b := make([]byte, 4096); !seen["STOPPING=1"] || !seen["WATCHDOG=1"] || !seen["READY=1"]; {
-		n, err := l.Read(b)
-		if err != nil {
-			t.Fatalf("%v; got %v", err, seen)
-		}
-		for _, s := range strings.Split(string(b[:n]), "\n") {
-			seen[s] = true
-		}
-	}
+	await("STOPPING=1")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"manifold/internal/config"
@@ -38,8 +39,9 @@ type Options struct {
 
 // Scheduler takes the snapshots of policies when they are due.
 type Scheduler struct {
-	o  Options
-	by string // its name in claims
+	o    Options
+	by   string     // its name in claims
+	tick sync.Mutex // a claim tells schedulers apart, not the Ticks of one
 }
 
 // New builds a Scheduler; [Scheduler.Run] makes it work.
@@ -50,7 +52,7 @@ func New(o Options) *Scheduler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Scheduler{o, rand.Text()}
+	return &Scheduler{o: o, by: rand.Text()}
 }
 
 // look is how often policies are read anew: a change counts within this time,
@@ -82,6 +84,8 @@ func (s *Scheduler) Run(ctx context.Context) {
 // Tick takes what is due and answers when something is due next, the zero time
 // if nothing ever is.
 func (s *Scheduler) Tick(ctx context.Context) (time.Time, error) {
+	s.tick.Lock()
+	defer s.tick.Unlock()
 	ps, err := s.o.Policies.Policies(ctx)
 	if err != nil {
 		return time.Time{}, err

@@ -49,7 +49,10 @@ func TestWrite_buffersAreHandedOver(t *testing.T) {
 		if st != OK || !bytes.Equal(got, fill(i)) {
 			t.Fatalf("write %d reads back otherwise, %v", i, st)
 		}
-		if w := k.kept[i]; !bytes.Equal(w.Data, fill(i)) {
+		k.mu.Lock()
+		w := k.kept[i]
+		k.mu.Unlock()
+		if !bytes.Equal(w.Data, fill(i)) {
 			t.Fatalf("the kept data of write %d changed", i)
 		}
 	}
