@@ -168,7 +168,11 @@ func TestTransfers(t *testing.T) {
 	p.cmd(229, "EPSV")
 	p.cmd(550, "RETR absent")
 	p.cmd(550, "RETR home")
-	big := strings.Repeat("0123456789abcdef", 1<<16)
+	var all strings.Builder // more than a few pieces, none like another
+	for i := 0; all.Len() < 7<<19; i++ {
+		fmt.Fprintf(&all, "%d,", i)
+	}
+	big := all.String()
 	p.stor("STOR big", big)
 	if got := p.retr("RETR big"); got != big {
 		t.Errorf("%d bytes", len(got))

@@ -11,17 +11,11 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/walk"
 )
-
-// transferBuffer is what one transfer holds of a file.
-const transferBuffer = 256 << 10
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, transferBuffer); return &b }}
 
 // transfer is a running one.
 type transfer struct {
@@ -141,7 +135,7 @@ func (c *conn) exchange(ctx context.Context, opening string, o *Op, work func(co
 	if err != nil {
 		return nil, err
 	}
-	d = &dataConn{stalling: stalling{tcp, c.s.o.StallTimeout}, tcp: tcp}
+	d = &dataConn{stalling: stalling{Conn: tcp, d: c.s.o.StallTimeout}, tcp: tcp}
 	stop := context.AfterFunc(ctx, func() { _ = tcp.Close() })
 	defer stop()
 	c.reply(150, opening)
@@ -306,26 +300,97 @@ func (c *conn) retr(ctx context.Context, arg string) {
 		func(ctx context.Context, d *dataConn, o *Op) error { return send(ctx, h, off, d, o) }, h.Close)
 }
 
-// send copies a file to a data connection.
+// send copies a file to a data connection. While one piece of a large file is on
+// its way, the next is read.
 func send(ctx context.Context, h fs.Handle, off uint64, d io.Writer, o *Op) error {
-	b := buffers.Get().(*[]byte)
-	defer buffers.Put(b)
-	for {
-		r, err := h.Read(ctx, off, *b)
-		if err != nil {
-			return errStored{err}
-		}
-		if r.N > 0 {
-			if _, err := d.Write((*b)[:r.N]); err != nil {
-				return err
+	b := take(&firstBuffers)
+	r, err := h.Read(ctx, off, b.b)
+	if err != nil {
+		b.Release()
+		return errStored{err}
+	}
+	p := piece{b: b, n: r.N, last: r.EOF || r.N == 0}
+	if p.last {
+		defer b.Release()
+		return p.send(d, o)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	pieces := make(chan piece, 1)
+	done := make(chan struct{})
+	defer func() {
+		cancel()
+		<-done
+	}()
+	go func() {
+		defer close(done)
+		defer close(pieces)
+		for off := off + uint64(p.n); ; {
+			b := take(&transferBuffers)
+			r, err := readAhead(ctx, h, off, b.b)
+			p := piece{b: b, n: r.N, last: r.EOF || r.N == 0, err: err}
+			select {
+			case pieces <- p:
+			case <-ctx.Done():
+				b.Release()
+				return
+			}
+			if p.last || err != nil {
+				return
 			}
 			off += uint64(r.N)
-			o.Out += uint64(r.N)
 		}
-		if r.N == 0 || r.EOF {
-			return nil
+	}()
+	defer func() {
+		cancel()
+		for p := range pieces {
+			p.b.Release()
+		}
+	}()
+	for {
+		err := p.send(d, o)
+		p.b.Release()
+		if err != nil || p.last {
+			return err
+		}
+		var ok bool
+		if p, ok = <-pieces; !ok {
+			return ctx.Err()
+		}
+		if p.err != nil {
+			p.b.Release()
+			return errStored{p.err}
 		}
 	}
+}
+
+// readAhead is a read in a goroutine of its own, where nobody else is told of a
+// bug.
+func readAhead(ctx context.Context, h fs.Handle, off uint64, b []byte) (r fs.ReadResult, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("ftp: panic: %v", p)
+		}
+	}()
+	return h.Read(ctx, off, b)
+}
+
+// piece is a part of a file on its way to the client.
+type piece struct {
+	b    *buffer
+	n    int
+	last bool
+	err  error
+}
+
+func (p *piece) send(d io.Writer, o *Op) error {
+	if p.n == 0 {
+		return nil
+	}
+	_, err := d.Write(p.b.b[:p.n])
+	if err == nil {
+		o.Out += uint64(p.n)
+	}
+	return err
 }
 
 func (c *conn) stor(ctx context.Context, arg string) {
@@ -374,7 +439,7 @@ func (c *conn) receive(ctx context.Context, verb, arg, path string, how fs.OpenD
 		opening = "FILE: " + p.Name
 	}
 	c.run(ctx, verb, arg, opening,
-		func(ctx context.Context, d *dataConn, o *Op) error { return take(ctx, h, off, appends, d, o) },
+		func(ctx context.Context, d *dataConn, o *Op) error { return store(ctx, h, off, appends, d, o) },
 		func(ctx context.Context) error { return errors.Join(h.Flush(ctx), h.Close(ctx)) })
 }
 
@@ -389,28 +454,20 @@ func fill(r io.Reader, b []byte) (n int, err error) {
 	return n, err
 }
 
-// take copies a data connection to a file. Over TLS the end must have been
+// store copies a data connection to a file. Over TLS the end must have been
 // announced (else io.ErrUnexpectedEOF), so that nobody on the way can cut a
 // file short.
-func take(ctx context.Context, h fs.Handle, off uint64, appends bool, d io.Reader, o *Op) error {
-	b := buffers.Get().(*[]byte)
-	defer buffers.Put(b)
-	for {
-		n, rerr := fill(d, *b)
-		if n > 0 {
-			if off > fs.MaxFileSize-uint64(n) {
-				return errStored{fs.TooBig}
-			}
-			err := walk.Retry(ctx, func() error {
-				_, err := h.Write(ctx, &fs.WriteRequest{Offset: off, Data: (*b)[:n], Append: appends})
-				return err
-			})
-			if err != nil {
-				return errStored{err}
-			}
-			off += uint64(n)
-			o.In += uint64(n)
+func store(ctx context.Context, h fs.Handle, off uint64, appends bool, d io.Reader, o *Op) error {
+	for p := &firstBuffers; ; p = &transferBuffers {
+		b := take(p)
+		n, rerr := fill(d, b.b)
+		err := put(ctx, h, off, appends, b, n)
+		b.Release()
+		if err != nil {
+			return err
 		}
+		off += uint64(n)
+		o.In += uint64(n)
 		if rerr == io.EOF {
 			return nil
 		}
@@ -418,4 +475,26 @@ func take(ctx context.Context, h fs.Handle, off uint64, appends bool, d io.Reade
 			return rerr
 		}
 	}
+}
+
+// put writes what a buffer holds.
+func put(ctx context.Context, h fs.Handle, off uint64, appends bool, b *buffer, n int) error {
+	if n == 0 {
+		return nil
+	}
+	if off > fs.MaxFileSize-uint64(n) {
+		return errStored{fs.TooBig}
+	}
+	w := &fs.WriteRequest{Offset: off, Data: b.b[:n], Append: appends}
+	if n > len(b.b)/2 {
+		w.Owner = b // of less a copy is made, so that little does not hold much
+	}
+	err := walk.Retry(ctx, func() error {
+		_, err := h.Write(ctx, w)
+		return err
+	})
+	if err != nil {
+		return errStored{err}
+	}
+	return nil
 }
