@@ -33,8 +33,21 @@ func (c *contestant) smbclient(b *testing.B, dir, row string, ops int, protectio
 	c.measure(b, dir, row, ops, "", "smbclient", smbArgs(c.user, protection, commands)...)
 }
 
-// fill makes the directory that is listed, by several clients at once.
+// manyName is a name in the directory that is listed.
+func manyName(i int) string { return fmt.Sprintf("a file of the many that are listed %d", i) }
+
+// fill makes the directory that is listed: several clients at once put its files
+// from dir, or they are made in the served folder itself. Samba looks through
+// the whole directory for every name that it makes, which would take hours.
 func (c *contestant) fill(dir string) error {
+	if c.folder != "/" {
+		at := filepath.Join(c.folder, "many")
+		errs := []error{os.Mkdir(at, 0o755)}
+		for i := range *entries {
+			errs = append(errs, os.WriteFile(filepath.Join(at, manyName(i)), nil, 0o644))
+		}
+		return errors.Join(errs...)
+	}
 	const clients = 4
 	var wg sync.WaitGroup
 	errs := make([]error, clients)
@@ -101,8 +114,9 @@ func smbContestants(b *testing.B) []*contestant {
 			name   string
 			always bool
 		}{{"Samba", false}, {"Samba sync always", true}} {
-			p := peers.StartSamba(b, b.TempDir(), x.always)
-			all = append(all, newContestant(x.name, p.Net, p.Pid(), "root%"+peers.SambaPassword, "/"))
+			at := b.TempDir()
+			p := peers.StartSamba(b, at, x.always)
+			all = append(all, newContestant(x.name, p.Net, p.Pid(), "root%"+peers.SambaPassword, at))
 		}
 	}
 	return all
@@ -116,7 +130,7 @@ func BenchmarkSMB(b *testing.B) {
 	if strings.Contains(*smbSet, "list") {
 		for i := range *entries {
 			at := filepath.Join(dir, "empty"+strconv.Itoa(i%4))
-			if err := errors.Join(os.MkdirAll(at, 0o755), os.WriteFile(filepath.Join(at, fmt.Sprintf("a file of the many that are listed %d", i)), nil, 0o644)); err != nil {
+			if err := errors.Join(os.MkdirAll(at, 0o755), os.WriteFile(filepath.Join(at, manyName(i)), nil, 0o644)); err != nil {
 				b.Fatal(err)
 			}
 		}
