@@ -97,72 +97,86 @@ func (p *principal) relative() uint32 {
 	return rid
 }
 
-// LookupNames is [MS-LSAT] 3.1.4.8.
-func (s *lsaNames) LookupNames(ctx context.Context, q *lsat.LookupNamesRequest) (*lsat.LookupNamesResponse, error) {
-	r := &lsat.LookupNamesResponse{TranslatedSIDs: &lsat.TranslatedSIDs{}}
-	if r.Return = s.allowed(orNone(q.Policy), len(q.Names)); r.Return != ntOK {
-		return r, nil
+// translation is what the calls that look up names answer, each with its own T.
+type translation[T any] struct {
+	list    []T
+	domains *lsat.ReferencedDomainList // nil when the call is refused
+	mapped  uint32
+	status  int32
+}
+
+// translate looks up names. What is unknown has a domain of -1.
+func translate[T any](ctx context.Context, s *lsaNames, h *lsat.Handle, names []*dtyp.UnicodeString, one func(p *principal, use lsat.SIDNameUse, domain int32) T) (x translation[T], err error) {
+	if x.status = s.allowed(orNone(h), len(names)); x.status != ntOK {
+		return x, nil
 	}
-	list, found, err := s.named(ctx, q.Names)
+	list, found, err := s.named(ctx, names)
 	if err != nil {
-		return nil, err
+		return x, err
 	}
 	var d domains
 	for i := range list {
-		t := &lsat.TranslatedSID{Use: useUnknown, DomainIndex: -1}
-		if p := &list[i]; p.use != 0 {
-			t = &lsat.TranslatedSID{Use: lsat.SIDNameUse(p.use), RelativeID: p.relative(), DomainIndex: d.of(p.domain, p.domainSID)}
+		p, use, domain := &list[i], lsat.SIDNameUse(useUnknown), int32(-1)
+		if p.use != 0 {
+			use, domain = lsat.SIDNameUse(p.use), d.of(p.domain, p.domainSID)
 		}
-		r.TranslatedSIDs.SIDs = append(r.TranslatedSIDs.SIDs, t)
+		x.list = append(x.list, one(p, use, domain))
 	}
-	r.TranslatedSIDs.Entries = uint32(len(list))
-	r.ReferencedDomains, r.MappedCount, r.Return = d.wire(), uint32(found), outcome(len(list), found)
+	x.domains, x.mapped, x.status = d.wire(), uint32(found), outcome(len(list), found)
+	return x, nil
+}
+
+// LookupNames is [MS-LSAT] 3.1.4.8.
+func (s *lsaNames) LookupNames(ctx context.Context, q *lsat.LookupNamesRequest) (*lsat.LookupNamesResponse, error) {
+	r := &lsat.LookupNamesResponse{TranslatedSIDs: &lsat.TranslatedSIDs{}}
+	x, err := translate(ctx, s, q.Policy, q.Names, func(p *principal, use lsat.SIDNameUse, domain int32) *lsat.TranslatedSID {
+		t := &lsat.TranslatedSID{Use: use, DomainIndex: domain}
+		if p.use != 0 {
+			t.RelativeID = p.relative()
+		}
+		return t
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.TranslatedSIDs.SIDs, r.TranslatedSIDs.Entries = x.list, uint32(len(x.list))
+	r.ReferencedDomains, r.MappedCount, r.Return = x.domains, x.mapped, x.status
 	return r, nil
 }
 
 // LookupNames2 is [MS-LSAT] 3.1.4.7.
 func (s *lsaNames) LookupNames2(ctx context.Context, q *lsat.LookupNames2Request) (*lsat.LookupNames2Response, error) {
 	r := &lsat.LookupNames2Response{TranslatedSIDs: &lsat.TranslatedSIDsEx{}}
-	if r.Return = s.allowed(orNone(q.Policy), len(q.Names)); r.Return != ntOK {
-		return r, nil
-	}
-	list, found, err := s.named(ctx, q.Names)
+	x, err := translate(ctx, s, q.Policy, q.Names, func(p *principal, use lsat.SIDNameUse, domain int32) *lsat.TranslatedSIDEx {
+		t := &lsat.TranslatedSIDEx{Use: use, DomainIndex: domain}
+		if p.use != 0 {
+			t.RelativeID = p.relative()
+		}
+		return t
+	})
 	if err != nil {
 		return nil, err
 	}
-	var d domains
-	for i := range list {
-		t := &lsat.TranslatedSIDEx{Use: useUnknown, DomainIndex: -1}
-		if p := &list[i]; p.use != 0 {
-			t = &lsat.TranslatedSIDEx{Use: lsat.SIDNameUse(p.use), RelativeID: p.relative(), DomainIndex: d.of(p.domain, p.domainSID)}
-		}
-		r.TranslatedSIDs.SIDs = append(r.TranslatedSIDs.SIDs, t)
-	}
-	r.TranslatedSIDs.Entries = uint32(len(list))
-	r.ReferencedDomains, r.MappedCount, r.Return = d.wire(), uint32(found), outcome(len(list), found)
+	r.TranslatedSIDs.SIDs, r.TranslatedSIDs.Entries = x.list, uint32(len(x.list))
+	r.ReferencedDomains, r.MappedCount, r.Return = x.domains, x.mapped, x.status
 	return r, nil
 }
 
 // LookupNames3 is [MS-LSAT] 3.1.4.6.
 func (s *lsaNames) LookupNames3(ctx context.Context, q *lsat.LookupNames3Request) (*lsat.LookupNames3Response, error) {
 	r := &lsat.LookupNames3Response{TranslatedSIDs: &lsat.TranslatedSIDsEx2{}}
-	if r.Return = s.allowed(orNone(q.Policy), len(q.Names)); r.Return != ntOK {
-		return r, nil
-	}
-	list, found, err := s.named(ctx, q.Names)
+	x, err := translate(ctx, s, q.Policy, q.Names, func(p *principal, use lsat.SIDNameUse, domain int32) *lsat.TranslatedSIDEx2 {
+		t := &lsat.TranslatedSIDEx2{Use: use, DomainIndex: domain}
+		if p.use != 0 {
+			t.SID = wireSID(p.sid)
+		}
+		return t
+	})
 	if err != nil {
 		return nil, err
 	}
-	var d domains
-	for i := range list {
-		t := &lsat.TranslatedSIDEx2{Use: useUnknown, DomainIndex: -1}
-		if p := &list[i]; p.use != 0 {
-			t = &lsat.TranslatedSIDEx2{Use: lsat.SIDNameUse(p.use), SID: wireSID(p.sid), DomainIndex: d.of(p.domain, p.domainSID)}
-		}
-		r.TranslatedSIDs.SIDs = append(r.TranslatedSIDs.SIDs, t)
-	}
-	r.TranslatedSIDs.Entries = uint32(len(list))
-	r.ReferencedDomains, r.MappedCount, r.Return = d.wire(), uint32(found), outcome(len(list), found)
+	r.TranslatedSIDs.SIDs, r.TranslatedSIDs.Entries = x.list, uint32(len(x.list))
+	r.ReferencedDomains, r.MappedCount, r.Return = x.domains, x.mapped, x.status
 	return r, nil
 }
 
@@ -179,7 +193,8 @@ func (s *lsaNames) known(ctx context.Context, in *lsat.SIDEnumBuffer) (list []pr
 				if known, ok := ns.ofSID(n); ok {
 					p = known
 					found++
-				} else if p.sid = n; true {
+				} else {
+					p.sid = n
 					p.domainSID, _, _ = split(n)
 					if p.domainSID == ns.domain {
 						p.domain = ns.server
