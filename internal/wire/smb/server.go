@@ -95,20 +95,35 @@ func (s *Server) Serve(l net.Listener) error {
 	s.listeners[l] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	defer s.wg.Done()
-	for {
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+		s.wg.Done()
+	}()
+	for delay := time.Duration(0); ; {
 		nc, err := l.Accept()
-		if err != nil {
-			s.mu.Lock()
-			delete(s.listeners, l)
-			draining := s.draining
-			s.mu.Unlock()
-			if draining || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return err
+		if err == nil {
+			delay = 0
+			s.ServeConn(nc)
+			continue
 		}
-		s.ServeConn(nc)
+		s.mu.Lock()
+		draining := s.draining
+		s.mu.Unlock()
+		if draining || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		// Out of descriptors, or a client that left early: neither ends the others.
+		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+		s.o.Logger.Warn("accepting a connection failed", "protocol", "smb", "error", err, "retry_in", delay)
+		t := time.NewTimer(delay)
+		select {
+		case <-t.C:
+		case <-s.ctx.Done():
+			t.Stop()
+			return nil
+		}
 	}
 }
 
