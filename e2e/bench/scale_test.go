@@ -119,12 +119,17 @@ func (c *crowd) load(what string, n int, interval time.Duration, op func(ctx con
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(i), 1))
 			var mine []time.Duration
+			turn := time.NewTimer(time.Hour)
+			defer turn.Stop()
 			due := start
 			if interval > 0 {
 				due = start.Add(time.Duration(r.Int64N(int64(interval))))
 			}
 			for due.Before(end) {
-				time.Sleep(time.Until(due))
+				if wait := time.Until(due); wait > 0 {
+					turn.Reset(wait)
+					<-turn.C
+				}
 				if err := op(c.b.Context(), i, r); err != nil {
 					c.b.Errorf("client %d: %v", i, err)
 					return
