@@ -39,6 +39,7 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	if err != nil {
 		return err
 	}
+	defer f.quotas.still()()
 	var release func()
 	err = f.exactly(ctx, func() (err error) {
 		release, err = f.reserve(ctx, dir.ID, meta.MetaBytesPerObject)
