@@ -1,6 +1,7 @@
 package node
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // machine is what a first run learns about where it runs.
@@ -53,6 +55,29 @@ func limitMemory() {
 	}
 	if n := availableMemory(); n > 0 {
 		debug.SetMemoryLimit(n / 2)
+	}
+}
+
+// wantedFiles is for 16,384 connections of each of NFS and SMB, the others and the
+// files of the store.
+const wantedFiles = 1 << 16
+
+// raiseFiles asks for as many file descriptors as connections may need, beyond
+// the hard limit where the process may, and says so if there are fewer: what
+// comes when they are used up waits to be accepted.
+func raiseFiles(log *slog.Logger) {
+	var have syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &have) != nil || have.Cur >= wantedFiles {
+		return
+	}
+	for _, want := range []syscall.Rlimit{{Cur: wantedFiles, Max: max(have.Max, wantedFiles)}, {Cur: have.Max, Max: have.Max}} {
+		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want) == nil {
+			have = want
+			break
+		}
+	}
+	if have.Cur < wantedFiles {
+		log.Warn("few file descriptors: many connections at once will have to wait; raise the limit (LimitNOFILE, ulimit -n)", "limit", have.Cur, "wanted", wantedFiles)
 	}
 }
 
