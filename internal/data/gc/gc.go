@@ -329,6 +329,7 @@ func (c *Collector) drain(ctx context.Context) (more bool, err error) {
 		bytes += uint64(rec.StoredBytes())
 		if !rec.IsInline && rec.Segment != 0 {
 			c.died(rec)
+			c.store.Forget(rec)
 		}
 	}
 	c.count(func(s *Stats) { s.FreedExtents += uint64(len(freed)); s.FreedBytes += bytes })

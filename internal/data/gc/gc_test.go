@@ -594,3 +594,31 @@ func TestOldInlineExtentsArePacked(t *testing.T) {
 		t.Fatalf("%d keys left of nothing", n)
 	}
 }
+
+// forgetful notes which extents' memory is let go.
+type forgetful struct {
+	data.Segmented
+	ids []data.ExtentID
+}
+
+func (f *forgetful) Forget(rec data.Record) {
+	f.ids = append(f.ids, rec.ID)
+	f.Segmented.Forget(rec)
+}
+
+// The memory of a freed extent serves others at once, long before its segment goes.
+func TestFreedExtentsAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	f := &forgetful{Segmented: w.store}
+	var err error
+	if w.gc, err = gc.New(w.eng, f, gc.Options{Now: w.clock, LowBytes: plenty}); err != nil {
+		t.Fatal(err)
+	}
+	gone, stays := w.put(1<<20), w.put(1<<20)
+	w.drop(gone)
+	w.stepAll()
+	if len(f.ids) != 1 || f.ids[0] != gone {
+		t.Fatalf("forgot %v, want %d alone", f.ids, gone)
+	}
+	w.check(stays)
+}

@@ -111,6 +111,33 @@ func (s *Store) Remove(num uint64) error {
 	return nil
 }
 
+// smallestForgotten: the pages of smaller extents are shared with others or not
+// worth a call each.
+const smallestForgotten = 64 << 10
+
+// Forget implements data.Segmented. What has had a record was synced, so that
+// nothing need be written first. What fails costs memory only.
+func (s *Store) Forget(rec data.Record) {
+	s.calls.RLock()
+	defer s.calls.RUnlock()
+	if rec.IsInline || rec.StoredBytes() < smallestForgotten {
+		return
+	}
+	s.mu.Lock()
+	sg := s.mu.segs[rec.Segment]
+	// A file that has been closed is not worth opening.
+	if s.mu.closed || sg == nil || sg.file == nil {
+		s.mu.Unlock()
+		return
+	}
+	s.pin(sg)
+	s.mu.Unlock()
+	defer s.release(sg)
+	if e, ok := sg.file.(evicter); ok {
+		_ = e.Evict(int64(rec.Offset), rec.StoredBytes())
+	}
+}
+
 // Trim implements data.Segmented.
 func (s *Store) Trim(num uint64, end int64) error {
 	s.calls.RLock()

@@ -1,57 +1,125 @@
 package pebblekv
 
 import (
-	"log/slog"
-	"strings"
+	"cmp"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
 )
 
-// logFile writes zeros ahead of the end of a log, a piece at a time: syncing
-// bytes that overwrite others costs a write and a flush of the disk; syncing
-// bytes that make a file longer costs a commit of the file system's journal
-// besides, half as much again. So one sync in a piece pays it, and a log is no
-// longer than what was written to it and one piece. Pebble goes on with old logs
-// when it has some; these need nothing.
-//
-// As any vfs.File it is written by one goroutine at a time.
+// logFile is the key store's log on the operating system's files. While the disk
+// is quick and only one commit waits for it, it writes and syncs without telling
+// Go's scheduler: told of a system call that takes as long as a sync of a quick
+// disk, the scheduler wakes its monitor thread, which then looks at the call every
+// 20 µs until it ends, and that costs more than the sync itself. A sync that the
+// scheduler does not know of keeps a processor of the program from other work,
+// so it is told when several commits are under way, and whenever the disk is slow.
 type logFile struct {
 	vfs.File
-	log    *slog.Logger
-	piece  int64
-	end    int64 // of what was written, bytes
-	filled int64 // bytes that exist, zeros and the rest of an old log included
+	fd    uintptr
+	waits *atomic.Int64 // how many commits wait for a sync
+	pace  *pace
 }
 
-// asLog is f, of which size bytes exist, as a log if name is that of one.
-func (o orderFS) asLog(name string, f vfs.File, size int64) vfs.File {
-	if o.ahead == 0 || !strings.HasSuffix(name, ".log") {
+func (e *Engine) logFile(f vfs.File) vfs.File {
+	if f.Fd() == vfs.InvalidFd {
 		return f
 	}
-	return &logFile{File: f, log: o.log, piece: o.ahead, filled: size}
+	return &logFile{File: f, fd: f.Fd(), waits: &e.syncing, pace: &e.pace}
 }
 
-func (f *logFile) Write(p []byte) (int, error) {
-	n, err := f.File.Write(p)
-	f.end += int64(n)
-	if err == nil && f.end > f.filled && f.piece > 0 {
-		f.fill()
+// pace tells quick disks from slow ones. All logs of a store share one.
+type pace struct {
+	left  atomic.Int64  // quick calls until it is quick
+	limit time.Duration // 0 means quickCall
+}
+
+const (
+	// quickCall is the longest that a call of a quick disk takes.
+	quickCall = time.Millisecond
+	// quickRun calls in a row have to be quick after one that was not.
+	quickRun = 64
+)
+
+// quick tells whether the last calls were.
+func (p *pace) quick() bool { return p.left.Load() == 0 }
+
+// took notes how long a call took.
+func (p *pace) took(d time.Duration) {
+	if d > cmp.Or(p.limit, quickCall) {
+		p.left.Store(quickRun)
+	} else if n := p.left.Load(); n > 0 {
+		p.left.CompareAndSwap(n, n-1)
 	}
-	return n, err
 }
 
-// fill writes a piece of zeros after the end, which does not move where the log
-// goes on. There may be no room for it: then the log grows as it is written.
-func (f *logFile) fill() {
-	zeros := make([]byte, min(f.piece, 256<<10))
-	f.filled = f.end
-	for to := f.end + f.piece; f.filled < to; {
-		n, err := f.File.WriteAt(zeros[:min(int64(len(zeros)), to-f.filled)], f.filled)
-		f.filled += int64(n)
-		if err != nil {
-			f.log.Warn("a log of the key store was not filled beforehand", "err", err)
-			f.piece = 0
-			return
+// direct tells whether to make the next call without the scheduler.
+func (l *logFile) direct() bool {
+	return l.fd != vfs.InvalidFd && l.waits.Load() == 1 && l.pace.quick()
+}
+
+// Close implements vfs.File. Pebble has by then ended what writes and syncs.
+func (l *logFile) Close() error {
+	l.fd = vfs.InvalidFd // the number may become another file's
+	return l.File.Close()
+}
+
+// Write implements vfs.File.
+func (l *logFile) Write(p []byte) (int, error) {
+	if len(p) == 0 || len(p) > 64<<10 || !l.direct() {
+		return l.File.Write(p)
+	}
+	start := time.Now()
+	n, err := rawWrite(l.fd, p)
+	l.pace.took(time.Since(start))
+	switch {
+	case err != 0:
+		return 0, &os.PathError{Op: "write", Path: "the log", Err: err}
+	case n < len(p):
+		m, err := l.File.Write(p[n:])
+		return n + m, err
+	}
+	return n, nil
+}
+
+// SyncData implements vfs.File.
+func (l *logFile) SyncData() error {
+	direct := l.direct()
+	start := time.Now()
+	var err error
+	if direct {
+		err = rawSync(l.fd)
+	} else {
+		err = l.File.SyncData()
+	}
+	l.pace.took(time.Since(start))
+	return err
+}
+
+func rawWrite(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, err := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if err != unix.EINTR {
+			return int(n), err
+		}
+	}
+}
+
+func rawSync(fd uintptr) error {
+	for {
+		_, _, err := unix.RawSyscall(unix.SYS_FDATASYNC, fd, 0, 0)
+		switch err {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return fmt.Errorf("fdatasync: %w", err)
 		}
 	}
 }

@@ -14,11 +14,13 @@ import (
 // that does not keep the order of these could keep the new marker without the
 // manifest, or lose both markers, and the store would not open or look new.
 //
-// Logs are made as logFile says.
+// And it makes the logs what logFile and aheadFile say.
 type orderFS struct {
 	vfs.FS
-	ahead int64 // of logs, bytes
+	ahead int64 // of logs, bytes; 0: none
 	log   *slog.Logger
+	// direct makes a logFile of a log; nil: FS is not the operating system's.
+	direct func(vfs.File) vfs.File
 }
 
 // ordered syncs the directory of a marker.
@@ -55,6 +57,20 @@ func (o orderFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory)
 		return nil, errors.Join(err, f.Close())
 	}
 	return o.asLog(newname, f, s.Size()), nil
+}
+
+// asLog is f, of which size bytes exist, as a log if name is that of one.
+func (o orderFS) asLog(name string, f vfs.File, size int64) vfs.File {
+	if !strings.HasSuffix(name, ".log") {
+		return f
+	}
+	if o.direct != nil {
+		f = o.direct(f)
+	}
+	if o.ahead > 0 {
+		f = &aheadFile{File: f, log: o.log, piece: o.ahead, filled: size}
+	}
+	return f
 }
 
 func (o orderFS) Remove(name string) error {
