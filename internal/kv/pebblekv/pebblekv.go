@@ -121,6 +121,8 @@ type Engine struct {
 
 	snapMu sync.Mutex
 	snap   *snapshot // the newest, kept for the next View
+	// The ends of the list of all snapshots.
+	oldest, newest *snapshot
 }
 
 var (
