@@ -22,6 +22,8 @@ type orderFS struct {
 	vfs.FS
 	logBytes int64
 	log      *slog.Logger
+	// direct makes a logFile of a log; nil: FS is not the operating system's.
+	direct func(vfs.File) vfs.File
 }
 
 // ordered syncs the directory of a marker.
@@ -37,6 +39,14 @@ func (o orderFS) ordered(name string) error {
 }
 
 func (o orderFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := o.create(name, c)
+	if err == nil && o.direct != nil && strings.HasSuffix(name, ".log") {
+		f = o.direct(f)
+	}
+	return f, err
+}
+
+func (o orderFS) create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := o.ordered(name); err != nil {
 		return nil, err
 	}

@@ -109,6 +109,8 @@ type Engine struct {
 	issued    atomic.Uint64 // the newest number whose writes may be visible
 	committed atomic.Uint64 // the newest number whose writes are visible for sure
 	sync      syncer
+	syncing   atomic.Int64 // commits that wait for the sync of the log
+	pace      pace
 	failure   atomic.Pointer[error]
 	failOnce  sync.Once
 
@@ -116,6 +118,8 @@ type Engine struct {
 
 	snapMu sync.Mutex
 	snap   *snapshot // the newest, kept for the next View
+	// The ends of the list of all snapshots.
+	oldest, newest *snapshot
 }
 
 var (
@@ -125,9 +129,6 @@ var (
 
 // Open opens or makes the store in o.Dir.
 func Open(_ context.Context, o Options) (*Engine, error) {
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -167,9 +168,18 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// fileLayer is what Pebble runs on.
+func (e *Engine) fileLayer(o Options) vfs.FS {
+	l := orderFS{FS: o.FS, logBytes: o.LogBytes, log: o.Logger}
+	if o.FS == nil {
+		l.FS, l.direct = vfs.Default, e.logFile
+	}
+	return l
+}
+
 func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:                          orderFS{o.FS, o.LogBytes, o.Logger},
+		FS:                          e.fileLayer(o),
 		Cache:                       e.cache,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger{e},
