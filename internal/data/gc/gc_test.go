@@ -595,6 +595,36 @@ func TestOldInlineExtentsArePacked(t *testing.T) {
 	}
 }
 
+// horizon is an engine that knows how far its Views are.
+type horizon struct {
+	kv.Engine
+	rev kv.Rev // all Views are past it
+}
+
+func (h *horizon) Past(rev kv.Rev) bool { return rev <= h.rev }
+
+func TestHorizonShortensTheGrace(t *testing.T) {
+	h := &horizon{Engine: memkv.New()}
+	w := newWorldOn(t, h)
+	for range 4 {
+		w.drop(w.put(2 << 20)) // two a segment
+	}
+	w.put(2 << 20)
+	w.stepAll() // sees the segments closed
+	w.advance(11 * time.Second)
+	w.stepAll() // condemns
+	w.advance(6 * time.Second)
+	w.stepAll()
+	if s := w.gc.Stats(); s.Waiting != 2 || s.RemovedSegments != 0 {
+		t.Fatalf("while a View runs: %+v", s)
+	}
+	h.rev = 1 << 60
+	w.stepAll()
+	if s := w.gc.Stats(); s.Waiting != 0 || s.RemovedSegments != 2 {
+		t.Fatalf("when all have ended: %+v", s)
+	}
+}
+
 // forgetful notes which extents' memory is let go.
 type forgetful struct {
 	data.Segmented
