@@ -45,6 +45,7 @@ var Rows = []Row{
 	{"rmtree", "rm -r of it", "entry"},
 	{"put", "put one large file", "MiB"},
 	{"get", "get it", "MiB"},
+	{"putnew", "put it under a new name", "MiB"},
 	{"puts", "put small files", "file"},
 	{"gets", "get them", "file"},
 	{"dels", "remove them", "file"},
