@@ -79,6 +79,14 @@ bench-s3: ## compare S3 with MinIO and versitygw: MINIO_BIN, VERSITYGW_BIN (root
 bench-rest: ## requests a second and p99 of the REST API, 1 GiB up and down (root, 3 min)
 	$(GO) test ./e2e/bench -run '^$$' -bench REST -benchtime 1x -timeout 30m
 
+.PHONY: bench-many
+bench-many: ## memory and latency with 8,000 connections of NFS, 5,000 sessions of SMB (root, 3 min)
+	$(GO) test ./e2e/bench -run '^$$' -bench Many -benchtime 1x -timeout 30m -args $(BENCHFLAGS)
+
+.PHONY: bench-read
+bench-read: build ## a cached read of 1 GiB over NFS beside a plain copy over TCP (1 min)
+	bin/manifold bench --nfs --files 1000 --large-mib 1024
+
 .PHONY: s3list
 s3list: ## list an S3 bucket of a million keys: page times and memory (20 min)
 	MANIFOLD_S3_KEYS=1000000 $(GO) test -count=1 -v -timeout 2h -run TestS3_listing ./internal/node

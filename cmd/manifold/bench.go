@@ -21,8 +21,9 @@ func newBench() *cobra.Command {
 		Short: "Measure the storage engine, or NFS over loopback",
 		Long: "Makes a fresh file system below --dir, measures, and removes it. Without --nfs the calls go straight\n" +
 			"to the file system: create, stat, list and remove of --files files. With --nfs they go through NFSv3\n" +
-			"connections over loopback to a server in the same process; CPU is then that of both sides.",
-		Example: "  manifold bench --files 1000000 --per-directory 1000 --clients 4\n  manifold bench --nfs --clients 2",
+			"connections over loopback to a server in the same process; CPU is then that of both sides. A read\n" +
+			"of the large files from memory is then compared with a copy of a plain file over TCP.",
+		Example: "  manifold bench --files 1000000 --per-directory 1000 --clients 4\n  manifold bench --nfs --clients 2\n  manifold bench --nfs --files 1000 --large-mib 1024",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -26,6 +27,8 @@ import (
 )
 
 const bucket = "bench"
+
+var s3Set = flag.String("s3", "4k,1m,64m,parts", "sets of rows of S3")
 
 // store is one contestant of S3.
 type store struct {
@@ -196,10 +199,20 @@ func BenchmarkS3(b *testing.B) {
 		for i := range all {
 			s := all[(i+round)%len(all)] // each goes first in turn
 			dir := fmt.Sprint(round)
-			s.objects(b, "4k", dir, body[:4<<10], 1600, 8)
-			s.objects(b, "1m", dir, body[:1<<20], 128, 8)
-			s.objects(b, "64m", dir, body, 6, 2)
-			s.multipart(b, body[:16<<20], 16, 4)
+			for _, set := range strings.Split(*s3Set, ",") {
+				switch set {
+				case "4k":
+					s.objects(b, set, dir, body[:4<<10], 1600, 8)
+				case "1m":
+					s.objects(b, set, dir, body[:1<<20], 128, 8)
+				case "64m":
+					s.objects(b, set, dir, body, 6, 2)
+				case "parts":
+					s.multipart(b, body[:16<<20], 16, 4)
+				default:
+					b.Fatalf("unknown set of rows of S3 %q", set)
+				}
+			}
 			b.Logf("round %d: %s done", round+1, s.Server)
 		}
 	}

@@ -145,6 +145,10 @@ type Segmented interface {
 	// Remove deletes the segment; running readers finish. Its number stays
 	// used for good. One that is gone already is no error.
 	Remove(num uint64) error
+	// Forget lets go of the memory in which the operating system caches an
+	// extent that was freed, as removing a file would. Whoever still reads it
+	// reads the disk.
+	Forget(rec Record)
 	// Trim cuts what lies behind end off a segment of an earlier process.
 	Trim(num uint64, end int64) error
 	// Verify reads all of rec from the disk, past every cache, and checks it.

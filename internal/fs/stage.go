@@ -112,8 +112,11 @@ type Staging interface {
 	// Needs what Create in dir and, for what it replaces, Remove need; owner,
 	// permissions and inherited entries are those of a file that c makes there.
 	// The replaced object lives on while it has links or opens. On an error
-	// the file stays staged. Errors: Stale (not staged, or dir is gone), Exist,
-	// RevisionMismatch, IsDir, Access, Perm, QuotaExceeded, WORM, TooMany.
+	// the file stays staged. What no state of the file system allows (ReadOnly,
+	// what is no name, limits of the call) is refused first, then the staged file,
+	// the moves and the names are looked at in their order. Errors: Stale (not
+	// staged, or dir is gone), Exist, RevisionMismatch, IsDir, Access, Perm,
+	// QuotaExceeded, WORM, TooMany.
 	Publish(ctx context.Context, c *Caller, staged, dir Node, name Name, p *PublishSpec) (PublishResult, error)
 
 	// Rearrange makes moves in their order and in one transaction, all or none;

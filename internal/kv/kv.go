@@ -242,6 +242,12 @@ type Engine interface {
 	Close() error
 }
 
+// Horizon is an optional power of an engine all of whose Views run in this process.
+type Horizon interface {
+	// Past tells whether every View that still runs began after the commit of rev.
+	Past(rev Rev) bool
+}
+
 // Checkpointer is an optional power of an embedded engine: a consistent copy
 // of the whole store in dir, which must not exist.
 type Checkpointer interface {

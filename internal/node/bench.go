@@ -106,6 +106,8 @@ func benchNFS(ctx context.Context, o BenchOptions, data string) ([]BenchPhase, e
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			return ledger.Dial(ctx, ports.BenchOut, "tcp", address, ports.DialOptions{})
 		},
+		Pair:     func(ctx context.Context) (net.Conn, net.Conn, error) { return ledger.Loopback(ctx, ports.BenchOut) },
+		PlainDir: filepath.Dir(data),
 	})
 	stop()
 	return phases, errors.Join(err, <-ended)

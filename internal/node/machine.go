@@ -1,6 +1,7 @@
 package node
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // machine is what a first run learns about where it runs.
@@ -56,6 +58,29 @@ func limitMemory() {
 	}
 }
 
+// wantedFiles is for 16,384 connections of each of NFS and SMB, the others and the
+// files of the store.
+const wantedFiles = 1 << 16
+
+// raiseFiles asks for as many file descriptors as connections may need, beyond
+// the hard limit where the process may, and says so if there are fewer: what
+// comes when they are used up waits to be accepted.
+func raiseFiles(log *slog.Logger) {
+	var have syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &have) != nil || have.Cur >= wantedFiles {
+		return
+	}
+	for _, want := range []syscall.Rlimit{{Cur: wantedFiles, Max: max(have.Max, wantedFiles)}, {Cur: have.Max, Max: have.Max}} {
+		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want) == nil {
+			have = want
+			break
+		}
+	}
+	if have.Cur < wantedFiles {
+		log.Warn("few file descriptors: many connections at once will have to wait; raise the limit (LimitNOFILE, ulimit -n)", "limit", have.Cur, "wanted", wantedFiles)
+	}
+}
+
 // blockCacheBytes is how much memory may hold verified blocks of files: reads of
 // a few KiB of them cost a copy instead of reading and verifying 64 KiB.
 func blockCacheBytes() int64 {
@@ -71,7 +96,7 @@ func keyCacheBytes() int64 {
 // memTableBytes is how much the key store gathers before it writes a table. Its
 // log is replayed after a crash, some 100 MB a second.
 func memTableBytes() uint64 {
-	return uint64(max(8<<20, min(16<<20, availableMemory()/512)))
+	return uint64(max(8<<20, min(64<<20, availableMemory()/256)))
 }
 
 // availableMemory of this process in bytes, 0 if unknown.

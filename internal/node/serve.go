@@ -68,6 +68,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		o.Out = io.Discard
 	}
 	limitMemory()
+	raiseFiles(o.Logger)
 	o.Ports.Logger = o.Logger
 	ledger, err := ports.New(o.Ports)
 	if err != nil {

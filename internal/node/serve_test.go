@@ -137,8 +137,10 @@ func TestServe(t *testing.T) {
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "tcp", r.address(ports.NFS))
 		},
+		Pair:     func(ctx context.Context) (net.Conn, net.Conn, error) { return r.ledger.Loopback(ctx, ports.BenchOut) },
+		PlainDir: t.TempDir(),
 	})
-	if err != nil || len(phases) != 9 {
+	if err != nil || len(phases) != 12 || bench.OfPlainCopy(phases) <= 0 {
 		t.Errorf("NFS: %+v %v", phases, err)
 	}
 	if code, body := r.rest(t, "GET", "/v2/metrics/endpoints/internal/data", token, nil); code != 200 ||
@@ -236,7 +238,7 @@ func TestServe_stoppedWhileStarting(t *testing.T) {
 
 func TestBench_nfs(t *testing.T) {
 	phases, err := Bench(t.Context(), BenchOptions{BenchShape: BenchShape{Files: 20}, Dir: t.TempDir(), NFS: true, NFSBytes: 2 << 20})
-	if err != nil || len(phases) != 9 {
+	if err != nil || len(phases) != 12 {
 		t.Errorf("%+v %v", phases, err)
 	}
 	phases, err = Bench(t.Context(), BenchOptions{BenchShape: BenchShape{Files: 20}, Dir: t.TempDir()})

@@ -34,7 +34,11 @@ func (l *Ledger) ListenIn(ctx context.Context, id ID, local netip.Addr, low, hig
 	}
 	n := int(high-low) + 1
 	at := rand.IntN(n) //nolint:gosec // a client is checked by its address, not by knowing the port
-	var lc net.ListenConfig
+	// A connection of one transfer: multipath TCP and probes of idle peers would
+	// cost each of them some system calls and serve none; the protocols have
+	// time limits of their own.
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false)
 	var last error
 	for range min(n, spanTries) {
 		ln, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(local.Unmap(), low+uint16(at)).String())

@@ -124,7 +124,7 @@ func Table() []Port {
 		{Postgres, 5432, 5432, tcp, Out, "data", "kv/pgkv", "connection string", Off, "optional", "PostgreSQL-protocol database that holds a cluster's metadata."},
 		{"kmip", 5696, 5696, tcp, Out, "control", "data", "KMS configuration", Planned, "always", "KMIP key manager for encryption at rest."},
 
-		{BenchOut, 0, 0, tcp, PeerChosen, "infrastructure", "node", "", On, "none", "manifold bench, over loopback, to the server that it has started itself."},
+		{BenchOut, 0, 0, tcp, PeerChosen, "infrastructure", "node", "", On, "none", "manifold bench, over loopback, to the server that it has started itself, and to itself for a plain copy."},
 		{"dcerpc", 0, 0, tcp, PeerChosen, "infrastructure", "identity/ad", "", Planned, "none", "Netlogon and LSA of domain controllers, at the port the endpoint mapper answers."},
 		{FTPActive, 0, 0, tcp, PeerChosen, "data", "wire/ftp", "", Off, "starttls", "FTP active data connections to the client's port."},
 		{NLMOut, 0, 0, tcp, PeerChosen, "data", "wire/nfs3", "", On, "none", "NLM grants and NSM notices, at the port the client's rpcbind answers."},

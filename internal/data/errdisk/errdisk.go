@@ -237,6 +237,46 @@ func (d *Disk) Remove(name string) error {
 	return nil
 }
 
+// Rename implements segment.Disk. It survives a crash at once.
+func (d *Disk) Rename(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.rename(from, to)
+	return err
+}
+
+// rename needs mu.
+func (d *Disk) rename(from, to string) (*file, error) {
+	f := d.mu.files[from]
+	switch {
+	case f == nil:
+		return nil, fs.ErrNotExist
+	case d.mu.files[to] != nil:
+		return nil, fs.ErrExist
+	}
+	delete(d.mu.files, from)
+	d.mu.files[to] = f
+	f.name = to
+	return f, nil
+}
+
+// Adopt implements segment.Disk.
+func (d *Disk) Adopt(from, to string, head []byte) (segment.File, error) {
+	f, err := d.Open(from)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return nil, err
+	}
+	if err := f.Sync(); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rename(from, to)
+}
+
 // Truncate implements segment.Disk. It survives a crash at once.
 func (d *Disk) Truncate(name string, sizeBytes int64) error {
 	d.mu.Lock()

@@ -4,8 +4,9 @@
 //
 // Invariants:
 //   - A segment is removed only when a transaction saw its index empty and
-//     condemned it, that commit is durable, and the grace has passed, so that
-//     no View that could name its extents is left and no transaction either.
+//     condemned it, that commit is durable, and the grace has passed or the
+//     engine says so, so that no View that could name its extents is left and
+//     no transaction either.
 //   - An extent is moved by copy, sync and compare-and-swap of its location.
 //   - Live bytes are counted from the index in the background, a page a step,
 //     and only guide: what is removed is checked in the transaction.
@@ -42,10 +43,11 @@ const (
 // Options shape a Collector. The zero value works.
 type Options struct {
 	// Grace is how long a condemned segment is kept for Views that may still
-	// name it; 0: the engine's MaxSnapshotAge. At least its MaxTxnAge.
+	// name it; 0: the engine's MaxSnapshotAge. At least its MaxTxnAge. An engine
+	// that is a [kv.Horizon] shortens it to little more than a transaction may take.
 	Grace time.Duration
 	// Settle is how long after its last append a segment is left alone, so that
-	// commits on their way are not refused; default 30 s.
+	// commits on their way are not refused; default 10 s.
 	Settle time.Duration
 	// MinLive is the part of a segment that must live, or what does is moved
 	// away; default 0.5, negative never.
@@ -62,7 +64,7 @@ type Options struct {
 	PackMin uint32
 	// Interval is how often Run looks around without being told; default 30 s.
 	Interval time.Duration
-	// Delay lets freed extents gather after the first; default 200 ms.
+	// Delay lets freed extents gather after the first; default 50 ms.
 	Delay time.Duration
 	// MoveRate bounds moving in Run, in bytes a second; default 64 MiB, negative none.
 	MoveRate int64
@@ -96,10 +98,11 @@ type Collector struct {
 
 	loaded    bool
 	low       bool
-	condemned map[uint64]time.Time
+	condemned map[uint64]sentence
 	segs      map[uint64]*state
 	queue     []uint64 // segments to look at
 	listed    time.Time
+	settles   time.Time     // when the next segment has settled; zero if none waits
 	after     data.ExtentID // how far the queue of extents was read
 	bad       map[data.ExtentID]bool
 	ages      []age
@@ -109,6 +112,12 @@ type Collector struct {
 		sync.Mutex
 		Stats
 	}
+}
+
+// sentence is when a segment was condemned; zero by an earlier process.
+type sentence struct {
+	at  time.Time
+	rev kv.Rev
 }
 
 // state is what is known of one segment.
@@ -134,7 +143,7 @@ func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
 		return nil, fmt.Errorf("gc: grace %v is shorter than a transaction may take, %v", o.Grace, lim.MaxTxnAge)
 	}
 	if o.Settle == 0 {
-		o.Settle = 30 * time.Second
+		o.Settle = 10 * time.Second
 	}
 	if o.MinLive == 0 {
 		o.MinLive = 0.5
@@ -152,7 +161,7 @@ func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
 		o.Interval = 30 * time.Second
 	}
 	if o.Delay == 0 {
-		o.Delay = 200 * time.Millisecond
+		o.Delay = 50 * time.Millisecond
 	}
 	if o.MoveRate == 0 {
 		o.MoveRate = 64 << 20
@@ -165,7 +174,7 @@ func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
 	}
 	return &Collector{
 		eng: eng, store: store, o: o,
-		condemned: map[uint64]time.Time{}, segs: map[uint64]*state{}, bad: map[data.ExtentID]bool{},
+		condemned: map[uint64]sentence{}, segs: map[uint64]*state{}, bad: map[data.ExtentID]bool{},
 	}, nil
 }
 
@@ -220,9 +229,22 @@ func (c *Collector) measure(ctx context.Context) error {
 // hurried is a wait, cut short while space is.
 func (c *Collector) hurried(d time.Duration) time.Duration {
 	if c.low {
-		return min(d, c.eng.Limits().MaxTxnAge+time.Second)
+		return min(d, c.shortest())
 	}
 	return d
+}
+
+// shortest is a grace that outlasts all transactions, though not all Views.
+func (c *Collector) shortest() time.Duration { return c.eng.Limits().MaxTxnAge + time.Second }
+
+// over tells whether nobody can name a segment any more.
+func (c *Collector) over(s sentence) bool {
+	age := c.o.Now().Sub(s.at)
+	if age >= c.hurried(c.o.Grace) {
+		return true
+	}
+	h, ok := c.eng.(kv.Horizon)
+	return ok && age >= c.shortest() && h.Past(s.rev)
 }
 
 // load learns which segments an earlier process has condemned. No View or
@@ -241,7 +263,7 @@ func (c *Collector) load(ctx context.Context) error {
 	}
 	for _, num := range nums {
 		c.store.Condemn(num)
-		c.condemned[num] = time.Time{}
+		c.condemned[num] = sentence{}
 	}
 	c.loaded = true
 	return nil
@@ -251,8 +273,8 @@ func (c *Collector) load(ctx context.Context) error {
 func (c *Collector) remove(ctx context.Context) error {
 	var gone []uint64
 	var errs []error
-	for num, at := range c.condemned {
-		if c.o.Now().Sub(at) < c.hurried(c.o.Grace) {
+	for num, s := range c.condemned {
+		if !c.over(s) {
 			continue
 		}
 		if err := c.store.Remove(num); err != nil {
@@ -329,6 +351,7 @@ func (c *Collector) drain(ctx context.Context) (more bool, err error) {
 		bytes += uint64(rec.StoredBytes())
 		if !rec.IsInline && rec.Segment != 0 {
 			c.died(rec)
+			c.store.Forget(rec)
 		}
 	}
 	c.count(func(s *Stats) { s.FreedExtents += uint64(len(freed)); s.FreedBytes += bytes })
@@ -376,10 +399,11 @@ func (c *Collector) enqueue(num uint64, st *state) {
 // list queues the segments that must be looked at because of their age alone.
 func (c *Collector) list() {
 	now := c.o.Now()
-	if !c.listed.IsZero() && now.Sub(c.listed) < c.hurried(c.o.Interval) {
+	settled := !c.settles.IsZero() && !now.Before(c.settles)
+	if !c.listed.IsZero() && now.Sub(c.listed) < c.hurried(c.o.Interval) && !settled {
 		return
 	}
-	c.listed = now
+	c.listed, c.settles = now, time.Time{}
 	var sparse []data.SegmentInfo
 	for _, info := range c.store.Segments() {
 		st := c.state(info.Num)
@@ -405,8 +429,15 @@ func (c *Collector) due() time.Duration {
 	defer c.step.Unlock()
 	d := c.hurried(c.o.Interval)
 	now := c.o.Now()
-	for _, at := range c.condemned {
-		d = min(d, max(at.Add(c.hurried(c.o.Grace)).Sub(now), 0))
+	grace := c.hurried(c.o.Grace)
+	if _, ok := c.eng.(kv.Horizon); ok {
+		grace = min(grace, c.shortest())
+	}
+	for _, s := range c.condemned {
+		d = min(d, max(s.at.Add(grace).Sub(now), time.Second))
+	}
+	if !c.settles.IsZero() {
+		d = min(d, max(c.settles.Sub(now), 0))
 	}
 	return max(d, c.o.Delay)
 }

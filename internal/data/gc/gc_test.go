@@ -594,3 +594,61 @@ func TestOldInlineExtentsArePacked(t *testing.T) {
 		t.Fatalf("%d keys left of nothing", n)
 	}
 }
+
+// horizon is an engine that knows how far its Views are.
+type horizon struct {
+	kv.Engine
+	rev kv.Rev // all Views are past it
+}
+
+func (h *horizon) Past(rev kv.Rev) bool { return rev <= h.rev }
+
+func TestHorizonShortensTheGrace(t *testing.T) {
+	h := &horizon{Engine: memkv.New()}
+	w := newWorldOn(t, h)
+	for range 4 {
+		w.drop(w.put(2 << 20)) // two a segment
+	}
+	w.put(2 << 20)
+	w.stepAll() // sees the segments closed
+	w.advance(11 * time.Second)
+	w.stepAll() // condemns
+	w.advance(6 * time.Second)
+	w.stepAll()
+	if s := w.gc.Stats(); s.Waiting != 2 || s.RemovedSegments != 0 {
+		t.Fatalf("while a View runs: %+v", s)
+	}
+	h.rev = 1 << 60
+	w.stepAll()
+	if s := w.gc.Stats(); s.Waiting != 0 || s.RemovedSegments != 2 {
+		t.Fatalf("when all have ended: %+v", s)
+	}
+}
+
+// forgetful notes which extents' memory is let go.
+type forgetful struct {
+	data.Segmented
+	ids []data.ExtentID
+}
+
+func (f *forgetful) Forget(rec data.Record) {
+	f.ids = append(f.ids, rec.ID)
+	f.Segmented.Forget(rec)
+}
+
+// The memory of a freed extent serves others at once, long before its segment goes.
+func TestFreedExtentsAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	f := &forgetful{Segmented: w.store}
+	var err error
+	if w.gc, err = gc.New(w.eng, f, gc.Options{Now: w.clock, LowBytes: plenty}); err != nil {
+		t.Fatal(err)
+	}
+	gone, stays := w.put(1<<20), w.put(1<<20)
+	w.drop(gone)
+	w.stepAll()
+	if len(f.ids) != 1 || f.ids[0] != gone {
+		t.Fatalf("forgot %v, want %d alone", f.ids, gone)
+	}
+	w.check(stays)
+}

@@ -85,7 +85,10 @@ func (c *Collector) lookAt(ctx context.Context, num uint64) (again bool, rows in
 		if st.sealed.IsZero() {
 			st.sealed = now
 		}
-		if now.Sub(st.sealed) < c.hurried(c.o.Settle) {
+		if at := st.sealed.Add(c.hurried(c.o.Settle)); now.Before(at) {
+			if c.settles.IsZero() || at.Before(c.settles) {
+				c.settles = at
+			}
 			return false, rows, nil
 		}
 	}
@@ -138,7 +141,7 @@ func (c *Collector) scan(ctx context.Context, info data.SegmentInfo, st *state) 
 func (c *Collector) condemn(ctx context.Context, num uint64, st *state) error {
 	c.store.Condemn(num) // first: see data.Condemn
 	ok := false
-	_, err := c.eng.Update(ctx, func(tx kv.Txn) (err error) {
+	rev, err := c.eng.Update(ctx, func(tx kv.Txn) (err error) {
 		ok, err = data.Condemn(ctx, tx, num)
 		return err
 	})
@@ -150,7 +153,7 @@ func (c *Collector) condemn(ctx context.Context, num uint64, st *state) error {
 		return nil
 	}
 	// The grace begins when the commit is durable.
-	c.condemned[num] = c.o.Now()
+	c.condemned[num] = sentence{c.o.Now(), rev}
 	return nil
 }
 

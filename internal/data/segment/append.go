@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"manifold/internal/data"
@@ -41,16 +42,13 @@ func (s *Store) Append(ctx context.Context, id data.ExtentID, parts [][]byte) (d
 // write appends the stored bytes of rec and sets its location and fence.
 func (s *Store) write(c class, rec data.Record, stored [][]byte) (data.Record, error) {
 	n := rec.StoredBytes()
-	var h [headerBytes]byte
-	binary.BigEndian.PutUint32(h[0:], magic)
-	binary.BigEndian.PutUint32(h[4:], 1)
-	binary.BigEndian.PutUint64(h[8:], uint64(rec.ID))
-	binary.BigEndian.PutUint32(h[16:], uint32(n))
-	binary.BigEndian.PutUint32(h[20:], data.Sum(rec.ID, h[:20]))
-
 	sg, off, err := s.reserve(c, headerBytes+n)
 	if err != nil {
 		return data.Record{}, err
+	}
+	h := header(sg, rec.ID, uint32(n))
+	if pad := sg.padded(headerBytes+n) - headerBytes - n; sg.reused && pad > 0 {
+		stored = append(slices.Clone(stored), zeros[:pad])
 	}
 	err = writeAll(sg.file, h[:], stored, off)
 	s.mu.Lock()
@@ -72,6 +70,38 @@ func (s *Store) write(c class, rec data.Record, stored [][]byte) (data.Record, e
 	rec.Segment, rec.Offset = sg.num, uint64(off)+headerBytes
 	rec.Fence = sg.fence
 	return rec, nil
+}
+
+// header is what lies in front of a payload.
+func header(sg *seg, id data.ExtentID, n uint32) (h [headerBytes]byte) {
+	binary.BigEndian.PutUint32(h[0:], magic)
+	binary.BigEndian.PutUint32(h[4:], 1)
+	binary.BigEndian.PutUint64(h[8:], uint64(id))
+	binary.BigEndian.PutUint32(h[16:], n)
+	if sg.reused {
+		binary.BigEndian.PutUint32(h[4:], 2)
+		binary.BigEndian.PutUint32(h[20:], sumOf(sg.num, id, h[:20]))
+	} else {
+		binary.BigEndian.PutUint32(h[20:], data.Sum(id, h[:20]))
+	}
+	return h
+}
+
+// sumOf is the checksum of a header in a reused file: one of the segment that
+// the file was before fails it.
+func sumOf(num uint64, id data.ExtentID, h []byte) uint32 {
+	return data.Sum(id, binary.BigEndian.AppendUint64(append(make([]byte, 0, headerBytes+4), h...), num))
+}
+
+// zeros fill the last page of an entry in a reused file.
+var zeros [pageBytes]byte
+
+// padded is how many bytes an entry of n takes.
+func (sg *seg) padded(n int64) int64 {
+	if sg.reused {
+		return (n + pageBytes - 1) &^ (pageBytes - 1)
+	}
+	return (n + 7) &^ 7
 }
 
 func (sg *seg) fence() error {
@@ -124,7 +154,7 @@ func (s *Store) take(c class, n int64) (*seg, int64, error) {
 		return nil, 0, nil
 	}
 	off := sg.end
-	sg.end += (n + 7) &^ 7
+	sg.end += sg.padded(n)
 	sg.writers++
 	s.pin(sg)
 	return sg, off, nil
@@ -139,6 +169,12 @@ func (s *Store) reserve(c class, n int64) (*seg, int64, error) {
 	if sg, off, err := s.take(c, n); sg != nil || err != nil {
 		return sg, off, err // another made it meanwhile
 	}
+	if c == foreground { // what is moved shall lie close
+		if sg := s.adopt(); sg != nil {
+			s.activate(c, sg)
+			return s.take(c, n)
+		}
+	}
 	size, err := s.sizeOfNext(c)
 	if err != nil {
 		return nil, 0, err
@@ -151,15 +187,19 @@ func (s *Store) reserve(c class, n int64) (*seg, int64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("segment: create %s: %w", nameOf(num), noSpace(err))
 	}
-	sg := &seg{num: num, file: f, bytes: size, mine: true}
+	s.activate(c, &seg{num: num, file: f, bytes: size, mine: true})
+	return s.take(c, n)
+}
+
+// activate makes sg the segment that is appended to.
+func (s *Store) activate(c class, sg *seg) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if old := s.mu.active[c]; old != nil {
 		s.unpin(old)
 	}
-	s.mu.active[c], s.mu.segs[num] = sg, sg
+	s.mu.active[c], s.mu.segs[sg.num] = sg, sg
 	s.pin(sg)
-	s.mu.Unlock()
-	return s.take(c, n)
 }
 
 // sizeOfNext is how large the next segment may be. Needs create.
@@ -173,6 +213,17 @@ func (s *Store) sizeOfNext(c class) (int64, error) {
 		keep -= s.o.BallastBytes // already taken from free
 	}
 	most := s.o.SegmentBytes
+	if c == relocation && int64(min(free, 1<<62))-keep < most {
+		dropped, err := s.dropSpares()
+		if err != nil {
+			return 0, err
+		}
+		if dropped {
+			if _, free, err = s.disk.Space(); err != nil {
+				return 0, fmt.Errorf("segment: space: %w", err)
+			}
+		}
+	}
 	if c == relocation {
 		if int64(min(free, 1<<62))-keep < most {
 			// It lives on the reserve: a large one would take what collecting wins.

@@ -98,17 +98,63 @@ func (s *Store) Remove(num uint64) error {
 		s.mu.Unlock()
 		return nil
 	}
-	if err := s.disk.Remove(nameOf(num)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("segment: remove %s: %w", nameOf(num), err)
+	sp := spare{num, sg.bytes}
+	kept := s.wantsSpare(sg) && s.disk.Rename(nameOf(num), sp.name()) == nil
+	if !kept {
+		if err := s.removeFile(nameOf(num)); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.mu.segs, num)
 	sg.removed = true
 	if sg.idle != nil {
 		s.closeIdle(sg)
 	}
+	// Who reads it still must not see it written over.
+	free := sg.refs == 0
+	if kept && free {
+		s.mu.spares = append(s.mu.spares, sp)
+	}
+	s.mu.Unlock()
+	if kept && !free {
+		return s.removeFile(sp.name())
+	}
 	return nil
+}
+
+func (s *Store) removeFile(name string) error {
+	if err := s.disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("segment: remove %s: %w", name, err)
+	}
+	return nil
+}
+
+// smallestForgotten: the pages of smaller extents are shared with others or not
+// worth a call each.
+const smallestForgotten = 64 << 10
+
+// Forget implements data.Segmented. What has had a record was synced, so that
+// nothing need be written first. What fails costs memory only.
+func (s *Store) Forget(rec data.Record) {
+	s.calls.RLock()
+	defer s.calls.RUnlock()
+	if rec.IsInline || rec.StoredBytes() < smallestForgotten {
+		return
+	}
+	s.mu.Lock()
+	sg := s.mu.segs[rec.Segment]
+	// A file that has been closed is not worth opening.
+	if s.mu.closed || sg == nil || sg.file == nil {
+		s.mu.Unlock()
+		return
+	}
+	s.pin(sg)
+	s.mu.Unlock()
+	defer s.release(sg)
+	if e, ok := sg.file.(evicter); ok {
+		_ = e.Evict(int64(rec.Offset), rec.StoredBytes())
+	}
 }
 
 // Trim implements data.Segmented.
@@ -208,6 +254,7 @@ func (s *Store) Entries(ctx context.Context, num uint64, fn func(data.Entry) err
 	}
 	s.mu.Unlock()
 	var h [headerBytes]byte
+	walked := &seg{num: num}
 	for off := int64(0); off+headerBytes <= end; {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -221,15 +268,20 @@ func (s *Store) Entries(ctx context.Context, num uint64, fn func(data.Entry) err
 		if h == [headerBytes]byte{} {
 			return true, nil
 		}
-		e, ok := decodeHeader(h[:])
+		if off == 0 && isHead(h[:], num) {
+			walked.reused = true
+			off = pageBytes
+			continue
+		}
+		e, ok := decodeHeader(walked, h[:])
 		if !ok || off+headerBytes+int64(e.Bytes) > end {
-			return false, nil
+			return walked.reused, nil // behind the end of a reused file lies what was there before
 		}
 		e.Offset = uint64(off) + headerBytes
 		if err := fn(e); err != nil {
 			return false, err
 		}
-		off = (off + headerBytes + int64(e.Bytes) + 7) &^ 7
+		off += walked.padded(headerBytes + int64(e.Bytes))
 	}
 	return true, nil
 }
@@ -237,10 +289,11 @@ func (s *Store) Entries(ctx context.Context, num uint64, fn func(data.Entry) err
 // maxStored bounds what an entry may hold: an encrypted extent of the largest size.
 const maxStored = data.MaxExtentBytes + data.MaxExtentBytes/data.BlockBytes*data.TagBytes
 
-func decodeHeader(h []byte) (data.Entry, bool) {
-	if len(h) < headerBytes || binary.BigEndian.Uint32(h) != magic || binary.BigEndian.Uint32(h[4:]) != 1 {
+// decodeHeader decodes an entry's header in the file of sg.
+func decodeHeader(sg *seg, h []byte) (data.Entry, bool) {
+	if len(h) < headerBytes {
 		return data.Entry{}, false
 	}
 	e := data.Entry{ID: data.ExtentID(binary.BigEndian.Uint64(h[8:])), Bytes: binary.BigEndian.Uint32(h[16:])}
-	return e, data.Sum(e.ID, h[:20]) == binary.BigEndian.Uint32(h[20:]) && e.ID != 0 && e.Bytes > 0 && e.Bytes <= maxStored
+	return e, [headerBytes]byte(h) == header(sg, e.ID, e.Bytes) && e.ID != 0 && e.Bytes > 0 && e.Bytes <= maxStored
 }

@@ -25,6 +25,12 @@ type Disk interface {
 	// Remove deletes a file. One that does not exist is fs.ErrNotExist; open
 	// ones stay readable.
 	Remove(name string) error
+	// Rename gives a file another name, which does not exist. It need not survive
+	// a crash.
+	Rename(from, to string) error
+	// Adopt writes head over the front of a file, makes that durable, gives the
+	// file another name, makes that durable too, and opens it for writing.
+	Adopt(from, to string, head []byte) (File, error)
 	// Truncate sets the length of a file.
 	Truncate(name string, sizeBytes int64) error
 	// Space returns the size of the disk and what may still be allocated, in bytes.
@@ -147,6 +153,42 @@ func (d OSDisk) Open(name string) (File, error) {
 	f, err := os.Open(filepath.Join(d.Dir, name))
 	if err != nil {
 		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// Rename implements Disk.
+func (d OSDisk) Rename(from, to string) error {
+	return os.Rename(filepath.Join(d.Dir, from), filepath.Join(d.Dir, to))
+}
+
+// errShared: a file has another name besides ours, so it is not ours to write over.
+var errShared = errors.New("segment: file has several names")
+
+// Adopt implements Disk.
+func (d OSDisk) Adopt(from, to string, head []byte) (File, error) {
+	f, err := os.OpenFile(filepath.Join(d.Dir, from), os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(int(f.Fd()), &st); err == nil && st.Nlink != 1 {
+		err = errShared
+	}
+	if err == nil {
+		_, err = f.WriteAt(head, 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = d.Rename(from, to)
+	}
+	if err == nil {
+		err = d.syncDir()
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return osFile{f}, nil
 }

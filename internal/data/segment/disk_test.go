@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"manifold/internal/data"
+	"manifold/internal/data/errdisk"
 	"manifold/internal/data/segment"
 )
 
@@ -74,4 +76,53 @@ func TestDirectory(t *testing.T) {
 	if len(s.Segments()) != 1 {
 		t.Fatalf("%+v", s.Segments())
 	}
+}
+
+// evictions is a disk that notes what of its files leaves the memory.
+type evictions struct {
+	segment.Disk
+	bytes int64
+}
+
+type evicting struct {
+	segment.File
+	d *evictions
+}
+
+func (d *evictions) Create(name string, sizeBytes int64) (segment.File, error) {
+	f, err := d.Disk.Create(name, sizeBytes)
+	return &evicting{f, d}, err
+}
+
+func (f *evicting) Evict(_, n int64) error {
+	f.d.bytes += n
+	return nil
+}
+
+func TestForget(t *testing.T) {
+	ctx := t.Context()
+	d := &evictions{Disk: errdisk.New()}
+	s := mustOpen(t, d, opts)
+	for id, n := range map[data.ExtentID]int{1: 100, 2: 200_000} {
+		rec, err := s.Append(ctx, id, [][]byte{payload(uint64(id), n)})
+		if err == nil {
+			err = s.Sync(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Forget(rec)
+		// Whoever still reads it reads the disk.
+		if got := make([]byte, n); s.ReadAt(ctx, rec, 0, got) != nil || !bytes.Equal(got, payload(uint64(id), n)) {
+			t.Errorf("extent %d is not readable", id)
+		}
+	}
+	if d.bytes != 200_000 {
+		t.Errorf("%d bytes left the memory, want those of the large extent", d.bytes)
+	}
+	s.Forget(data.Record{ID: 3, Segment: 99, Length: 1 << 20}) // gone meanwhile
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget(data.Record{ID: 2, Segment: 1, Length: 1 << 20})
 }

@@ -11,8 +11,10 @@ func FuzzHeader(f *testing.F) {
 	f.Add(make([]byte, headerBytes))
 	f.Add([]byte("MFEX"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if e, ok := decodeHeader(b); ok && (e.ID == 0 || e.Bytes > maxStored) {
-			t.Fatalf("%+v", e)
+		for _, sg := range []*seg{{num: 7}, {num: 7, reused: true}} {
+			if e, ok := decodeHeader(sg, b); ok && (e.ID == 0 || e.Bytes > maxStored) {
+				t.Fatalf("%+v", e)
+			}
 		}
 	})
 }

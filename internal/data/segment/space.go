@@ -26,6 +26,7 @@ func (s *Store) Space(context.Context) (data.Space, error) {
 	if sg := s.mu.active[foreground]; sg != nil {
 		free += uint64(max(sg.bytes-sg.end, 0))
 	}
+	free += uint64(s.spareBytes())
 	s.mu.Unlock()
 	return data.Space{Total: total, Free: free}, nil
 }
@@ -34,9 +35,6 @@ func (s *Store) Space(context.Context) (data.Space, error) {
 func (s *Store) Reclaim(context.Context) error {
 	s.calls.RLock()
 	defer s.calls.RUnlock()
-	if s.o.BallastBytes == 0 {
-		return nil
-	}
 	s.create.Lock()
 	defer s.create.Unlock()
 	_, free, err := s.disk.Space()
@@ -44,6 +42,20 @@ func (s *Store) Reclaim(context.Context) error {
 		return fmt.Errorf("segment: space: %w", err)
 	}
 	reserve := uint64(s.o.ReserveBytes)
+	if free < reserve+uint64(s.o.SegmentBytes) {
+		dropped, err := s.dropSpares()
+		if err != nil {
+			return err
+		}
+		if dropped {
+			if _, free, err = s.disk.Space(); err != nil {
+				return fmt.Errorf("segment: space: %w", err)
+			}
+		}
+	}
+	if s.o.BallastBytes == 0 {
+		return nil
+	}
 	switch {
 	case s.ballast && free < reserve/4:
 		if err := s.disk.Remove(ballastName); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -12,7 +12,10 @@ type Stats struct {
 	// Hits and Misses of the cache of blocks that were wanted in part.
 	Hits, Misses uint64
 	// Corrupt blocks met by reads.
-	Corrupt  uint64
+	Corrupt uint64
+	// Reused files of removed segments, and those that wait to be.
+	Reused   uint64
+	Spares   int
 	Segments int
 	// Bytes of all segments on the disk.
 	Bytes int64
@@ -23,7 +26,7 @@ type Stats struct {
 }
 
 type counters struct {
-	appended, appendedBytes, syncs, reads, readBytes, hits, misses, corrupt atomic.Uint64
+	appended, appendedBytes, syncs, reads, readBytes, hits, misses, corrupt, reused atomic.Uint64
 }
 
 // Stats returns the counters.
@@ -32,11 +35,11 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		AppendedExtents: c.appended.Load(), AppendedBytes: c.appendedBytes.Load(), Syncs: c.syncs.Load(),
 		Reads: c.reads.Load(), ReadBytes: c.readBytes.Load(), Hits: c.hits.Load(), Misses: c.misses.Load(),
-		Corrupt: c.corrupt.Load(),
+		Corrupt: c.corrupt.Load(), Reused: c.reused.Load(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Segments, st.Failed = len(s.mu.segs), s.mu.failed
+	st.Segments, st.Spares, st.Failed = len(s.mu.segs), len(s.mu.spares), s.mu.failed
 	for _, sg := range s.mu.segs {
 		st.Bytes += sg.bytes
 		if sg.file != nil {

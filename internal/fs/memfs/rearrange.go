@@ -116,19 +116,42 @@ func (p *plan) move(m *fs.Move) error {
 	return nil
 }
 
-// moves plans moves, after refusing what can never be made.
-func (p *plan) moves(moves []fs.Move) error {
+// names refuses what no state of the file system allows: a read-only place or
+// caller, and what is no name.
+func (p *plan) names(of ...fs.Entry) error {
+	for _, e := range of {
+		if err := writable(p.op, p.c, e.Dir); err != nil {
+			return err
+		}
+		if err := fs.CheckName(e.Name); err != nil {
+			return fs.E(p.op, e.Dir, e.Name, fs.KindOf(err), nil)
+		}
+	}
+	return nil
+}
+
+// sane is names for moves.
+func (p *plan) sane(moves []fs.Move) error {
 	if len(moves) > fs.MaxMoves {
 		return fs.E(p.op, fs.Node{}, "", fs.TooMany, nil)
 	}
 	for i := range moves {
 		m := &moves[i]
-		if m.Keep || m.To != (fs.Entry{}) {
-			if err := fs.CheckName(m.To.Name); err != nil {
-				return fs.E(p.op, m.To.Dir, m.To.Name, fs.KindOf(err), nil)
-			}
+		of := []fs.Entry{m.From, m.To}
+		if !m.Keep && m.To == (fs.Entry{}) {
+			of = of[:1]
 		}
-		if err := p.move(m); err != nil {
+		if err := p.names(of...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moves plans moves.
+func (p *plan) moves(moves []fs.Move) error {
+	for i := range moves {
+		if err := p.move(&moves[i]); err != nil {
 			return err
 		}
 	}
@@ -178,7 +201,10 @@ func (f *FS) Rearrange(_ context.Context, c *fs.Caller, moves []fs.Move, within 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.plan("rearrange", c, within)
-	err := p.moves(moves)
+	err := p.sane(moves)
+	if err == nil {
+		err = p.moves(moves)
+	}
 	if err == nil {
 		err = p.check()
 	}

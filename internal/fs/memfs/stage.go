@@ -119,15 +119,25 @@ func (f *FS) Publish(_ context.Context, c *fs.Caller, staged, dir fs.Node, name 
 	if err := checkPublish(p); err != nil {
 		return fail(fs.KindOf(err))
 	}
+	if err := writable(op, c, dir); err != nil {
+		return fs.PublishResult{}, err
+	}
+	names := append([]fs.Entry{{Dir: dir, Name: name}}, p.Links...)
+	change := f.plan(op, c, p.Within)
+	if err := change.sane(p.Moves); err != nil {
+		return fs.PublishResult{}, err
+	}
+	if err := change.names(names...); err != nil {
+		return fs.PublishResult{}, err
+	}
 	n, err := f.stagedBy(op, c, staged)
 	if err != nil {
 		return fs.PublishResult{}, err
 	}
-	change := f.plan(op, c, p.Within)
 	if err := change.moves(p.Moves); err != nil {
 		return fs.PublishResult{}, err
 	}
-	ps, old, err := change.places(append([]fs.Entry{{Dir: dir, Name: name}}, p.Links...))
+	ps, old, err := change.places(names)
 	if err != nil {
 		return fs.PublishResult{}, err
 	}
@@ -230,6 +240,9 @@ func (f *FS) Splice(_ context.Context, c *fs.Caller, dst fs.Node, parts []fs.Nod
 	for _, p := range parts {
 		if p == dst {
 			return n.data.size, fs.E(op, dst, "", fs.Invalid, nil)
+		}
+		if err := f.free(c, op, p, 0, 0, fs.MaxFileSize, false, nil); err != nil {
+			return n.data.size, err
 		}
 		_, s, err := f.findStream(op, p, 0)
 		if err != nil {

@@ -22,6 +22,8 @@ type snapshot struct {
 	// low: all commits up to it are in the snapshot. high: none after it is.
 	low, high uint64
 	refs      int // under Engine.snapMu; the engine's own counts
+	// All that are open, from old to new; under Engine.snapMu.
+	older, newer *snapshot
 }
 
 // acquire returns a snapshot that has every commit published so far.
@@ -39,7 +41,25 @@ func (e *Engine) acquire() *snapshot {
 		e.unref(e.snap)
 	}
 	e.snap = s
+	if s.older = e.newest; s.older != nil {
+		s.older.newer = s
+	} else {
+		e.oldest = s
+	}
+	e.newest = s
 	return s
+}
+
+// Past implements kv.Horizon.
+func (e *Engine) Past(rev kv.Rev) bool {
+	e.snapMu.Lock()
+	defer e.snapMu.Unlock()
+	for s := e.oldest; s != nil && s.low < uint64(rev); s = s.newer {
+		if s != e.snap || s.refs > 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // release gives a snapshot back, and the engine's own too if it is outdated.
@@ -63,6 +83,16 @@ func (e *Engine) forgetSnapshot() {
 // unref is called with snapMu held.
 func (e *Engine) unref(s *snapshot) {
 	if s.refs--; s.refs == 0 {
+		if s.older != nil {
+			s.older.newer = s.newer
+		} else {
+			e.oldest = s.newer
+		}
+		if s.newer != nil {
+			s.newer.older = s.older
+		} else {
+			e.newest = s.older
+		}
 		if err := s.s.Close(); err != nil {
 			e.log.Error("close a snapshot", "err", err)
 		}

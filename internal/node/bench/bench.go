@@ -105,7 +105,33 @@ func Write(w io.Writer, phases []Phase) error {
 		fmt.Fprintf(tw, "%s\t%d\t%.0f\t%s\t%s\t%s\t%s\t%d MiB\t\n", p.Name, p.Ops, p.PerSecond(), rate,
 			p.CPUPerOp().Round(100*time.Nanosecond), p.P50.Round(100*time.Nanosecond), p.P99.Round(100*time.Nanosecond), p.PeakRSS>>20)
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if share := OfPlainCopy(phases); share > 0 {
+		if _, err := fmt.Fprintf(w, "A cached read has %.2f of the rate of the faster plain copy.\n", share); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OfPlainCopy is the rate of a cached read as a share of that of the faster plain
+// copy over TCP, 0 if they were not measured.
+func OfPlainCopy(phases []Phase) float64 {
+	var ours, plain float64
+	for _, p := range phases {
+		switch p.Name {
+		case cachedRead:
+			ours = p.PerSecond()
+		case plainCopy, bufferedCopy:
+			plain = max(plain, p.PerSecond())
+		}
+	}
+	if plain == 0 {
+		return 0
+	}
+	return ours / plain
 }
 
 // Storage runs the benchmark on f. It answers the phases that were finished,

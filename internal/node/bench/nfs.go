@@ -21,6 +21,10 @@ type NFSOptions struct {
 	Bytes int64
 	// IOBytes of one read or write; 0 is 1 MiB.
 	IOBytes int
+	// Pair, if set, makes a TCP connection over loopback and answers both ends:
+	// a cached read is then compared with a plain copy of a file in PlainDir.
+	Pair     func(ctx context.Context) (from, to net.Conn, err error)
+	PlainDir string
 	// RandomOps reads and writes of 4 KiB; 0 is 20,000, or as many as the large
 	// files have blocks if that is less.
 	RandomOps int
@@ -97,6 +101,13 @@ func NFS(ctx context.Context, o NFSOptions) (phases []Phase, err error) {
 		}
 		p.Bytes = s.bytes
 		phases = append(phases, p)
+		if s.name == "read" && o.Pair != nil {
+			both, err := r.cached(ctx, perClient)
+			if err != nil {
+				return phases, fmt.Errorf("bench: %w", err)
+			}
+			phases = append(phases, both...)
+		}
 	}
 	return phases, nil
 }

@@ -203,14 +203,7 @@ func (c *nfsConn) read(ctx context.Context, h handle, off uint64, n int) error {
 		if len(b) != n {
 			return fmt.Errorf("%d of %d bytes read at %d", len(b), n, off)
 		}
-		for i := 0; i < n; {
-			want := content(off+uint64(i), n-i)
-			if !bytes.Equal(b[i:i+len(want)], want) {
-				return fmt.Errorf("wrong bytes read at %d", off+uint64(i))
-			}
-			i += len(want)
-		}
-		return nil
+		return check(off, b)
 	})
 }
 

@@ -16,6 +16,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Options shape a Set.
@@ -43,6 +45,7 @@ type Set struct {
 	o      Options
 	places *Places
 	wg     sync.WaitGroup
+	quiet  rate.Sometimes // of messages that peers can cause
 
 	mu struct {
 		sync.Mutex
@@ -58,7 +61,7 @@ func New(o Options) *Set {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Set{o: o, places: NewPlaces(o.Limits)}
+	s := &Set{o: o, places: NewPlaces(o.Limits), quiet: rate.Sometimes{First: 20, Interval: time.Second}}
 	s.mu.conns = map[*Conn]struct{}{}
 	s.mu.listeners = map[net.Listener]struct{}{}
 	return s
@@ -144,7 +147,9 @@ func (s *Set) Add(ctx context.Context, nc net.Conn, h Handler) {
 			h.Refuse(nc)
 		}
 		_ = nc.Close()
-		s.o.Logger.WarnContext(ctx, "connection refused by a limit", "protocol", s.o.Name, "client", c.From)
+		s.quiet.Do(func() {
+			s.o.Logger.WarnContext(ctx, "connection refused by a limit", "protocol", s.o.Name, "client", c.From)
+		})
 		return
 	}
 	s.mu.accepted++

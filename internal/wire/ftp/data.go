@@ -123,11 +123,8 @@ func (c *conn) eprt(_ context.Context, arg string) {
 // errForeign tells of a data connection from another host.
 var errForeign = errors.New("ftp: only other hosts came to the data port")
 
-// connect opens the data connection that was planned, and uses the plan up.
-func (c *conn) connect(ctx context.Context) (net.Conn, error) {
-	plan := c.data
-	c.data = dataPlan{}
-	defer plan.close()
+// connect opens the data connection that the plan says.
+func (c *conn) connect(ctx context.Context, plan *dataPlan) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.s.o.DataTimeout)
 	defer cancel()
 	if plan.passive == nil {

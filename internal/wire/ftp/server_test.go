@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"manifold/internal/fs"
+	"manifold/internal/identity"
 	"manifold/internal/wire/ftp"
 )
 
@@ -552,4 +554,102 @@ func TestDisconnect(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	q.cmd(257, "PWD")
+}
+
+// opening is a file system whose opens of new files wait, or fail.
+type opening struct {
+	fs.FS
+	wait  chan struct{}
+	fails error
+}
+
+func (f *opening) Open(ctx context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle, fs.OpenResult, error) {
+	if o.Disposition == fs.OpenOverwriteIf {
+		<-f.wait
+		if f.fails != nil {
+			return nil, fs.OpenResult{}, f.fails
+		}
+	}
+	return f.FS.Open(ctx, c, o)
+}
+
+// A new file is made while its data come: the client is not kept waiting for
+// the disk twice.
+func TestStore_opensMeanwhile(t *testing.T) {
+	for name, fails := range map[string]error{"made": nil, "no room": fs.QuotaExceeded} {
+		t.Run(name, func(t *testing.T) {
+			f := &opening{wait: make(chan struct{}), fails: fails}
+			w := newWorld(t, func(o *ftp.Options, _ *ftp.Settings) { f.FS, o.FS = o.FS, f })
+			p := w.login("ann")
+			c := p.dial()
+			p.cmd(150, "STOR new")
+			_, err := io.WriteString(c, "data")
+			must(t, err)
+			must(t, c.Close())
+			close(f.wait)
+			if fails != nil {
+				p.want(552)
+				p.cmd(550, "SIZE new")
+				return
+			}
+			p.want(226)
+			if got := p.retr("RETR new"); got != "data" {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+}
+
+// flushes counts the flushes of files.
+type flushes struct {
+	fs.FS
+	n atomic.Int32
+}
+
+type flushed struct {
+	fs.Handle
+	f *flushes
+}
+
+func (f *flushes) Open(ctx context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle, fs.OpenResult, error) {
+	h, r, err := f.FS.Open(ctx, c, o)
+	if err != nil {
+		return nil, r, err
+	}
+	return &flushed{h, f}, r, nil
+}
+
+func (h *flushed) Flush(ctx context.Context) error {
+	h.f.n.Add(1)
+	return h.Handle.Flush(ctx)
+}
+
+// A long file goes to disk while it comes, so that the reply has little to wait for.
+func TestStore_flushesMeanwhile(t *testing.T) {
+	f := &flushes{}
+	w := newWorld(t, func(o *ftp.Options, _ *ftp.Settings) { f.FS, o.FS = o.FS, f })
+	p := w.login("ann")
+	p.stor("STOR short", "data")
+	if n := f.n.Load(); n != 1 {
+		t.Errorf("%d flushes of a short file, want 1", n)
+	}
+	long := strings.Repeat("0123456789abcdef", 10<<20/16)
+	p.stor("STOR long", long)
+	if n := f.n.Load(); n != 3 {
+		t.Errorf("%d flushes of a long file, want one on the way and one of its end", n-1)
+	}
+	if p.retr("RETR long") != long {
+		t.Error("another file came back")
+	}
+}
+
+// What may not be made is refused before any data come.
+func TestStore_refusedAtOnce(t *testing.T) {
+	w := newWorld(t, func(_ *ftp.Options, s *ftp.Settings) { s.ChrootUsers = false })
+	mode := fs.Mode(0o555)
+	_, err := w.fs.Create(t.Context(), &fs.Caller{Cred: identity.POSIX(1, 1, nil)}, fs.Root, "closed", &fs.CreateSpec{Type: fs.Directory, Set: fs.SetAttr{Mode: &mode}})
+	must(t, err)
+	p := w.login("ann")
+	_ = p.dial()
+	p.cmd(550, "STOR closed/new")
 }

@@ -11,6 +11,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"manifold/internal/fs"
@@ -131,7 +133,10 @@ func (c *conn) exchange(ctx context.Context, opening string, o *Op, work func(co
 			_ = c.nc.Close()
 		}
 	}()
-	tcp, err := c.connect(ctx)
+	plan := c.data // is used up
+	c.data = dataPlan{}
+	defer plan.close()
+	tcp, err := c.connect(ctx, &plan)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +144,7 @@ func (c *conn) exchange(ctx context.Context, opening string, o *Op, work func(co
 	stop := context.AfterFunc(ctx, func() { _ = tcp.Close() })
 	defer stop()
 	c.reply(150, opening)
+	plan.close() // not before: the client waits for the reply
 	if c.private {
 		raw := &ending{Conn: tcp}
 		if !c.set.AllowUncleanEnd {
@@ -426,9 +432,24 @@ func (c *conn) receive(ctx context.Context, verb, arg, path string, how fs.OpenD
 	if appends {
 		rights = fs.RightExtend
 	}
-	var h fs.Handle
-	if err == nil {
-		h, _, err = c.openFile(ctx, &p, rights, how)
+	u := &upload{off: off, appends: appends}
+	switch {
+	case err != nil:
+	case verb == "STOR" && !p.Exists:
+		// What may be made there is made while the data come.
+		var got fs.Rights
+		if got, err = c.s.o.FS.Access(ctx, c.caller, p.Dir, fs.RightAddFile); err == nil && got == 0 {
+			err = fs.Access
+		}
+		if err == nil {
+			u.opened = make(chan struct{})
+			c.wg.Go(func() {
+				defer close(u.opened)
+				u.open(context.WithoutCancel(ctx), c, &p, rights, how)
+			})
+		}
+	default:
+		u.h, _, err = c.openFile(ctx, &p, rights, how)
 	}
 	if err != nil {
 		c.fail(ctx, err)
@@ -439,8 +460,66 @@ func (c *conn) receive(ctx context.Context, verb, arg, path string, how fs.OpenD
 		opening = "FILE: " + p.Name
 	}
 	c.run(ctx, verb, arg, opening,
-		func(ctx context.Context, d *dataConn, o *Op) error { return store(ctx, h, off, appends, d, o) },
-		func(ctx context.Context) error { return errors.Join(h.Flush(ctx), h.Close(ctx)) })
+		func(ctx context.Context, d *dataConn, o *Op) error { return u.store(ctx, d, o) }, u.finish)
+}
+
+// upload is a file on its way in.
+type upload struct {
+	off     uint64
+	appends bool
+
+	opened chan struct{} // closed when h and err are set; nil if h is from the start
+	h      fs.Handle
+	err    error
+
+	flushing atomic.Bool // a flush runs
+	flushes  sync.WaitGroup
+}
+
+// open opens the file in a goroutine of its own, where nobody else is told of a
+// bug.
+func (u *upload) open(ctx context.Context, c *conn, p *walk.Place, rights fs.Rights, how fs.OpenDisposition) {
+	defer func() {
+		if p := recover(); p != nil {
+			u.err = fmt.Errorf("ftp: panic: %v", p)
+		}
+	}()
+	u.h, _, u.err = c.openFile(ctx, p, rights, how)
+}
+
+func (u *upload) handle() (fs.Handle, error) {
+	if u.opened != nil {
+		<-u.opened
+	}
+	return u.h, u.err
+}
+
+// finish makes durable what has come.
+func (u *upload) finish(ctx context.Context) error {
+	h, err := u.handle()
+	if err != nil {
+		return err
+	}
+	u.flushes.Wait()
+	return errors.Join(h.Flush(ctx), h.Close(ctx))
+}
+
+// flushSize is how much of a file gathers before it goes to disk beside what
+// still comes.
+const flushSize = 8 << 20
+
+// flush begins to make durable what has come so far, unless the disk is still
+// at what came before.
+func (u *upload) flush(ctx context.Context, h fs.Handle) bool {
+	if !u.flushing.CompareAndSwap(false, true) {
+		return false
+	}
+	u.flushes.Go(func() {
+		defer u.flushing.Store(false)
+		defer func() { _ = recover() }() // finish meets the same
+		_ = h.Flush(ctx)                 // what fails stays buffered, and finish says so
+	})
+	return true
 }
 
 // fill reads until b is full or nothing more comes; unlike io.ReadFull it keeps
@@ -457,16 +536,22 @@ func fill(r io.Reader, b []byte) (n int, err error) {
 // store copies a data connection to a file. Over TLS the end must have been
 // announced (else io.ErrUnexpectedEOF), so that nobody on the way can cut a
 // file short.
-func store(ctx context.Context, h fs.Handle, off uint64, appends bool, d io.Reader, o *Op) error {
+func (u *upload) store(ctx context.Context, d io.Reader, o *Op) error {
+	gathered := 0
 	for p := &firstBuffers; ; p = &transferBuffers {
 		b := take(p)
 		n, rerr := fill(d, b.b)
-		err := put(ctx, h, off, appends, b, n)
+		h, err := u.handle()
+		if err != nil {
+			err = errStored{err}
+		} else {
+			err = u.put(ctx, h, b, n)
+		}
 		b.Release()
 		if err != nil {
 			return err
 		}
-		off += uint64(n)
+		u.off += uint64(n)
 		o.In += uint64(n)
 		if rerr == io.EOF {
 			return nil
@@ -474,18 +559,21 @@ func store(ctx context.Context, h fs.Handle, off uint64, appends bool, d io.Read
 		if rerr != nil {
 			return rerr
 		}
+		if gathered += n; gathered >= flushSize && u.flush(ctx, h) {
+			gathered = 0
+		}
 	}
 }
 
 // put writes what a buffer holds.
-func put(ctx context.Context, h fs.Handle, off uint64, appends bool, b *buffer, n int) error {
+func (u *upload) put(ctx context.Context, h fs.Handle, b *buffer, n int) error {
 	if n == 0 {
 		return nil
 	}
-	if off > fs.MaxFileSize-uint64(n) {
+	if u.off > fs.MaxFileSize-uint64(n) {
 		return errStored{fs.TooBig}
 	}
-	w := &fs.WriteRequest{Offset: off, Data: b.b[:n], Append: appends}
+	w := &fs.WriteRequest{Offset: u.off, Data: b.b[:n], Append: u.appends}
 	if n > len(b.b)/2 {
 		w.Owner = b // of less a copy is made, so that little does not hold much
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"manifold/internal/fs"
 	"manifold/internal/identity/ntlm"
@@ -33,6 +34,8 @@ type Server struct {
 	breaches breaches
 
 	rpc *rpc.Server // of the named pipes
+
+	quiet rate.Sometimes // of messages that peers can cause
 
 	start time.Time
 	hint  []byte
@@ -71,6 +74,7 @@ func New(ctx context.Context, o Options) *Server {
 	s := &Server{
 		o: o, memory: semaphore.NewWeighted(o.MaxRequestBytes), start: o.Now(), hint: ntlm.Hint(),
 		ntlm:   ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
+		quiet:  rate.Sometimes{First: 20, Interval: time.Second},
 		places: accept.NewPlaces(accept.Limits{Conns: o.MaxConns, PerClient: o.MaxPerClient, Logins: o.MaxLogins, LoginsPerClient: (o.MaxLogins + 3) / 4}),
 		conns:  map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte][]*conn{},
@@ -95,20 +99,35 @@ func (s *Server) Serve(l net.Listener) error {
 	s.listeners[l] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	defer s.wg.Done()
-	for {
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+		s.wg.Done()
+	}()
+	for delay := time.Duration(0); ; {
 		nc, err := l.Accept()
-		if err != nil {
-			s.mu.Lock()
-			delete(s.listeners, l)
-			draining := s.draining
-			s.mu.Unlock()
-			if draining || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return err
+		if err == nil {
+			delay = 0
+			s.ServeConn(nc)
+			continue
 		}
-		s.ServeConn(nc)
+		s.mu.Lock()
+		draining := s.draining
+		s.mu.Unlock()
+		if draining || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		// Out of descriptors, or a client that left early: neither ends the others.
+		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+		s.o.Logger.Warn("accepting a connection failed", "protocol", "smb", "error", err, "retry_in", delay)
+		t := time.NewTimer(delay)
+		select {
+		case <-t.C:
+		case <-s.ctx.Done():
+			t.Stop()
+			return nil
+		}
 	}
 }
 
@@ -121,7 +140,9 @@ func (s *Server) ServeConn(nc net.Conn) {
 		if place != nil {
 			place.Leave()
 		} else {
-			s.o.Logger.Warn("connection refused by a limit", "protocol", "smb", "client", addrOf(nc))
+			s.quiet.Do(func() {
+				s.o.Logger.Warn("connection refused by a limit", "protocol", "smb", "client", addrOf(nc))
+			})
 		}
 		_ = nc.Close()
 		return
