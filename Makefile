@@ -61,7 +61,7 @@ gen: ## regenerate documents and golden files that are derived from code
 
 .PHONY: bench
 bench: ## compare with NFS-Ganesha through the kernel client (root, 40 min)
-	$(GO) test ./e2e/bench -run '^$$' -bench NFS -benchtime 1x -timeout 2h -args -dirsync $(BENCHFLAGS)
+	$(GO) test ./e2e/bench -run '^$$' -bench '^BenchmarkNFS$$' -benchtime 1x -timeout 2h -args -dirsync $(BENCHFLAGS)
 
 .PHONY: bench-ftp
 bench-ftp: ## compare FTP with vsftpd and SFTP with OpenSSH (root, 10 min)

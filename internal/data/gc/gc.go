@@ -64,7 +64,7 @@ type Options struct {
 	PackMin uint32
 	// Interval is how often Run looks around without being told; default 30 s.
 	Interval time.Duration
-	// Delay lets freed extents gather after the first; default 200 ms.
+	// Delay lets freed extents gather after the first; default 50 ms.
 	Delay time.Duration
 	// MoveRate bounds moving in Run, in bytes a second; default 64 MiB, negative none.
 	MoveRate int64
@@ -161,7 +161,7 @@ func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
 		o.Interval = 30 * time.Second
 	}
 	if o.Delay == 0 {
-		o.Delay = 200 * time.Millisecond
+		o.Delay = 50 * time.Millisecond
 	}
 	if o.MoveRate == 0 {
 		o.MoveRate = 64 << 20

@@ -281,14 +281,20 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 			return 0, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 		}
 	}
+	e.syncing.Add(1)
 	n, err := a.apply(pb, b)
 	if err != nil {
+		e.syncing.Add(-1)
 		return 0, err
 	}
 	e.runner.Turn.Give(a.turn) // the others need not wait for the sync
-	if !e.noSync {
+	if e.noSync {
+		e.syncing.Add(-1)
+	} else {
 		start := time.Now()
-		if err := pb.SyncWait(); err != nil {
+		err := pb.SyncWait()
+		e.syncing.Add(-1)
+		if err != nil {
 			e.fail(fmt.Errorf("pebblekv: write-ahead log: %w", err))
 			return 0, kv.ErrUnknownOutcome
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -596,6 +597,49 @@ func TestStore_opensMeanwhile(t *testing.T) {
 				t.Errorf("%q", got)
 			}
 		})
+	}
+}
+
+// flushes counts the flushes of files.
+type flushes struct {
+	fs.FS
+	n atomic.Int32
+}
+
+type flushed struct {
+	fs.Handle
+	f *flushes
+}
+
+func (f *flushes) Open(ctx context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle, fs.OpenResult, error) {
+	h, r, err := f.FS.Open(ctx, c, o)
+	if err != nil {
+		return nil, r, err
+	}
+	return &flushed{h, f}, r, nil
+}
+
+func (h *flushed) Flush(ctx context.Context) error {
+	h.f.n.Add(1)
+	return h.Handle.Flush(ctx)
+}
+
+// A long file goes to disk while it comes, so that the reply has little to wait for.
+func TestStore_flushesMeanwhile(t *testing.T) {
+	f := &flushes{}
+	w := newWorld(t, func(o *ftp.Options, _ *ftp.Settings) { f.FS, o.FS = o.FS, f })
+	p := w.login("ann")
+	p.stor("STOR short", "data")
+	if n := f.n.Load(); n != 1 {
+		t.Errorf("%d flushes of a short file, want 1", n)
+	}
+	long := strings.Repeat("0123456789abcdef", 10<<20/16)
+	p.stor("STOR long", long)
+	if n := f.n.Load(); n != 3 {
+		t.Errorf("%d flushes of a long file, want one on the way and one of its end", n-1)
+	}
+	if p.retr("RETR long") != long {
+		t.Error("another file came back")
 	}
 }
 

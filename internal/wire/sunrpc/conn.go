@@ -35,6 +35,9 @@ type conn struct {
 
 	readingSince, writingSince atomic.Int64 // tick, 0 is not
 
+	lone lone
+	ctx  context.Context // of serve, for readers that take over
+
 	in   *inBuf // nil: nothing is read ahead
 	r, w int    // what is, in it
 
@@ -52,7 +55,8 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc, sock: newSocket(nc), released: make(chan struct{}, 1)}
-	c.sock.want, c.sock.unwanted = c.want, c.unwanted
+	c.sock.want, c.sock.unwanted = c.want, c.nothing
+	c.lone.ended = make(chan error, 1)
 	c.peer, c.local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	return c
 }
@@ -80,7 +84,7 @@ func (c *conn) interrupt() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
 func (c *conn) serve(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = c.nc.Close() })
 	defer stop()
-	err := c.read(ctx)
+	err := c.readAll(ctx)
 	c.unwanted()
 	var timeout net.Error
 	graceful := errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF)
@@ -101,6 +105,7 @@ func (c *conn) serve(ctx context.Context) {
 func (c *conn) read(ctx context.Context) error {
 	s := c.srv
 	for {
+		waits := c.lone.waits.Load()
 		rec, cost, err := c.record(ctx)
 		if err != nil {
 			return err
@@ -131,10 +136,13 @@ func (c *conn) read(ctx context.Context) error {
 			c.bytes += extra
 			c.mu.Unlock()
 		}
-		if c.alone(call) {
-			s.run(call)
+		if c.alone(call, c.lone.waits.Load() != waits) {
+			if !c.runHere(call) {
+				return errTakenOver
+			}
 			continue
 		}
+		s.n.handed.Add(1)
 		s.dispatch(ctx, call)
 		c.mu.Lock()
 		full := c.full()
@@ -151,15 +159,27 @@ const quickReply = 64 << 10
 
 // alone tells whether the reader runs a call itself: handing it to a worker
 // costs two switches of threads, more than a GETATTR takes. It must be the only
-// one in flight, with nothing read behind it, and seldom wait: the next call is
-// not read meanwhile.
-func (c *conn) alone(call *Call) bool {
-	if c.r != c.w || call.replyHint > quickReply || call.prog == nil || call.prog.Quick == nil || !call.prog.Quick(call.Vers, call.Proc) {
+// one in flight, with nothing read behind it; and seldom wait, since the next call
+// is not read meanwhile, unless the client has sent one call at a time for a while.
+func (c *conn) alone(call *Call, waited bool) bool {
+	if c.r != c.w {
+		c.lone.streak = min(c.lone.streak, 0)
 		return false
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.calls == 1
+	only := c.calls == 1
+	c.mu.Unlock()
+	switch {
+	case !only:
+		c.lone.streak = min(c.lone.streak, 0)
+		return false
+	case !waited:
+		c.lone.streak = min(c.lone.streak, 0) // it may have been sent before the reply to the last
+	case c.lone.streak < loneAfter:
+		c.lone.streak++
+	}
+	return call.replyHint <= quickReply && call.prog != nil && call.prog.Quick != nil &&
+		(c.lone.streak == loneAfter || call.prog.Quick(call.Vers, call.Proc))
 }
 
 func (c *conn) full() bool {
@@ -224,6 +244,12 @@ func (c *conn) want() []byte {
 		c.in = inPool.Get().(*inBuf)
 	}
 	return c.in[c.w:]
+}
+
+// nothing is called when there is nothing to read.
+func (c *conn) nothing() {
+	c.lone.waits.Add(1)
+	c.unwanted()
 }
 
 // unwanted lets go of the buffer when there is nothing to read into it.

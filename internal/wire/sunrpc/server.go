@@ -32,7 +32,8 @@ type Program struct {
 	// Once, if set, tells which procedures must not run twice for one call.
 	Once func(vers, proc uint32) bool
 	// Quick, if set, tells which procedures seldom wait for anything. Such a
-	// call that comes alone is run by the goroutine that read it.
+	// call that comes alone is run by the goroutine that read it; others of the
+	// program are if the client has sent its calls one by one for a while.
 	Quick func(vers, proc uint32) bool
 }
 
@@ -107,6 +108,8 @@ type Stats struct {
 	CacheJoined  uint64 // repeated calls that waited for the first to end
 	Waits        uint64 // times a connection was not read from because a limit was reached
 	PacketsLost  uint64 // datagrams dropped: bad, or too many at once
+	Handed       uint64 // calls of connections that were handed to workers
+	TakenOver    uint64 // times the reader of a connection ran a call so long that another went on
 	RequestBytes int64  // now held by calls in flight
 }
 
@@ -114,6 +117,7 @@ type counters struct {
 	conns, requestBytes                                   atomic.Int64
 	accepted, refused, stalled, badRecords, calls, denied atomic.Uint64
 	unserved, cacheHits, cacheJoined, waits, packetsLost  atomic.Uint64
+	handed, takenOver                                     atomic.Uint64
 }
 
 // A Server answers calls on the listeners and packet connections it is given.
@@ -130,6 +134,8 @@ type Server struct {
 	idle    atomic.Int64
 
 	quiet rate.Sometimes // of messages that peers can cause
+
+	patrol patrol
 
 	tick atomic.Int64 // coarse clock of the sweeper; starts at 1
 
@@ -164,6 +170,7 @@ func New(o Options) *Server {
 		stop:     make(chan struct{}),
 		quiet:    rate.Sometimes{First: 20, Interval: time.Second},
 	}
+	s.patrol.conns, s.patrol.wake = map[*conn]struct{}{}, make(chan struct{}, 1)
 	for _, p := range o.Programs {
 		s.programs[p.Number] = append(s.programs[p.Number], p)
 	}
@@ -179,7 +186,7 @@ func (s *Server) Stats() Stats {
 		Stalled: n.stalled.Load(), BadRecords: n.badRecords.Load(), Calls: n.calls.Load(),
 		Denied: n.denied.Load(), Unserved: n.unserved.Load(), CacheHits: n.cacheHits.Load(),
 		CacheJoined: n.cacheJoined.Load(), Waits: n.waits.Load(), PacketsLost: n.packetsLost.Load(),
-		RequestBytes: n.requestBytes.Load(),
+		Handed: n.handed.Load(), TakenOver: n.takenOver.Load(), RequestBytes: n.requestBytes.Load(),
 	}
 }
 
@@ -192,8 +199,9 @@ func (s *Server) enter(closeIt func()) (leave func(), err error) {
 	}
 	if !s.started {
 		s.started = true
-		s.helpers.Add(1)
+		s.helpers.Add(2)
 		go s.sweep()
+		go s.runPatrol()
 	}
 	id := s.nextID
 	s.nextID++
@@ -286,6 +294,7 @@ func (s *Server) admit(c *conn) bool {
 }
 
 func (s *Server) dismiss(c *conn) {
+	s.patrol.unlist(c)
 	s.mu.Lock()
 	delete(s.conns, c)
 	if a := c.peer.Addr(); s.perAddr[a] > 1 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/walk"
@@ -24,6 +26,11 @@ type handle struct {
 	file    fs.Handle // nil for a directory
 	append  bool
 	written bool
+
+	// What is written goes to disk beside what still comes.
+	gathered int
+	flushing atomic.Bool // a flush runs
+	flushes  sync.WaitGroup
 
 	dir   fs.Node
 	after fs.Name
@@ -159,6 +166,7 @@ func (h *handle) close(ctx context.Context) error {
 	}
 	// A client that hangs up now does not take back what it asked for.
 	ctx = context.WithoutCancel(ctx)
+	h.flushes.Wait()
 	var err error
 	if h.written {
 		err = h.file.Flush(ctx)
@@ -220,8 +228,29 @@ func (s *session) write(ctx context.Context, _ uint32, r *reader) (packet, error
 	}
 	h.written = true
 	s.in = len(data)
-	return nil, walk.Retry(ctx, func() error {
+	err = walk.Retry(ctx, func() error {
 		_, err := h.file.Write(ctx, &fs.WriteRequest{Offset: off, Data: data, Append: h.append})
 		return err
+	})
+	if err == nil {
+		h.wrote(ctx, len(data))
+	}
+	return nil, err
+}
+
+// flushSize is how much of a file gathers before it goes to disk.
+const flushSize = 8 << 20
+
+// wrote begins to make durable what has come so far, unless the disk is still
+// at what came before.
+func (h *handle) wrote(ctx context.Context, n int) {
+	if h.gathered += n; h.gathered < flushSize || !h.flushing.CompareAndSwap(false, true) {
+		return
+	}
+	h.gathered = 0
+	h.flushes.Go(func() {
+		defer h.flushing.Store(false)
+		defer func() { _ = recover() }() // the close meets the same
+		_ = h.file.Flush(ctx)            // what fails stays buffered, and the close says so
 	})
 }

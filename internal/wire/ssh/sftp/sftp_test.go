@@ -465,3 +465,17 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// A long file goes to disk while it comes, so that the close has little to wait for.
+func TestWrite_flushesMeanwhile(t *testing.T) {
+	f := &flushes{FS: memfs.New(memfs.Options{RootMode: 0o777})}
+	p := connect(t, Options{FS: f})
+	h := p.open("f", openWrite|openCreat)
+	const piece = 128 << 10
+	for off := uint64(0); off < flushSize; off += piece {
+		p.write(h, off, strings.Repeat("x", piece))
+	}
+	if p.close(h) != 0 || f.n != 2 {
+		t.Fatalf("%d flushes, want one on the way and one of the close", f.n)
+	}
+}
