@@ -65,6 +65,8 @@ type dirCheck struct {
 	entries uint64
 	links   uint32
 	count   uint64
+	sole    bool // says so
+	shared  bool // has an entry that is not the first of its hash
 }
 
 // Check reads all metadata of a store that nobody changes and reports what
@@ -215,6 +217,9 @@ func (c *checker) cookies(ctx context.Context) error {
 			c.found(dir, "listing entry cannot be read")
 			return nil
 		}
+		if d.Cookie%cookiesPerHash != 0 {
+			c.dir(dir).shared = true
+		}
 		o, err := r.Dentry(ctx, dir, d.Name)
 		if errors.Is(err, ErrNotFound) || err == nil && o.Cookie != d.Cookie {
 			c.found(dir, "entry %q is listed but not found by name", d.Name)
@@ -249,7 +254,7 @@ func (c *checker) inodes(ctx context.Context) error {
 		}
 		if n.Type == fs.Directory {
 			d := c.dir(id)
-			d.parent, d.links, d.count = n.Parent, n.Links, n.Children
+			d.parent, d.links, d.count, d.sole = n.Parent, n.Links, n.Children, n.Sole
 			if n.Data.AllocBytes != 0 {
 				c.found(id, "directory has data")
 			}
@@ -609,6 +614,9 @@ func (c *checker) totals(ctx context.Context) error {
 		if d.links == 0 {
 			c.found(id, "%d entries of a missing directory", d.entries)
 			continue
+		}
+		if d.sole && d.shared {
+			c.found(id, "entries share a hash, which it denies")
 		}
 		if d.count != d.entries {
 			c.found(id, "counts %d entries, has %d", d.count, d.entries)

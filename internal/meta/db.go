@@ -116,7 +116,7 @@ func Format(ctx context.Context, engine kv.Engine, o FormatOptions) error {
 		tx.Put(plainKey(tagSuper, 0, 0), v)
 		tx.Put(plainKey(tagEpoch, 0, 0), epochRecord{Epoch: 1, Version: 1}.encode())
 		tx.Put(plainKey(tagTopology, 0, 0), encodeNumber(1))
-		root := Inode{ID: fs.RootID, Type: fs.Directory, Mode: o.RootMode, Owner: o.RootOwner, Group: o.RootGroup, Links: 2,
+		root := Inode{ID: fs.RootID, Type: fs.Directory, Sole: true, Mode: o.RootMode, Owner: o.RootOwner, Group: o.RootGroup, Links: 2,
 			Atime: now, Mtime: now, Ctime: now, Btime: now, Change: 1, Birth: 1}
 		tx.Put(inodeKey(fs.RootID), root.encode())
 		t := totals{Birth: 1}

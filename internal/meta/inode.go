@@ -51,7 +51,10 @@ type Inode struct {
 	Atime, Mtime, Ctime, Btime fs.Time
 	Change                     uint64
 
-	Children     uint64 // entries of a directory
+	Children uint64 // entries of a directory
+	// Sole: no two entries of the directory ever had cookies of one hash at the
+	// same time, so that the first cookie of a hash is all there can be of it.
+	Sole         bool
 	NamedStreams uint32
 	StreamBytes  uint64 // allocated bytes of named streams
 	Xattrs       uint32 // records of all metadata spaces
@@ -95,6 +98,7 @@ const (
 	flagCover
 	flagOrphaned
 	flagStaged
+	flagSole
 )
 
 func when(flag uint64, on bool) uint64 {
@@ -111,7 +115,7 @@ func (n *Inode) flags() uint64 {
 		when(flagNamed, n.NamedStreams != 0 || n.StreamBytes != 0) | when(flagXattrs, n.Xattrs != 0) | when(flagDOS, n.DOS != 0) | when(flagHint, n.SymlinkHint != 0) |
 		when(flagRdev, n.RdevMajor != 0 || n.RdevMinor != 0) | when(flagTarget, len(n.Target) != 0) | when(flagVerifier, n.HasVerifier) |
 		when(flagRetention, n.Retention != fs.Time{}) | when(flagHold, n.LegalHold) | when(flagCover, len(n.Cover) != 0) | when(flagOrphaned, n.OrphanedFrom != 0) |
-		when(flagStaged, n.Staged != nil)
+		when(flagStaged, n.Staged != nil) | when(flagSole, n.Sole)
 }
 
 func (n *Inode) encode() []byte {
@@ -261,6 +265,7 @@ func decodeInode(id fs.FileID, v []byte) (*Inode, error) {
 		n.Retention = d.time()
 	}
 	n.LegalHold = f&flagHold != 0
+	n.Sole = f&flagSole != 0
 	if f&flagCover != 0 {
 		for c := d.u(); c > 0 && !d.bad; c-- {
 			n.Cover = append(n.Cover, Cover{fs.FileID(d.u()), d.u()})

@@ -73,6 +73,9 @@ const (
 	historyBit byte = 0x40
 )
 
+// Scanned are the tags of keys that are hardly ever read but by scans.
+const Scanned = string(rune(tagCookie)) + string(rune(tagDelta))
+
 const batchBits = 16
 
 // spread bit-reverses the batch number of an id; it is its own inverse.

@@ -211,14 +211,31 @@ func (r *Reader) Dentry(ctx context.Context, dir fs.FileID, name string) (Dentry
 	return decodeByName(dir, name, v)
 }
 
+// byCookie finds the entry that has a cookie. ErrNotFound.
+func (r *Reader) byCookie(ctx context.Context, dir fs.FileID, cookie uint64) (Dentry, error) {
+	v, err := r.get(ctx, cookieKey(dir, cookie))
+	if err != nil {
+		return Dentry{}, err
+	}
+	return decodeByCookie(dir, cookie, v)
+}
+
 // DentryFold finds a name without regard to case; an exact match wins.
-func (r *Reader) DentryFold(ctx context.Context, dir fs.FileID, name string) (Dentry, error) {
+func (r *Reader) DentryFold(ctx context.Context, in *Inode, name string) (Dentry, error) {
+	dir := in.ID
 	d, err := r.Dentry(ctx, dir, name)
 	if !errors.Is(err, ErrNotFound) {
 		return d, err
 	}
 	folded := fold.Name(1, name)
 	base := r.db.cookieBase(folded)
+	if in.Sole {
+		d, err := r.byCookie(ctx, dir, base)
+		if err == nil && fold.Name(1, d.Name) != folded {
+			err = ErrNotFound
+		}
+		return d, err
+	}
 	for w, err := range r.scan(ctx, keyOf(tagCookie, uint64(dir), 0), binary.BigEndian.AppendUint64(nil, base), 0) {
 		if err != nil {
 			return Dentry{}, err

@@ -249,8 +249,15 @@ func (tx *Txn) MoveTotals(ctx context.Context, dir, from, to fs.FileID) error {
 
 // dirDeltas are the committed deltas of one directory.
 type dirDeltas struct {
-	marks []uint64
-	sum   Delta
+	marks  []uint64
+	deltas []Delta // of each mark
+	sum    Delta   // of all
+}
+
+func (d *dirDeltas) add(mark uint64, one Delta) {
+	d.marks = append(d.marks, mark)
+	d.deltas = append(d.deltas, one)
+	d.sum.Add(one)
 }
 
 // deltaQueue knows all committed deltas that are not yet rolled up.
@@ -280,8 +287,7 @@ func (q *deltaQueue) add(p pendingDelta) {
 		d = &dirDeltas{}
 		q.dirs[p.dir] = d
 	}
-	d.marks = append(d.marks, p.mark)
-	d.sum.Add(p.delta)
+	d.add(p.mark, p.delta)
 }
 
 // register makes the deltas of a committed transaction known to the roller.
@@ -374,6 +380,7 @@ func (db *DB) Roll(ctx context.Context) error {
 					continue
 				}
 				have.marks = append(have.marks, d.marks...)
+				have.deltas = append(have.deltas, d.deltas...)
 				have.sum.Add(d.sum)
 			}
 			q.mu.Unlock()
@@ -463,7 +470,10 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 		n := min(len(d.marks), budget-6)
 		p := part{dir: it.dir, marks: d.marks[:n], sum: d.sum}
 		if n < len(d.marks) {
-			p.sum = Delta{} // unknown by mark: read them below
+			p.sum = Delta{}
+			for _, one := range d.deltas[:n] {
+				p.sum.Add(one)
+			}
 		}
 		parts = append(parts, p)
 		budget -= n + 6
@@ -475,7 +485,6 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 		sum  Delta
 	}
 	var forwards []forward
-	sums := make([]Delta, len(parts))
 	_, err = db.kv.Update(ctx, func(k kv.Txn) error {
 		forwards = forwards[:0]
 		ep, err := readEpoch(ctx, k)
@@ -484,14 +493,8 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 		}
 		tx := &Txn{Reader: Reader{db: db, r: k}, kv: k, epoch: ep.Epoch, newest: ep.Newest, ep: ep}
 		passed := map[fs.FileID]Delta{}
-		for i, p := range parts {
+		for _, p := range parts {
 			sum := p.sum
-			if len(p.marks) < len(todo[p.dir].marks) {
-				if sum, err = readDeltas(ctx, k, p.dir, p.marks); err != nil {
-					return err
-				}
-			}
-			sums[i] = sum
 			for _, m := range p.marks {
 				k.DeleteOnce(deltaKey(p.dir, m))
 			}
@@ -524,14 +527,14 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 	if err != nil {
 		return err
 	}
-	for i, p := range parts {
+	for _, p := range parts {
 		d := todo[p.dir]
 		if len(p.marks) == len(d.marks) {
 			delete(todo, p.dir)
 			continue
 		}
-		d.marks = d.marks[len(p.marks):]
-		d.sum.Add(sums[i].neg())
+		d.marks, d.deltas = d.marks[len(p.marks):], d.deltas[len(p.marks):]
+		d.sum.Add(p.sum.neg())
 	}
 	for _, f := range forwards {
 		d := todo[f.dir]
@@ -539,32 +542,9 @@ func (db *DB) rollSome(ctx context.Context, todo map[fs.FileID]*dirDeltas) error
 			d = &dirDeltas{}
 			todo[f.dir] = d
 		}
-		d.marks = append(d.marks, f.mark)
-		d.sum.Add(f.sum)
+		d.add(f.mark, f.sum)
 	}
 	return nil
-}
-
-func readDeltas(ctx context.Context, r kv.Reader, dir fs.FileID, marks []uint64) (Delta, error) {
-	keys := make([][]byte, len(marks))
-	for i, m := range marks {
-		keys[i] = deltaKey(dir, m)
-	}
-	vals, err := r.GetMany(ctx, keys)
-	if err != nil {
-		return Delta{}, err
-	}
-	var sum Delta
-	for _, v := range vals {
-		d, _ := newDecoder(v)
-		var one Delta
-		one.decode(&d)
-		if err := d.end("delta", uint64(dir)); err != nil {
-			return Delta{}, err
-		}
-		sum.Add(one)
-	}
-	return sum, nil
 }
 
 // fold adds sum to the record of dir and returns the directory above, 0 if none.

@@ -30,6 +30,14 @@ type Txn struct {
 	pendDir  fs.FileID
 	released []releaseRow
 	orphaned bool
+	free     freeName
+}
+
+// freeName is the name that Vacant found free, and its cookie.
+type freeName struct {
+	dir    fs.FileID
+	name   string
+	cookie uint64
 }
 
 // KV is the transaction of the key store, for records of other rooms.
@@ -55,6 +63,9 @@ func (tx *Txn) PutInode(ctx context.Context, n *Inode) error {
 	key := inodeKey(n.ID)
 	if err := tx.age(ctx, n.ID, key, n.Birth, logInode); err != nil {
 		return err
+	}
+	if n.Birth == 0 && n.Type == fs.Directory {
+		n.Sole = n.Children == 0
 	}
 	n.Birth = tx.epoch
 	tx.kv.Put(key, n.encode())
@@ -85,9 +96,32 @@ func (db *DB) cookieBase(folded string) uint64 {
 	return base
 }
 
+// Vacant returns the entry of a name as Dentry does, for a caller who will add
+// the name if there is none: one key tells both the name and its cookie to be
+// free where the directory is Sole. ErrNotFound.
+func (tx *Txn) Vacant(ctx context.Context, dir *Inode, name string) (Dentry, error) {
+	if !dir.Sole {
+		return tx.Dentry(ctx, dir.ID, name)
+	}
+	base := tx.db.cookieBase(fold.Name(1, name))
+	d, err := tx.byCookie(ctx, dir.ID, base)
+	if errors.Is(err, ErrNotFound) {
+		tx.free = freeName{dir.ID, name, base}
+	}
+	if err == nil && d.Name != name {
+		return Dentry{}, ErrNotFound
+	}
+	return d, err
+}
+
 // freeCookie finds the cookie of a new name. Lookups without case scan the same
 // range, so names that differ only by case find each other.
 func (tx *Txn) freeCookie(ctx context.Context, dir fs.FileID, name string) (uint64, error) {
+	known := tx.free
+	tx.free = freeName{} // it is about to be taken, by this name or another
+	if known.cookie != 0 && known.dir == dir && known.name == name {
+		return known.cookie, nil
+	}
 	base := tx.db.cookieBase(fold.Name(1, name))
 	_, err := tx.kv.Get(ctx, cookieKey(dir, base))
 	if errors.Is(err, kv.ErrNotFound) {
@@ -128,6 +162,7 @@ func (tx *Txn) AddDentry(ctx context.Context, dir *Inode, name string, child *In
 		return 0, err
 	}
 	dir.Children++
+	dir.Sole = dir.Sole && cookie%cookiesPerHash == 0
 	if child.Type == fs.Directory {
 		dir.Links++
 	} else {

@@ -96,7 +96,7 @@ func keyCacheBytes() int64 {
 // memTableBytes is how much the key store gathers before it writes a table. Its
 // log is replayed after a crash, some 100 MB a second.
 func memTableBytes() uint64 {
-	return uint64(max(8<<20, min(16<<20, availableMemory()/512)))
+	return uint64(max(8<<20, min(64<<20, availableMemory()/256)))
 }
 
 // availableMemory of this process in bytes, 0 if unknown.

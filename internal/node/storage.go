@@ -49,7 +49,8 @@ func openStorage(ctx context.Context, o storageOptions) (_ *storage, err error) 
 	if o.engine == nil {
 		o.engine = func(ctx context.Context, dir string) (kv.Engine, error) {
 			return pebblekv.Open(ctx, pebblekv.Options{Dir: dir, Logger: o.log, Fatal: fatal(o.log),
-				CacheBytes: keyCacheBytes(), RowBytes: keyCacheBytes(), MemTableBytes: memTableBytes(), LogBytes: int64(memTableBytes()) * 9 / 8})
+				CacheBytes: keyCacheBytes(), RowBytes: keyCacheBytes(), Scanned: meta.Scanned,
+				MemTableBytes: memTableBytes(), LogAhead: 1 << 20})
 		}
 	}
 	s := &storage{o: o}

@@ -39,6 +39,7 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	if err != nil {
 		return err
 	}
+	defer f.quotas.still()()
 	var release func()
 	err = f.exactly(ctx, func() (err error) {
 		release, err = f.reserve(ctx, dir.ID, meta.MetaBytesPerObject)
@@ -63,7 +64,7 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		if err := f.need(ctx, tx.View(), c, d, fs.RightTraverse); err != nil {
 			return err
 		}
-		e, err := tx.Dentry(ctx, d.ID, name)
+		e, err := tx.Vacant(ctx, d, name)
 		if err == nil {
 			return f.takeExisting(ctx, tx, c, d, e, spec, res, &resize)
 		}
@@ -301,7 +302,7 @@ func (f *FS) link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name f
 		if err := f.need(ctx, tx.View(), c, d, fs.RightTraverse); err != nil {
 			return err
 		}
-		switch _, err := tx.Dentry(ctx, d.ID, name); {
+		switch _, err := tx.Vacant(ctx, d, name); {
 		case err == nil:
 			return fs.Exist
 		case !errors.Is(err, meta.ErrNotFound):

@@ -126,6 +126,8 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 		return res, err
 	}
 	defer end()
+	still := f.quotas.still()
+	defer func() { still() }()
 	limits := f.quotas.any()
 	accept := func(r *meta.Reader, i *meta.Inode, off uint64, need func() (uint64, error)) (e streamio.Effect, err error) {
 		if err := may(r, i, off); err != nil {
@@ -159,6 +161,8 @@ func (f *FS) write(ctx context.Context, c *fs.Caller, n fs.Node, w *fs.WriteRequ
 	if err != nil {
 		return res, f.streamErr(ctx, n, w.Stream, err)
 	}
+	still()
+	still = func() {}
 	res = fs.WriteResult{Count: len(w.Data), Committed: got.Committed, Verifier: f.io.Verifier(), Offset: got.Offset,
 		File: fs.Changed{Before: before(&got.Before), After: attrOf(n, &got.After), Atomic: true}}
 	f.hub.object(fs.EventData, n.ID)

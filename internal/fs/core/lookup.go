@@ -118,7 +118,7 @@ func (f *FS) LookupFold(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.
 			if err := f.need(ctx, r, c, d, fs.RightTraverse); err != nil {
 				return err
 			}
-			e, err := r.DentryFold(ctx, d.ID, name)
+			e, err := r.DentryFold(ctx, d, name)
 			if err == nil {
 				stored = e.Name
 			}

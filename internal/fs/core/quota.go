@@ -18,6 +18,13 @@ type quotaTable struct {
 	count atomic.Int32
 	mu    sync.Mutex
 	dirs  map[fs.FileID]*quotaState
+
+	// moving is held for writing while a rename brings a tree or file under
+	// quotas that it was not under before, from the flush of what is buffered to
+	// its commit, and for reading by what reserves and buffers: that was reserved
+	// where it came from and would count where it goes. Taken before any inode's
+	// gate and any transaction.
+	moving sync.RWMutex
 }
 
 type quotaState struct {
@@ -150,8 +157,19 @@ func (f *FS) reserveIn(dirs []fs.FileID, need int64) (release func(), err error)
 	}, nil
 }
 
+// still keeps what is above every directory as it is until the answer is called,
+// as far as quotas are concerned. For what is short: renames wait for it, and
+// with them whoever comes after.
+func (q *quotaTable) still() (end func()) {
+	if !q.any() {
+		return func() {}
+	}
+	q.moving.RLock()
+	return q.moving.RUnlock
+}
+
 // reserveMove takes what a rename brings into quotas it was not under before,
-// less what it replaces there.
+// less what it replaces there. Nothing is buffered until release is called.
 func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs.FileID, toName string) (func(), error) {
 	nothing := func() {}
 	if from == to || !f.quotas.any() {
@@ -173,27 +191,45 @@ func (f *FS) reserveMove(ctx context.Context, from fs.FileID, name string, to fs
 	if !slices.ContainsFunc(dst, quota) {
 		return nothing, nil
 	}
-	// What is buffered was reserved where it is, and counts where it goes.
+	// Most is flushed while writers go on.
+	if err := f.flushMove(ctx, from, name); err != nil {
+		return nil, err
+	}
+	f.quotas.moving.Lock()
+	release, err := f.reserveStill(ctx, dst, from, name, to, toName)
+	if err != nil {
+		f.quotas.moving.Unlock()
+		return nil, err
+	}
+	return func() { release(); f.quotas.moving.Unlock() }, nil
+}
+
+// flushMove flushes what is buffered of what a rename moves: it was reserved
+// where it is, and counts where it goes.
+func (f *FS) flushMove(ctx context.Context, from fs.FileID, name string) error {
 	var e meta.Dentry
-	err = f.db.View(ctx, func(r *meta.Reader) (err error) {
+	err := f.db.View(ctx, func(r *meta.Reader) (err error) {
 		e, err = r.Dentry(ctx, from, name)
 		return err
 	})
 	switch {
-	case errors.Is(err, meta.ErrNotFound):
-		return nothing, nil // the rename itself will say so
 	case err != nil:
+		return ignoreMissing(err) // the rename itself will say so
 	case e.Type == fs.Directory:
-		err = f.io.FlushAll(ctx)
-	default:
-		err = f.io.Flush(ctx, e.ID)
+		return f.io.FlushAll(ctx)
 	}
-	if err != nil {
+	return f.io.Flush(ctx, e.ID)
+}
+
+// reserveStill is reserveMove for the directories dst, while nothing is buffered.
+func (f *FS) reserveStill(ctx context.Context, dst []fs.FileID, from fs.FileID, name string, to fs.FileID, toName string) (func(), error) {
+	nothing := func() {}
+	if err := f.flushMove(ctx, from, name); err != nil {
 		return nil, err
 	}
 	var need int64
 	isDir := fs.FileID(0)
-	err = f.db.View(ctx, func(r *meta.Reader) error {
+	err := f.db.View(ctx, func(r *meta.Reader) error {
 		e, err := r.Dentry(ctx, from, name)
 		if err != nil {
 			return err

@@ -81,7 +81,7 @@ func (n *names) place(ctx context.Context, e fs.Entry) (d *nameDir, there meta.D
 			return nil, there, err
 		}
 	}
-	there, err = n.tx.Dentry(ctx, d.i.ID, e.Name)
+	there, err = n.tx.Vacant(ctx, d.i, e.Name)
 	switch {
 	case err == nil:
 		return d, there, fs.Exist

@@ -153,7 +153,7 @@ func (m *move) run(ctx context.Context, from, to fs.FileID) error {
 
 	// What is in the way.
 	var old *meta.Inode
-	oe, err := tx.Dentry(ctx, dst.ID, m.toName)
+	oe, err := tx.Vacant(ctx, dst, m.toName)
 	switch {
 	case errors.Is(err, meta.ErrNotFound):
 	case err != nil:

@@ -158,3 +158,72 @@ func TestQuotaStorm(t *testing.T) {
 		t.Errorf("an empty directory uses %d: %v", q.Used, err)
 	}
 }
+
+// TestQuotaStorm_renames moves a directory into and out of one with a quota while
+// files in it are being written: what is buffered meanwhile never makes the
+// quota's tree larger than it may be.
+func TestQuotaStorm_renames(t *testing.T) {
+	f := newFS(t, memkv.New())
+	ctx := t.Context()
+	limited := mustCreate(t, f, fs.Root, "limited", fs.Directory)
+	moved := mustCreate(t, f, fs.Root, "moved", fs.Directory)
+	const limit = 200_000
+	if _, err := f.SetQuota(ctx, limited.ID, limit, true, 0); err != nil {
+		t.Fatal(err)
+	}
+	var files []fs.Node
+	for g := range 4 {
+		files = append(files, mustCreate(t, f, moved, fmt.Sprintf("f%d", g), fs.File))
+	}
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	for g, n := range files {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(7, uint64(g)))
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				_, err := f.Write(ctx, root, n, &fs.WriteRequest{Offset: uint64(rnd.IntN(40)) * 4096, Data: make([]byte, 4096)})
+				if err == nil && rnd.IntN(50) == 0 {
+					size := uint64(0)
+					_, err = f.SetAttr(ctx, root, n, &fs.SetAttr{Size: &size})
+				}
+				if err != nil && !errors.Is(err, fs.QuotaExceeded) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	went := 0
+	for range 200 {
+		_, err := f.Rename(ctx, root, fs.Root, "moved", limited, "moved", fs.RenameOptions{})
+		if errors.Is(err, fs.QuotaExceeded) {
+			continue
+		}
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		went++
+		if err := f.Quiesce(ctx); err != nil {
+			t.Error(err)
+		}
+		if q, err := f.Quota(ctx, limited.ID); err != nil || q.Used > limit {
+			t.Errorf("used %d of %d: %v", q.Used, limit, err)
+		}
+		if _, err := f.Rename(ctx, root, limited, "moved", fs.Root, "moved", fs.RenameOptions{}); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(ended)
+	wg.Wait()
+	if went == 0 {
+		t.Error("nothing was moved")
+	}
+	t.Logf("%d of 200 renames went through", went)
+}

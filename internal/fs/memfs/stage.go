@@ -241,6 +241,9 @@ func (f *FS) Splice(_ context.Context, c *fs.Caller, dst fs.Node, parts []fs.Nod
 		if p == dst {
 			return n.data.size, fs.E(op, dst, "", fs.Invalid, nil)
 		}
+		if err := f.free(c, op, p, 0, 0, fs.MaxFileSize, false, nil); err != nil {
+			return n.data.size, err
+		}
 		_, s, err := f.findStream(op, p, 0)
 		if err != nil {
 			return n.data.size, err

@@ -108,7 +108,7 @@ func TestCrashes(t *testing.T) {
 func TestCrashInFlush(t *testing.T) {
 	c := kvtest.NewCrash(4, 40_000)
 	fs := newCopyFS()
-	e := open(t, Options{FS: fs.fs(), MemTableBytes: 256 << 10, LogBytes: 300 << 10})
+	e := open(t, Options{FS: fs.fs(), MemTableBytes: 256 << 10, LogAhead: 32 << 10})
 	rng := rand.New(rand.NewPCG(3, 4))
 	type copied struct {
 		fs *vfs.MemFS

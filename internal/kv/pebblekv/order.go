@@ -14,14 +14,11 @@ import (
 // that does not keep the order of these could keep the new marker without the
 // manifest, or lose both markers, and the store would not open or look new.
 //
-// It also writes zeros into a new log, logBytes of them: syncing bytes that
-// overwrite others costs a write and a flush of the disk; syncing bytes that
-// make a file longer costs a commit of the file system's journal besides, half
-// as much again. Pebble goes on with old logs when it has some.
+// And it makes the logs what logFile and aheadFile say.
 type orderFS struct {
 	vfs.FS
-	logBytes int64
-	log      *slog.Logger
+	ahead int64 // of logs, bytes; 0: none
+	log   *slog.Logger
 	// direct makes a logFile of a log; nil: FS is not the operating system's.
 	direct func(vfs.File) vfs.File
 }
@@ -39,45 +36,41 @@ func (o orderFS) ordered(name string) error {
 }
 
 func (o orderFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := o.create(name, c)
-	if err == nil && o.direct != nil && strings.HasSuffix(name, ".log") {
-		f = o.direct(f)
-	}
-	return f, err
-}
-
-func (o orderFS) create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := o.ordered(name); err != nil {
 		return nil, err
 	}
 	f, err := o.FS.Create(name, c)
-	if err != nil || o.logBytes == 0 || !strings.HasSuffix(name, ".log") {
-		return f, err
+	if err != nil {
+		return nil, err
 	}
-	if err := o.zero(f); err != nil {
-		// There may be no room: what has been taken of it is given back, and the
-		// log grows as it is written.
-		o.log.Warn("a log of the key store was not filled beforehand", "err", err)
-		if err := f.Close(); err != nil {
-			return nil, err
-		}
-		return o.FS.Create(name, c)
-	}
-	if err := f.SyncData(); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return o.asLog(name, f, 0), nil
 }
 
-// zero writes logBytes of zeros, which does not move where the log begins.
-func (o orderFS) zero(f vfs.File) error {
-	zeros := make([]byte, min(o.logBytes, 1<<20))
-	for at := int64(0); at < o.logBytes; at += int64(len(zeros)) {
-		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), o.logBytes-at)], at); err != nil {
-			return err
-		}
+// ReuseForWrite implements vfs.FS.
+func (o orderFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := o.FS.ReuseForWrite(oldname, newname, c)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	s, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return o.asLog(newname, f, s.Size()), nil
+}
+
+// asLog is f, of which size bytes exist, as a log if name is that of one.
+func (o orderFS) asLog(name string, f vfs.File, size int64) vfs.File {
+	if !strings.HasSuffix(name, ".log") {
+		return f
+	}
+	if o.direct != nil {
+		f = o.direct(f)
+	}
+	if o.ahead > 0 {
+		f = &aheadFile{File: f, log: o.log, piece: o.ahead, filled: size}
+	}
+	return f
 }
 
 func (o orderFS) Remove(name string) error {

@@ -57,13 +57,16 @@ type Options struct {
 	// RowBytes bounds the memory for single values above the block cache; 0
 	// means 8 MiB.
 	RowBytes int64
+	// Scanned are the first bytes of keys that are read by scans and hardly ever
+	// one by one: they get no room of RowBytes.
+	Scanned string
 	// MemTableBytes is how much is written before it goes into tables; a crash
 	// leaves up to four times that to replay. 0 means 8 MiB. Larger means less
 	// to compact: what is written and deleted in between never reaches a table.
 	MemTableBytes uint64
-	// LogBytes of a new log are written beforehand, which makes each sync
-	// cheaper; 0 means none. A little more than MemTableBytes is what a log takes.
-	LogBytes int64
+	// LogAhead bytes of zeros are written after the end of a log whenever it gets
+	// there, which makes each sync before that cheaper; 0 means none.
+	LogAhead int64
 	// NoSync gives up durability for tests that do not need it.
 	NoSync bool
 	// Fatal is called once when the store can no longer be trusted to make
@@ -151,7 +154,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	e.sessions.Commit = &e.mu
 	e.sync.init()
 	e.slots.init()
-	e.rows.init(o.RowBytes, e.slots.hash)
+	e.rows.init(o.RowBytes, o.Scanned, e.slots.hash)
 	e.runner = kvbase.Runner{Limits: kv.DefaultLimits, Now: o.Now, Begin: e.begin}
 	e.cache = pebble.NewCache(o.CacheBytes)
 	db, err := pebble.Open(o.Dir, e.pebbleOptions(o))
@@ -170,7 +173,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 
 // fileLayer is what Pebble runs on.
 func (e *Engine) fileLayer(o Options) vfs.FS {
-	l := orderFS{FS: o.FS, logBytes: o.LogBytes, log: o.Logger}
+	l := orderFS{FS: o.FS, ahead: o.LogAhead, log: o.Logger}
 	if o.FS == nil {
 		l.FS, l.direct = vfs.Default, e.logFile
 	}

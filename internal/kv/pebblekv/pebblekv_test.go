@@ -3,6 +3,7 @@ package pebblekv
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,22 +83,66 @@ func TestDeleteOnceLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestLogsAreFilledByThePiece: a log is as long as what was written to it and
+// a piece at most, and an old log that is used again gets no more zeros.
+func TestLogsAreFilledByThePiece(t *testing.T) {
+	const piece = 64 << 10
+	fs := newCopyFS()
+	var zeros, reused atomic.Int64
+	before := func(op errorfs.Op) error {
+		switch {
+		case op.Kind == errorfs.OpFileWriteAt && strings.HasSuffix(op.Path, ".log"):
+			zeros.Add(1)
+		case op.Kind == errorfs.OpReuseForWrite:
+			reused.Add(1)
+		}
+		return nil
+	}
+	fs.before.Store(&before)
+	e := open(t, Options{FS: fs.fs(), MemTableBytes: 256 << 10, LogAhead: piece})
+	for _, n := range filesOf(t, fs.mem, ".log") {
+		if s, err := fs.mem.Stat(n); err != nil || s.Size() > 2*piece {
+			t.Errorf("the log of an empty store, %s, has %d bytes, %v", n, s.Size(), err)
+		}
+	}
+	fill(t, e, 1000, 200)
+	// Each record takes some 300 bytes of the log.
+	if n := zeros.Load(); n < 3 || n > 10 {
+		t.Errorf("1,000 records wrote zeros %d times", n)
+	}
+	for range 40 {
+		fill(t, e, 1000, 200)
+	}
+	if reused.Load() < 3 {
+		t.Fatalf("%d logs were used again", reused.Load())
+	}
+	n := zeros.Load()
+	for range 20 {
+		fill(t, e, 1000, 200)
+	}
+	if more := zeros.Load() - n; more > 10 { // of some 100 pieces written
+		t.Errorf("old logs got zeros %d times", more)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNoRoomForZeros: a store whose logs cannot be filled beforehand works, and
-// gives back what it took of the room.
+// takes little of the room.
 func TestNoRoomForZeros(t *testing.T) {
 	fs := newCopyFS()
 	full := errors.New("no space left on device")
 	refused := 0
 	before := func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileWriteAt && strings.HasSuffix(op.Path, ".log") {
-			if refused++; refused%2 == 0 { // after a first part
-				return full
-			}
+			refused++
+			return full
 		}
 		return nil
 	}
 	fs.before.Store(&before)
-	e := open(t, Options{FS: fs.fs(), LogBytes: 4 << 20})
+	e := open(t, Options{FS: fs.fs(), LogAhead: 4 << 20})
 	logs := filesOf(t, fs.mem, ".log")
 	for _, n := range logs {
 		if s, err := fs.mem.Stat(n); err != nil || s.Size() >= 1<<20 {

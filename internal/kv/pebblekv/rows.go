@@ -24,9 +24,13 @@ import (
 // Rows lie in rings of bytes that the garbage collector need not look into, a
 // million of them in some 70 MB, and leave in the order they came. Nothing in a
 // ring is ever pointed to from outside: a hit is a copy. The rings are memory of
-// the system, touched as they fill, which does not move the collector's pace.
+// the system, touched as they fill, which does not move the collector's pace. They
+// fill evenly, so their chunks alternate: what is touched is the beginning of the
+// memory, and the system may use its huge pages, without which each look at a row
+// takes a walk through the page tables besides.
 type rowCache struct {
 	hash   func([]byte) uint64
+	barred [256]bool // first bytes of keys that get no row
 	shards [1 << shardBits]rowShard
 }
 
@@ -36,6 +40,7 @@ const (
 	rowHead    = 16  // of a row: see rowShard.at
 	maxRowSize = 512 // key and value
 	chunkBytes = 32 << 10
+	hugeFrom   = 64 << 20 // bytes of rings; below they would be a large part
 )
 
 // indexOf is how many rows an index has room for, by the bytes of the rows:
@@ -47,10 +52,11 @@ func indexOf(n uint64) int { return int((n+chunkBytes-1)/chunkBytes) * chunkByte
 type rowShard struct {
 	mu    sync.RWMutex
 	index []uint64 // buckets of rowRef, 0 is none
-	ring  []byte   // whole chunks
+	rings []byte   // of all shards, from this one's first chunk on
+	size  uint64   // of the ring: whole chunks, a power of two
 	head  uint64   // where the next row goes
 	tail  uint64   // the oldest row, unless it is head
-	_     [24]byte // shards do not share cache lines
+	_     [32]byte // shards do not share cache lines
 }
 
 // A reference is 24 bits of the hash and, in units of 8 bytes, 40 of the
@@ -60,20 +66,28 @@ func rowRef(h, pos uint64) uint64 { return h<<40 | (pos>>3+1)&(1<<40-1) }
 func sameTag(ref, h uint64) bool  { return ref>>40 == h&(1<<24-1) }
 func refPos(ref uint64) uint64    { return (ref&(1<<40-1) - 1) << 3 }
 
-// init makes room for rows of up to size bytes together, at least a few.
-func (c *rowCache) init(size int64, hash func([]byte) uint64) {
+// init makes room for rows of up to size bytes together, at least a few, but not
+// for keys that begin with one of barred.
+func (c *rowCache) init(size int64, barred string, hash func([]byte) uint64) {
 	c.hash = hash
+	for i := range len(barred) {
+		c.barred[barred[i]] = true
+	}
 	// Powers of two, so that positions may wrap.
 	chunks := uint64(1) << max(1, bits.Len64(uint64(size)>>shardBits/chunkBytes)-1)
-	n := int(chunks * chunkBytes)
-	memory, err := unix.Mmap(-1, 0, n<<shardBits, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	all := int(chunks * chunkBytes << shardBits)
+	memory, err := unix.Mmap(-1, 0, all, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err == nil {
 		runtime.AddCleanup(c, func(m []byte) { _ = unix.Munmap(m) }, memory)
+		if all >= hugeFrom {
+			_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // a system without them does as well
+		}
 	} else {
-		memory = make([]byte, n<<shardBits)
+		memory = make([]byte, all)
 	}
 	for i := range c.shards {
-		c.shards[i].ring = memory[i*n : (i+1)*n : (i+1)*n]
+		c.shards[i].rings = memory[i*chunkBytes:]
+		c.shards[i].size = chunks * chunkBytes
 		c.shards[i].index = make([]uint64, indexOf(1))
 	}
 }
@@ -93,7 +107,9 @@ func (s *rowShard) bucket(h uint64) []uint64 {
 // (2), length of the value + 1 or 0 for an absent key (2), nothing (2), ver (8),
 // key, value.
 func (s *rowShard) at(pos uint64) []byte {
-	return s.ring[pos&uint64(len(s.ring)-1):]
+	pos &= s.size - 1
+	in := pos % chunkBytes
+	return s.rings[(pos-in)<<shardBits+in:][:chunkBytes-in]
 }
 
 func rowKey(r []byte) []byte { return r[rowHead:][:binary.LittleEndian.Uint16(r[2:])] }
@@ -135,6 +151,9 @@ func (s *rowShard) find(h uint64, key []byte) *uint64 {
 // get returns what key holds in state now, and the commit since which it has
 // held that, if that is cached. val is the caller's, nil for an absent key.
 func (c *rowCache) get(h uint64, key []byte, now uint64) (val []byte, ver uint64, ok bool) {
+	if c.barred[key[0]] {
+		return nil, 0, false
+	}
 	s := c.shard(h)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -155,7 +174,7 @@ func (c *rowCache) get(h uint64, key []byte, now uint64) (val []byte, ver uint64
 // put remembers what key holds since commit ver, which is what slot held after
 // the value was read.
 func (c *rowCache) put(h uint64, key, val []byte, ver uint64, slot *atomic.Uint64) {
-	if len(key)+len(val) > maxRowSize {
+	if len(key)+len(val) > maxRowSize || c.barred[key[0]] {
 		return
 	}
 	s := c.shard(h)
@@ -169,6 +188,9 @@ func (c *rowCache) put(h uint64, key, val []byte, ver uint64, slot *atomic.Uint6
 // write remembers what commit ver writes: a value, or nil to delete the key.
 // The commit has raised the slot and holds the lock of commits.
 func (c *rowCache) write(h uint64, key, val []byte, ver uint64) {
+	if c.barred[key[0]] {
+		return
+	}
 	s := c.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,7 +243,7 @@ func (s *rowShard) reserve(c *rowCache, n uint64) uint64 {
 		s.at(s.head)[0] = 0
 		s.head += left
 	}
-	if used := min(s.head+n, uint64(len(s.ring))); indexOf(used) > len(s.index) {
+	if used := min(s.head+n, s.size); indexOf(used) > len(s.index) {
 		s.grow(c)
 	}
 	s.clear(c, s.head+n)
@@ -244,7 +266,7 @@ func (s *rowShard) grow(c *rowCache) {
 
 // clear drops the oldest rows until nothing is in the way up to end.
 func (s *rowShard) clear(c *rowCache, end uint64) {
-	for s.tail+uint64(len(s.ring)) < end {
+	for s.tail+s.size < end {
 		r := s.at(s.tail)
 		if r[0] == 0 {
 			s.tail += chunkBytes - s.tail%chunkBytes
