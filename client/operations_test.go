@@ -27,6 +27,7 @@ var notCalled = []struct{ operation, why string }{
 	{"GET /v1/auth/posix-gids/{id}/related-identities/", "an older form of expand"},
 	{"GET /v1/auth/sids/{id}/related-identities/", "an older form of expand"},
 	{"PUT /v1/cluster/settings/ssl", "an older name"},
+	{"GET /v1/checksumming/status", "it is always on"}, {"POST /v1/tree-delete/jobs/restart/{id}", "the server goes on with a deletion by itself"},
 	{"* /v1/files/{ref}/info/acl", "an older form; v2 names trustees fully"},
 	{"PUT /v1/files/{ref}/info/attributes", "the same as PATCH, for old clients"},
 	{"* /v1/smb/shares/", "an older form"}, {"* /v1/smb/shares/{id}", "an older form"},

@@ -260,6 +260,22 @@ func (c *Client) RemoveAuthorities(ctx context.Context) error {
 	return c.do(ctx, "DELETE", sslSettings+"ca-certificate", nil, nil)
 }
 
+// Ciphers are the cipher suites that the server accepts, by their names at IANA.
+type Ciphers struct {
+	TLS12 []string `json:"tls_1_2"`
+	TLS13 []string `json:"tls_1_3"`
+}
+
+// Ciphers answers them.
+func (c *Client) Ciphers(ctx context.Context) (out Ciphers, err error) {
+	return out, c.do(ctx, "GET", sslSettings+"ciphers", nil, &out)
+}
+
+// SetCiphers replaces them; all of TLS 1.3 and two of TLS 1.2 are required.
+func (c *Client) SetCiphers(ctx context.Context, v Ciphers) error {
+	return c.do(ctx, "PUT", sslSettings+"ciphers", v, nil)
+}
+
 // Port is one that the server listens on or connects to.
 type Port struct {
 	ID         string   `json:"id"`

@@ -105,11 +105,12 @@ type General struct {
 	DNS         DNS
 	Overrides   []Override
 	Syslog      Syslog
+	TLS         TLS
 }
 
 var defaultGeneral = General{
-	Syslog: DefaultSyslog,
-	Atime:  Atime{Granularity: GranularityHour}, Permissions: Permissions{PermissionsCrossProtocol}, Notify: Notify{NotifyEnabled},
+	Syslog: DefaultSyslog, TLS: DefaultTLS(),
+	Atime: Atime{Granularity: GranularityHour}, Permissions: Permissions{PermissionsCrossProtocol}, Notify: Notify{NotifyEnabled},
 	Time: Time{Servers: []string{}}, DNS: DNS{Servers: []string{}, Search: []string{}},
 }
 
@@ -145,6 +146,9 @@ var generalSettings = map[uint64]func(ctx context.Context, r kv.Reader, g *Gener
 	},
 	settingSyslog: func(ctx context.Context, r kv.Reader, g *General) error {
 		return loadInto(ctx, r, settingSyslog, &g.Syslog, defaultGeneral.Syslog)
+	},
+	settingTLS: func(ctx context.Context, r kv.Reader, g *General) error {
+		return loadInto(ctx, r, settingTLS, &g.TLS, defaultGeneral.TLS)
 	},
 	settingOverrides: func(ctx context.Context, r kv.Reader, g *General) error {
 		var o Overrides

@@ -21,6 +21,7 @@ const (
 	settingNotify      uint64 = 7
 	settingDNS         uint64 = 8
 	settingOverrides   uint64 = 9
+	settingTLS         uint64 = 10
 )
 
 // setting reads a setting, def with revision 0 if it was never made.

@@ -20,6 +20,8 @@ type General interface {
 	SetDNS(ctx context.Context, revision uint64, v config.DNS) (config.Record[config.DNS], error)
 	Overrides(ctx context.Context) (config.Record[config.Overrides], error)
 	SetOverrides(ctx context.Context, revision uint64, v config.Overrides) (config.Record[config.Overrides], error)
+	TLS(ctx context.Context) (config.Record[config.TLS], error)
+	SetTLS(ctx context.Context, revision uint64, v config.TLS) (config.Record[config.TLS], error)
 }
 
 // FSSettings are the settings of the file system.

@@ -29,9 +29,7 @@ func ftpDoor(o *remoteOptions, g *guests, who *ftpUsers, id ports.ID) *door {
 	return newDoor(name, id, o.ledger, o.drain, o.log, wanted, func() doorServer {
 		s, err := ftp.New(ftp.Options{
 			FS: o.fs, Auth: who, Ports: ftpPorts{o.ledger}, Settings: func() ftp.Settings { return ftpSettings(c.FTPInForce()) },
-			TLS: func() *tls.Config {
-				return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.certs.get}
-			},
+			TLS:        func() *tls.Config { return o.certs.settings() },
 			Identities: c.Resolver(), Observer: who, Logger: o.log,
 		})
 		return g.opening(s, err, func(ctx context.Context, l net.Listener) error { return s.Serve(ctx, l, implicit) })

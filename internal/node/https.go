@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,14 +20,11 @@ import (
 
 // httpsPart serves handler over TLS on all listeners. A certificate that is
 // replaced counts for the next connection.
-func httpsPart(name string, listeners []net.Listener, handler http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), count *httpCounter, log *slog.Logger) part {
+func httpsPart(name string, listeners []net.Listener, handler http.Handler, certs *certificates, count *httpCounter, log *slog.Logger) part {
 	srv := &http.Server{
 		Handler:   count.requests(handler),
 		ConnState: count.connection,
-		TLSConfig: &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			GetCertificate: certificate,
-		},
+		TLSConfig: certs.server("h2", "http/1.1"),
 		// Bodies may be files of any size, so only what comes before them and
 		// what comes between requests is limited in time.
 		ReadHeaderTimeout: 15 * time.Second,
@@ -166,13 +164,44 @@ func serveAll(listeners []net.Listener, serve func(net.Listener) error) error {
 	return first
 }
 
-// certificates answers the certificate in force, parsed once for each revision.
+// certificates answers the certificate in force, parsed once for each revision,
+// and what else TLS is to be served with.
 type certificates struct {
 	config *config.Store
 	mu     struct {
 		sync.Mutex
 		revision uint64
 		cert     *tls.Certificate
+	}
+}
+
+// settings are those of now, for one connection.
+func (c *certificates) settings(protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: protocols,
+		CipherSuites: c.config.GeneralInForce().TLS.Suites(),
+	}
+}
+
+// server serves TLS as the settings are when a client connects.
+func (c *certificates) server(protocols ...string) *tls.Config {
+	type made struct {
+		suites []uint16
+		conf   *tls.Config // has the keys of session tickets, so it is kept
+	}
+	var last atomic.Pointer[made]
+	conf := func() *tls.Config {
+		suites := c.config.GeneralInForce().TLS.Suites()
+		m := last.Load()
+		if m == nil || !slices.Equal(m.suites, suites) {
+			m = &made{suites, c.settings(protocols...)}
+			last.Store(m)
+		}
+		return m.conf
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: protocols, GetCertificate: c.get,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return conf(), nil },
 	}
 }
 

@@ -47,7 +47,7 @@ func TestHTTPS_certificateAndDrain(t *testing.T) {
 	metrics := telemetry.New()
 	var logged strings.Builder // read when all has ended
 	certs := &certificates{config: st.config}
-	p := httpsPart("test", []net.Listener{l}, h, certs.get, newHTTPCounter(metrics, "rest", slowLog(time.Nanosecond, slog.New(slog.NewTextHandler(&logged, nil)))), slog.New(slog.DiscardHandler))
+	p := httpsPart("test", []net.Listener{l}, h, certs, newHTTPCounter(metrics, "rest", slowLog(time.Nanosecond, slog.New(slog.NewTextHandler(&logged, nil)))), slog.New(slog.DiscardHandler))
 	ended := make(chan error, 1)
 	go func() { ended <- runParts(ctx, slog.New(slog.DiscardHandler), time.Minute, []part{p}, nil) }()
 

@@ -108,6 +108,7 @@ func newNFSObserver(m *telemetry.Registry, tr *trail) *nfsObserver {
 func (v *nfsObserver) Observe(o nfs3.Op) {
 	v.ops.done(o.Name, o.Duration, o.In+o.Out, o.Status != 0)
 	v.trail.mount(&o)
+	v.trail.nfs(&o)
 }
 
 // nlmNames are the procedures of NLM 4 by number; answers to our callbacks and

@@ -62,12 +62,9 @@ func s3Door(srv *s3.Server, st *storage, certs *certificates, l *ports.Ledger, d
 				ended.Add(1)
 			}
 		}
-		return &s3Opening{http: h, tls: &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			GetCertificate: certs.get,
+		return &s3Opening{http: h,
 			// What bounds a body in time works on connections, not on streams of one.
-			NextProtos: []string{"http/1.1"},
-		}, insecure: func() bool { v, _ := st.config.S3InForce(); return v.Insecure },
+			tls: certs.server("http/1.1"), insecure: func() bool { v, _ := st.config.S3InForce(); return v.Insecure },
 			full: func() bool { return opened.Load()-ended.Load() >= maxS3Connections }}
 	})
 }

@@ -190,7 +190,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		s3door.part(),
 	}
 	if s := socks[ports.REST]; s != nil {
-		parts = append(parts, httpsPart("REST", s.Listeners, api, certs.get, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
+		parts = append(parts, httpsPart("REST", s.Listeners, api, certs, newHTTPCounter(metrics, "rest", slowLog(o.SlowOp, o.Logger)), o.Logger))
 	}
 	for _, d := range remote.doors() {
 		parts = append(parts, d.part())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"manifold/internal/config"
@@ -35,6 +36,9 @@ const (
 	auditOK     = "ok"
 	auditCred   = "cred"
 	auditDenied = "fs_access_denied"
+	// Of what has no name, and of what is no more though somebody has a handle.
+	auditMissing = "fs_no_such_entry"
+	auditStale   = "fs_no_such_inode"
 )
 
 // login records an attempt to sign in by the name that was given. Who has
@@ -87,6 +91,9 @@ func (t *trail) smb(a smb.Access) {
 		r.Operation, r.Extra = "share_connect", a.Share
 		if a.Refused {
 			r.Status = auditDenied
+			if a.Missing {
+				r.Status = auditMissing
+			}
 			t.log.Once(&r) // nothing slows a client that asks for share after share
 			return
 		}
@@ -120,7 +127,7 @@ func (t *trail) mount(o *nfs3.Op) {
 		t.log.Add(&r)
 		return
 	case mount.ErrNoEnt:
-		r.Status = "fs_no_such_entry"
+		r.Status = auditMissing
 	case mount.ErrNotDir:
 		r.Status = "fs_not_a_directory"
 	case mount.ErrAcces, mount.ErrPerm:
@@ -129,6 +136,29 @@ func (t *trail) mount(o *nfs3.Op) {
 		r.Status = "fs_error"
 	}
 	t.log.Once(&r)
+}
+
+// nfs records calls that the NFS server refused by itself: the handle leads
+// nowhere any more, or its export does not admit the caller.
+func (t *trail) nfs(o *nfs3.Op) {
+	if !o.Refused || !t.on() {
+		return
+	}
+	r := audit.Record{
+		User: o.User, Client: o.Client, Protocol: "nfsv3", Operation: auditTable["nfs"][o.Name].first(), FileID: uint64(o.File),
+		Extra: strconv.FormatUint(uint64(o.File), 10), // tells repetitions apart
+	}
+	switch o.Status {
+	case nfs3.ErrStale, nfs3.ErrBadHandle:
+		r.Status = auditStale
+	case nfs3.ErrAcces, nfs3.ErrPerm:
+		r.Status = auditDenied
+	default:
+		r.Status = "fs_error"
+	}
+	if r.Operation != "" {
+		t.log.Once(&r)
+	}
 }
 
 // s3 records requests of S3. Every request is signed, so the first with a key
@@ -181,7 +211,7 @@ func s3Status(e *s3.Event) string {
 	case e.Status == http.StatusForbidden:
 		return auditDenied
 	case e.Status == http.StatusNotFound:
-		return "fs_no_such_entry"
+		return auditMissing
 	case e.Status == http.StatusConflict:
 		return "fs_entry_exists"
 	}

@@ -86,8 +86,9 @@ type Status struct {
 	Details string
 	// Spooled and Dropped count records since the start of the process.
 	Spooled, Dropped uint64
-	// Sent is the last sequence number that was sent, Last the last there is.
-	Sent, Last uint64
+	// Sent is the last sequence number that was sent, Kept that in the local
+	// log since it was begun, Last the last there is.
+	Sent, Kept, Last uint64
 	// Bytes in the spool, of Limit.
 	Bytes, Limit int64
 }
@@ -141,7 +142,7 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	l := &Log{o: o, spool: s}
+	l := &Log{o: o, spool: s, fold: newFolder()}
 	l.texts.New = func() any { b := make([]byte, 0, 512); return &b }
 	for i := range l.more {
 		l.more[i].c = make(chan struct{}, 1)
@@ -227,7 +228,7 @@ func (l *Log) Status() Status {
 	l.mu.Unlock()
 	s.Spooled, s.Dropped = l.spool.count(), l.lost.Load()
 	p, bytes := l.spool.state()
-	s.Sent, s.Last, s.Bytes, s.Limit = p.Sent, p.Next-1, bytes, l.spool.limit
+	s.Sent, s.Kept, s.Last, s.Bytes, s.Limit = p.Sent, l.local.Load(), p.Next-1, bytes, l.spool.limit
 	return s
 }
 

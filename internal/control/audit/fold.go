@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"strings"
 	"sync"
@@ -38,8 +39,7 @@ var repeatedNames = [...]string{
 
 func (r repeated) String() string { return repeatedNames[r] }
 
-// foldKey is small and without pointers: looking one up is most of what a
-// repetition costs.
+// foldKey is what a repetition repeats.
 type foldKey struct {
 	user identity.AuthID
 	node fs.Node
@@ -47,34 +47,40 @@ type foldKey struct {
 	ok   bool
 }
 
-func (k *foldKey) hash() uint64 {
-	h := (uint64(k.node.ID) ^ uint64(k.node.Snap)<<32) * 0x9e3779b97f4a7c15
-	h = (h ^ h>>29 ^ uint64(k.user) ^ uint64(k.op)<<56) * 0xbf58476d1ce4e5b9
-	return h ^ h>>32
-}
-
+// folded is one operation that was recorded: the hash of its key and when that
+// was, in nanoseconds since 1970, 0 if there is nothing.
 type folded struct {
-	foldKey
-	at int64 // nanoseconds since 1970, 0 if there is nothing
+	hash uint64
+	at   int64
 }
 
+// A set fills a line of the processor's cache: to look one up is most of what
+// a repetition costs.
 const (
 	foldWays = 4
 	foldSets = maxFolds / foldWays
 )
 
 // folder remembers what was recorded of late, of each set the last few: a
-// record too many does no harm.
+// record too many does no harm. Two keys of one hash would be a record too few,
+// which among 65,536 that are remembered has a chance of 2^-48; nobody
+// can seek such keys, since the seed is secret.
 type folder struct {
-	shards [foldShards]struct {
-		mu   sync.Mutex
-		seen *[foldSets][foldWays]folded
-	}
+	seed   maphash.Seed
+	shards [foldShards]foldShard
 }
+
+type foldShard struct {
+	mu   sync.Mutex
+	seen *[foldSets][foldWays]folded
+	_    [48]byte // a line for each
+}
+
+func newFolder() folder { return folder{seed: maphash.MakeSeed()} }
 
 // first tells whether something is to be recorded, and remembers it.
 func (f *folder) first(k foldKey, now time.Time) bool {
-	h := k.hash()
+	h := maphash.Comparable(f.seed, k)
 	s := &f.shards[h%foldShards]
 	at := now.UnixNano()
 	s.mu.Lock()
@@ -86,7 +92,7 @@ func (f *folder) first(k foldKey, now time.Time) bool {
 	oldest := &set[0]
 	for i := range set {
 		e := &set[i]
-		if e.foldKey == k && e.at != 0 {
+		if e.hash == h && e.at != 0 {
 			if at-e.at < int64(foldTime) && at >= e.at {
 				return false
 			}
@@ -97,7 +103,7 @@ func (f *folder) first(k foldKey, now time.Time) bool {
 			oldest = e
 		}
 	}
-	*oldest = folded{k, at}
+	*oldest = folded{h, at}
 	return true
 }
 

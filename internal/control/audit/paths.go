@@ -8,26 +8,43 @@ import (
 	"manifold/internal/fs"
 )
 
-// paths remembers where objects are, until they move. It forgets what was not
-// asked for lately.
+// paths remembers where objects are, until they move: of each set of them, the
+// ones that were asked for last.
 type paths struct{ shards [pathShards]pathShard }
 
 const (
-	pathShards   = 16
-	pathsInShard = 2048 // in each of two generations
+	pathShards = 16
+	pathSets   = 1024 // in each shard
+	pathWays   = 4
 )
 
+// pathEntry is one of a set, which has the one that was used last in front.
+type pathEntry struct {
+	node fs.Node
+	made uint64 // what made was when it was put in; 0 if there is nothing
+	path string
+}
+
 type pathShard struct {
-	mu         sync.RWMutex
-	young, old map[fs.Node]string
-	// moves counts what made paths untrue: one that was found before is not kept.
-	moves atomic.Uint64
+	mu   sync.Mutex
+	sets *[pathSets][pathWays]pathEntry
+	// made grows when all of them are forgotten.
+	made uint64
 	// epoch of the log in which these paths are true.
 	epoch uint64
+	// moves counts what made paths untrue: one that was found before is not kept.
+	moves atomic.Uint64
+}
+
+// place answers where a node belongs.
+func place(n fs.Node) (shard, set uint64) {
+	h := (uint64(n.ID) ^ uint64(n.Snap)<<32) * 0x9e3779b97f4a7c15
+	return h >> 60 % pathShards, h >> 32 % pathSets
 }
 
 func shardOf(n fs.Node) uint64 {
-	return (uint64(n.ID)*0x9e3779b97f4a7c15 ^ uint64(n.Snap)) >> 60 % pathShards
+	shard, _ := place(n)
+	return shard
 }
 
 // stamps are the moves of all shards.
@@ -40,49 +57,67 @@ func (p *paths) stamps() (s stamps) {
 	return s
 }
 
-func (p *paths) get(n fs.Node, epoch uint64) (string, bool) {
-	s := &p.shards[shardOf(n)]
-	stamp := s.moves.Load()
-	s.mu.RLock()
-	path, ok := s.young[n]
-	older := false
-	if !ok {
-		path, ok = s.old[n]
-		older = ok
+func (p *paths) get(n fs.Node, epoch uint64) (path string, ok bool) {
+	shard, set := place(n)
+	s := &p.shards[shard]
+	s.mu.Lock()
+	if s.epoch == epoch && s.sets != nil {
+		if way := s.find(set, n); way < pathWays {
+			e := &s.sets[set]
+			path, ok = e[way].path, true
+			e[0], e[way] = e[way], e[0]
+		}
 	}
-	ok = ok && s.epoch == epoch
-	s.mu.RUnlock()
-	if ok && older {
-		p.put(n, path, stamp, epoch)
-	}
+	s.mu.Unlock()
 	return path, ok
+}
+
+// find answers which of a set a node is, pathWays if it is none. mu is held.
+func (s *pathShard) find(set uint64, n fs.Node) int {
+	e := &s.sets[set]
+	for i := range e {
+		if e[i].node == n && e[i].made == s.made {
+			return i
+		}
+	}
+	return pathWays
 }
 
 // put keeps a path that was true when the moves of its shard were stamp.
 func (p *paths) put(n fs.Node, path string, stamp, epoch uint64) {
-	s := &p.shards[shardOf(n)]
+	shard, set := place(n)
+	s := &p.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.sets == nil {
+		s.sets = new([pathSets][pathWays]pathEntry)
+		s.made = 1
+	}
 	if s.epoch != epoch {
-		s.young, s.old, s.epoch = nil, nil, epoch
+		s.epoch = epoch
+		s.made++
 	}
 	if s.moves.Load() != stamp {
 		return
 	}
-	if s.young == nil || len(s.young) >= pathsInShard {
-		s.old, s.young = s.young, make(map[fs.Node]string, 64)
-	}
-	s.young[n] = path
+	e := &s.sets[set]
+	way := min(s.find(set, n), pathWays-1)
+	copy(e[1:way+1], e[:way])
+	e[0] = pathEntry{n, s.made, path}
 }
 
 // forget takes back the path of what is no directory, or is empty.
 func (p *paths) forget(n fs.Node) {
-	s := &p.shards[shardOf(n)]
+	shard, set := place(n)
+	s := &p.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.moves.Add(1)
-	delete(s.young, n)
-	delete(s.old, n)
+	if s.sets != nil {
+		if way := s.find(set, n); way < pathWays {
+			s.sets[set][way] = pathEntry{}
+		}
+	}
 }
 
 // forgetAll takes back all: a directory has moved.
@@ -91,7 +126,7 @@ func (p *paths) forgetAll() {
 		s := &p.shards[i]
 		s.mu.Lock()
 		s.moves.Add(1)
-		s.young, s.old = nil, nil
+		s.made++
 		s.mu.Unlock()
 	}
 }

@@ -110,12 +110,22 @@ func appendPath(b []byte, path, name string, text func([]byte, string) []byte) [
 
 func (r *Record) onFile() bool { return r.FileID != 0 || r.Path != "" }
 
+// csvPlain are the bytes that a CSV field holds as they are.
+var csvPlain = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c != '"' && c != '\n' && c != '\r' && c != 0
+	}
+	return t
+}()
+
 // csvText doubles quotes and keeps a text on one line.
 func csvText(b []byte, s string) []byte {
-	if !strings.ContainsAny(s, "\"\n\r\x00") {
-		return append(b, s...)
+	plain := 0
+	for plain < len(s) && csvPlain[s[plain]] {
+		plain++
 	}
-	for i := 0; i < len(s); i++ {
+	b = append(b, s[:plain]...)
+	for i := plain; i < len(s); i++ {
 		switch s[i] {
 		case '\n', '\r', 0:
 		case '"':

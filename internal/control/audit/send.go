@@ -12,7 +12,7 @@ import (
 const (
 	// gather is how long the first record that finds an idle sender waits for
 	// more: sending each by itself would cost more than what is recorded.
-	gather = 20 * time.Millisecond
+	gather = 100 * time.Millisecond
 	// stuck is how long a server may take nothing.
 	stuck = 30 * time.Second
 	// farewell is how long a stop waits for what is left to go out.

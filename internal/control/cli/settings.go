@@ -353,7 +353,7 @@ func (a *app) clusterCommand() *cobra.Command {
 const maxPEM = 1 << 20
 
 func (a *app) sslCommand() *cobra.Command {
-	return noun("ssl", "Certificates",
+	return noun("ssl", "Certificates and cipher suites", a.ciphersCommand(),
 		a.verb("set-certificate CHAIN KEY", "Install the server's certificate chain and key, files in PEM", cobra.ExactArgs(2), func(ctx context.Context, c *client.Client, args []string) error {
 			chain, err := a.read(args[0], maxPEM)
 			if err != nil {
@@ -385,6 +385,41 @@ func (a *app) sslCommand() *cobra.Command {
 				return c.SetAuthorities(ctx, string(pem))
 			}),
 			a.verb("rm", "Remove them", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) error { return c.RemoveAuthorities(ctx) })))
+}
+
+func (a *app) ciphersCommand() *cobra.Command {
+	show := a.verb("show", "Print them", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) error {
+		v, err := c.Ciphers(ctx)
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return a.json(v)
+		}
+		for _, name := range append(v.TLS12, v.TLS13...) {
+			if _, err := fmt.Fprintln(a.o.Out, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var v client.Ciphers
+	set := a.verb("set", "Replace them; what is not given stays", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) error {
+		now, err := c.Ciphers(ctx)
+		if err != nil {
+			return err
+		}
+		if v.TLS12 == nil {
+			v.TLS12 = now.TLS12
+		}
+		if v.TLS13 == nil {
+			v.TLS13 = now.TLS13
+		}
+		return c.SetCiphers(ctx, v)
+	})
+	set.Flags().StringSliceVar(&v.TLS12, "tls12", nil, "suites of TLS 1.2")
+	set.Flags().StringSliceVar(&v.TLS13, "tls13", nil, "suites of TLS 1.3")
+	return noun("ciphers", "Cipher suites that are accepted, by their names at IANA", show, set)
 }
 
 func (a *app) nodePorts() *cobra.Command {

@@ -139,6 +139,11 @@ func TestRoles(t *testing.T) {
 	a.must(200, "GET", "/v1/files/quotas/", nil)
 	a.token = a.login("jane", "Test1234")
 	a.fails(403, "http_forbidden_error", "GET", "/v1/files/quotas/", nil)
+	// Nothing else records that she was refused.
+	if e := a.audit.events[len(a.audit.events)-1]; e.Operation != "rest_request" || e.Status != "http_forbidden" || !e.Repeats ||
+		e.Extra != "GET /v1/files/quotas/" || e.Extra2 != "PRIVILEGE_QUOTA_READ" || e.User == 0 {
+		t.Errorf("%+v", e)
+	}
 	a.token = admin
 
 	a.must(200, "POST", members, object{"domain": "LOCAL", "name": "Guests"})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"manifold/internal/fs"
+	"manifold/internal/fs/memfs"
 )
 
 func TestAggregates(t *testing.T) {
@@ -120,12 +121,21 @@ func TestTreeDelete(t *testing.T) {
 	a.fails(404, "http_not_found_error", "GET", "/v1/tree-delete/jobs/99999", nil)
 	a.fails(404, "http_not_found_error", "DELETE", "/v1/tree-delete/jobs/99999", nil)
 	a.fails(404, "http_not_found_error", "GET", "/v1/tree-delete/jobs/x", nil)
+	a.fails(404, "http_not_found_error", "POST", "/v1/tree-delete/jobs/restart/99999", nil)
 	a.must(400, "POST", "/v1/tree-delete/jobs/", object{"id": "2"})
 	a.create("2", "f")
 	a.fails(400, "fs_not_a_directory_error", "POST", "/v1/tree-delete/jobs/", object{"id": "/f"})
 	a.must(400, "POST", "/v1/tree-delete/jobs/", object{})
 	if r := renderTreeDelete(&fs.TreeDelete{ID: 5, LastError: "x"}); *r.LastErrorMessage != "x" || r.ID.N != 5 {
 		t.Errorf("%+v", r)
+	}
+	o := a.options
+	o.FS = memfs.New(memfs.Options{HoldTreeDeletes: true})
+	a.serve(o)
+	id := a.mkdir("2", "d")
+	a.must(202, "POST", "/v1/tree-delete/jobs/", object{"id": id})
+	if got := a.must(202, "POST", "/v1/tree-delete/jobs/restart/"+id, nil); got.str("monitor_uri") != "v1/tree-delete/jobs/"+id {
+		t.Errorf("%s", got.raw)
 	}
 }
 

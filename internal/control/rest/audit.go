@@ -26,12 +26,12 @@ var auditNames = map[string]string{
 	"PUT /audit/syslog/config":   "audit_modify_syslog_config",
 	"PATCH /audit/syslog/config": "audit_modify_syslog_config", "PUT /audit/config": "audit_modify_syslog_config", "PATCH /audit/config": "audit_modify_syslog_config",
 	"PUT /cluster/settings": "cluster_modify_config", "PUT /cluster/settings/ssl": "ssl_modify_certificate", "PUT /cluster/settings/ssl/certificate": "ssl_modify_certificate",
-	"PUT /cluster/settings/ssl/ca-certificate": "ssl_modify_ca_certificate", "DELETE /cluster/settings/ssl/ca-certificate": "ssl_delete_ca_certificate",
+	"PUT /cluster/settings/ssl/ca-certificate": "ssl_modify_ca_certificate", "DELETE /cluster/settings/ssl/ca-certificate": "ssl_delete_ca_certificate", "PUT /cluster/settings/ssl/ciphers": "ssl_modify_ciphers",
 	"POST /file-system/security/keys/": "fs_create_public_key", "PUT /file-system/security/keys/{key_ref}": "fs_modify_public_key", "PATCH /file-system/security/keys/{key_ref}": "fs_modify_public_key",
 	"DELETE /file-system/security/keys/{key_ref}": "fs_delete_public_key", "POST /file-system/security/keys/{key_ref}/replace": "fs_replace_public_key",
 	"POST /files/quotas/": "fs_set_quota", "PUT /files/quotas/{id}": "fs_set_quota", "DELETE /files/quotas/{id}": "fs_set_quota",
 	"DELETE /files/locks/nlm/byte-range/": "fs_release_nlm_locks_by_client", "DELETE /files/{ref}/locks/nlm/byte-range/": "fs_release_nlm_locks_by_file",
-	"POST /tree-delete/jobs/": "tree_delete_start", "DELETE /tree-delete/jobs/{id}": "tree_delete_cancel",
+	"POST /tree-delete/jobs/": "tree_delete_start", "DELETE /tree-delete/jobs/{id}": "tree_delete_cancel", "POST /tree-delete/jobs/restart/{id}": "tree_delete_restart",
 	"GET /files/{ref}/sample/": "fs_sample",
 	"POST /snapshots/":         "snapshot_create_snapshot", "PUT /snapshots/{id}": "snapshot_modify_snapshot", "PATCH /snapshots/{id}": "snapshot_modify_snapshot", "DELETE /snapshots/{id}": "snapshot_delete_snapshot",
 	"POST /snapshots/{id}/lock": "snapshot_lock_snapshot", "POST /snapshots/{id}/unlock": "snapshot_unlock_snapshot",
@@ -74,6 +74,22 @@ func (q *request) audit(op, status, extra, extra2 string) {
 		return
 	}
 	q.s.o.Audit.Verb(control.AuditEvent{User: identity.AuthID(q.ses.User.ID), Client: client(q.Request).Addr(), Operation: op, Status: status, Extra: extra, Extra2: extra2})
+}
+
+// refused records that a caller lacks the privilege for an operation. One that
+// has no name in the log is recorded once a minute.
+func (q *request) refused(err error) {
+	if q.route.auditName() != "" {
+		q.audited(err)
+		return
+	}
+	if q.s.o.Audit == nil || q.ses == nil {
+		return
+	}
+	q.s.o.Audit.Verb(control.AuditEvent{
+		User: identity.AuthID(q.ses.User.ID), Client: client(q.Request).Addr(), Operation: "rest_request", Status: auditStatus(err),
+		Extra: q.route.Method + " " + q.route.Path, Extra2: string(q.route.Privilege), Repeats: true,
+	})
 }
 
 // audited records the outcome of an operation that has a name in the log.

@@ -139,7 +139,9 @@ func TestCLI_content(t *testing.T) {
 	x.has("blue", "fs", "metadata", "get", "/d/in", "colour")
 	x.has("colour", "fs", "metadata", "list", "/d/in")
 	x.run("fs", "metadata", "rm", "/d/in", "colour")
-	x.has("in", "fs", "sample", "/d", "-n", "3")
+	x.has("in", "fs", "sample", "/d", "-n", "100")
+	x.run("ssl", "ciphers", "set", "--tls12", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
+	x.has("TLS_AES_128_GCM_SHA256", "ssl", "ciphers", "show")
 	x.has("/d/", "fs", "ls", "/d", "--json")
 	x.has(`"path": "/"`, "fs", "path", "2", "--json")
 }

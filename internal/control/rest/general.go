@@ -37,6 +37,21 @@ type notifySettings struct {
 	RecursiveMode string `json:"recursive_mode"`
 }
 
+type tlsCiphers struct {
+	TLS12 []string `json:"tls_1_2"`
+	TLS13 []string `json:"tls_1_3"`
+}
+
+func tlsRoutes() []route {
+	get, set := verbs(general, control.General.TLS, control.General.SetTLS)
+	return singleton[config.TLS, tlsCiphers]{
+		path: "/v2/cluster/settings/ssl/ciphers", read: control.ClusterRead, write: control.ClusterWrite, out: tlsCiphers{}, get: get, set: set,
+		about:  "Cipher suites that are accepted, by their names at IANA; all of TLS 1.3 and two of TLS 1.2 are required",
+		render: plain(func(v config.TLS) tlsCiphers { return tlsCiphers{listOf(v.TLS12), listOf(v.TLS13)} }),
+		merge:  func(_ *request, in tlsCiphers, v *config.TLS) error { *v = config.TLS(in); return nil },
+	}.routes("PUT")
+}
+
 func webUIRoutes() []route {
 	get, set := verbs(general, control.General.WebUI, control.General.SetWebUI)
 	return singleton[config.WebUI, webUIPatch]{

@@ -74,6 +74,40 @@ func TestWebUISettings(t *testing.T) {
 	a.fails(400, "decode_error", "PUT", path, object{"inactivity_timeout": object{"nanoseconds": "18446744073709551615"}})
 }
 
+// Suites are accepted by name; what every client needs cannot be refused.
+func TestCiphers(t *testing.T) {
+	a := newAPI(t)
+	const path = "/v2/cluster/settings/ssl/ciphers"
+	all := a.must(200, "GET", path, nil)
+	tls12, tls13 := all.list("tls_1_2"), all.list("tls_1_3")
+	if len(tls12) < 3 || len(tls13) != 3 {
+		t.Fatalf("%s", all.raw)
+	}
+	some := []any{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
+	got := a.must(200, "PUT", path, object{"tls_1_2": some, "tls_1_3": tls13}, "If-Match", all.header.Get("ETag"))
+	if n := len(got.list("tls_1_2")); n != 2 || got.header.Get("ETag") == "" {
+		t.Errorf("%s", got.raw)
+	}
+	if s := a.config.GeneralInForce().TLS.Suites(); len(s) != 2 {
+		t.Error(s)
+	}
+	for name, body := range map[string]object{
+		"weak":     {"tls_1_2": append([]any{"TLS_RSA_WITH_RC4_128_SHA"}, some...), "tls_1_3": tls13},
+		"unknown":  {"tls_1_2": append([]any{"x"}, some...), "tls_1_3": tls13},
+		"twice":    {"tls_1_2": append(some, some...), "tls_1_3": tls13},
+		"required": {"tls_1_2": some[:1], "tls_1_3": tls13},
+		"none":     {},
+		"of 1.3":   {"tls_1_2": some, "tls_1_3": tls13[:2]},
+	} {
+		if got := a.send("PUT", path, body); got.status != 400 {
+			t.Errorf("%s: %d %s", name, got.status, got.raw)
+		}
+	}
+	if got := a.must(200, "GET", "/v1/checksumming/status", nil); string(got.raw) != `{"status":"ENABLED"}` {
+		t.Errorf("%s", got.raw)
+	}
+}
+
 func TestFSSettings(t *testing.T) {
 	a := newAPI(t)
 	const dir = "/v1/file-system/settings/"

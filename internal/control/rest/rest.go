@@ -137,7 +137,7 @@ func (o *Options) parts() []part {
 		{o.Shares != nil, shareRoutes}, {o.SMB != nil, smbSettingsRoutes}, {o.SMBServer != nil, smbServerRoutes}, {o.SMBServer != nil, smbLockRoutes}, {o.FTP != nil, ftpRoutes}, {o.SSH != nil, sshRoutes}, {o.SSHKeys != nil, sshKeyRoutes},
 		{o.S3Settings != nil, s3SettingsRoutes}, {o.S3Keys != nil, s3KeyRoutes}, {o.S3Buckets != nil && o.S3 != nil, s3BucketRoutes},
 		{o.Metrics != nil, metricsRoutes}, {o.Ports != nil, portRoutes}, {o.Scrubber != nil, scrubRoutes},
-		{o.General != nil, webUIRoutes}, {o.General != nil, timeRoutes}, {o.General != nil, dnsRoutes}, {o.FSSettings != nil, fsSettingsRoutes},
+		{o.General != nil, webUIRoutes}, {o.General != nil, tlsRoutes}, {o.General != nil, timeRoutes}, {o.General != nil, dnsRoutes}, {o.FSSettings != nil, fsSettingsRoutes},
 		{o.Network != nil && o.General != nil, networkRoutes}, {o.Analytics != nil, analyticsRoutes}, {o.Capacity != nil, capacityRoutes},
 	}
 }
@@ -193,7 +193,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := &request{Request: r, s: s, w: w, params: params, route: rt}
 	if err := q.authorize(); err != nil {
-		q.audited(err)
+		q.refused(err)
 		s.fail(w, r, err)
 		return
 	}

@@ -46,6 +46,10 @@ type fileSystem struct {
 	Snapshots u64    `json:"snapshot_size_bytes"`
 }
 
+type checksumming struct {
+	Status string `json:"status"`
+}
+
 type portList struct {
 	Entries []ports.Listing `json:"entries"`
 }
@@ -57,6 +61,8 @@ func systemRoutes() []route {
 		{Method: "GET", Path: "/v1/cluster/nodes/", Privilege: control.ClusterRead, Summary: "All nodes.", Out: []nodeInfo{}, handle: listNodes},
 		{Method: "GET", Path: "/v1/cluster/nodes/{id}", Privilege: control.ClusterRead, Summary: "One node.", Out: nodeInfo{}, handle: getNode},
 		{Method: "GET", Path: "/v1/file-system", Privilege: control.FSAttributesRead, Summary: "Size, free space and space of snapshots.", Out: fileSystem{}, handle: getFileSystem},
+		{Method: "GET", Path: "/v1/checksumming/status", Privilege: control.ChecksummingRead, Summary: "Whether what is stored is checksummed, which it always is.", Out: checksumming{},
+			handle: func(*request) (reply, error) { return reply{body: checksumming{"ENABLED"}}, nil }},
 		{Method: "GET", Path: "/openapi.json", Public: true, Summary: "This description.", Out: map[string]any{}, handle: getAPI},
 	}
 }

@@ -43,6 +43,8 @@ func treeDeleteRoutes() []route {
 		{Method: "GET", Path: all, Privilege: control.TreeDeleteRead, Summary: "Running deletions of trees.", Out: treeDeleteList{}, handle: listTreeDeletes},
 		{Method: "POST", Path: all, Privilege: control.TreeDeleteWrite, Status: http.StatusAccepted, In: treeDeleteRequest{}, Out: monitor{},
 			Summary: "Delete a directory with all below it, named by id or URL-encoded path. Its path is gone at once.", handle: startTreeDelete},
+		{Method: "POST", Path: "/v1/tree-delete/jobs/restart/{id}", Privilege: control.TreeDeleteWrite, Status: http.StatusAccepted, Out: monitor{},
+			Summary: "Go on with a deletion that met an error; 404 once it is done.", handle: restartTreeDelete},
 		{Method: "GET", Path: one, Privilege: control.TreeDeleteRead, Summary: "Progress of a deletion; 404 once it is done.", Out: treeDeleteJob{}, handle: getTreeDelete},
 		{Method: "POST", Path: "/v1/files/{ref}/delete-tree", Privilege: control.TreeDeleteWrite, Status: http.StatusAccepted, Out: monitor{},
 			Summary: "Delete a directory with all below it. For old clients.", handle: func(q *request) (reply, error) { return deleteTree(q, q.params[0]) }},
@@ -99,7 +101,25 @@ func deleteTree(q *request, ref string) (reply, error) {
 	if err != nil {
 		return reply{}, q.missing(ref, err)
 	}
-	return reply{body: monitor{"v1/tree-delete/jobs/" + strconv.FormatUint(uint64(j.ID), 10)}}, nil
+	return reply{body: monitorOf(j.ID)}, nil
+}
+
+func monitorOf(job fs.FileID) monitor {
+	return monitor{"v1/tree-delete/jobs/" + strconv.FormatUint(uint64(job), 10)}
+}
+
+// restartTreeDelete finds out whether there is something to go on with. The
+// file system tries again by itself what has met an error.
+func restartTreeDelete(q *request) (reply, error) {
+	id, ok := q.id(0)
+	if !ok {
+		return reply{}, q.noJob(nil)
+	}
+	j, err := q.s.o.FS.TreeDelete(q.Context(), fs.FileID(id))
+	if err != nil {
+		return reply{}, q.noJob(err)
+	}
+	return reply{body: monitorOf(j.ID)}, nil
 }
 
 // noJob turns "does not exist" into the class that clients wait for.

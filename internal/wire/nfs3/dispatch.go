@@ -7,6 +7,7 @@ import (
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/export"
+	"manifold/internal/identity"
 	"manifold/internal/wire/sunrpc"
 )
 
@@ -101,6 +102,8 @@ type request struct {
 	caller  *fs.Caller     // nil until the handle was good
 	status  Status
 	in, out int
+	refused bool // a handle was, of which file
+	file    fs.FileID
 
 	// What is handed to the file system by pointer, here so that it costs no allocation.
 	readReq  fs.ReadRequest
@@ -125,10 +128,17 @@ func (s *Server) handle(ctx context.Context, c *sunrpc.Call) sunrpc.Accept {
 	s.ops[c.Proc].Add(1)
 	d := time.Since(c.Start)
 	if s.o.Observer != nil {
-		s.o.Observer.Observe(Op{
+		o := Op{
 			Program: "nfs3", Name: procNames[c.Proc], Proc: c.Proc, Status: q.status, Duration: d,
 			In: q.in, Out: q.out, Client: c.Peer.Addr(),
-		})
+		}
+		if q.refused {
+			o.Refused, o.File = true, q.file
+			if c.Cred.Flavor == sunrpc.FlavorSys {
+				o.User = identity.UID(c.Cred.UID)
+			}
+		}
+		s.o.Observer.Observe(o)
 	}
 	if d >= s.o.SlowOp {
 		s.quiet.Do(func() {
@@ -193,6 +203,14 @@ func (q *request) dispatch() sunrpc.Accept {
 
 // enter reads the bytes of a handle and finds its export and who calls under it.
 func (q *request) enter(fh []byte) (handle, Status) {
+	h, st := q.admit(fh)
+	if st != OK {
+		q.refused, q.file = true, h.node.ID
+	}
+	return h, st
+}
+
+func (q *request) admit(fh []byte) (handle, Status) {
 	h, st := q.s.handles.get(fh)
 	if st != OK {
 		return h, st
@@ -225,6 +243,11 @@ func (q *request) enter(fh []byte) (handle, Status) {
 
 // enterTwo is enter for calls with two handles, which must be of one export.
 func (q *request) enterTwo(first, second []byte) (a, b handle, st Status) {
+	defer func() {
+		if st != OK && !q.refused {
+			q.refused, q.file = true, b.node.ID
+		}
+	}()
 	if a, st = q.enter(first); st != OK {
 		return a, b, st
 	}

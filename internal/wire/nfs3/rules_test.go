@@ -1,6 +1,7 @@
 package nfs3
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"sync/atomic"
@@ -322,7 +323,14 @@ func TestObserver_isToldOfEveryCall(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	b.lookup(f, "x")
-	if o := <-s.ops; o.Name != "LOOKUP" || o.Status != ErrNotDir {
+	if o := <-s.ops; o.Name != "LOOKUP" || o.Status != ErrNotDir || o.Refused {
+		t.Errorf("%+v", o)
+	}
+	// What does not reach the file system is told apart.
+	forged := bytes.Clone(f)
+	forged[len(forged)-1] ^= 1
+	b.getAttr(forged)
+	if o := <-s.ops; o.Name != "GETATTR" || o.Status == OK || !o.Refused {
 		t.Errorf("%+v", o)
 	}
 }

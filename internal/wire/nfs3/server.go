@@ -52,6 +52,11 @@ type Op struct {
 	// Export by the name that a call of MOUNT gives, and who makes that.
 	Export string
 	User   identity.AuthID
+	// Refused: the call did not reach the file system, since a handle leads
+	// nowhere or its export does not admit the caller, who is User by the call's
+	// own word. File is what the handle is of, 0 if it is no handle.
+	Refused bool
+	File    fs.FileID
 }
 
 // Observer is told of every call. It must be quick.

@@ -31,8 +31,9 @@ type Access struct {
 	Share string
 	// Node is the directory that is watched.
 	Node fs.Node
-	// Refused: it did not happen. Broken: for no fault of the client's.
-	Refused, Broken bool
+	// Refused: it did not happen. Broken: for no fault of the client's. Missing:
+	// because there is no such share.
+	Refused, Broken, Missing bool
 }
 
 func (s *Server) tell(a Access) {
@@ -62,5 +63,5 @@ func (t *tree) tellShare(kind AccessKind, st status) {
 		return
 	}
 	c := t.as()
-	t.sess.s.tell(Access{Kind: kind, Client: c.Client, Cred: c.Cred, Share: t.name, Refused: st.failed()})
+	t.sess.s.tell(Access{Kind: kind, Client: c.Client, Cred: c.Cred, Share: t.name, Refused: st.failed(), Missing: st == stBadNetworkName})
 }

@@ -21,7 +21,7 @@ func TestAccess(t *testing.T) {
 		Access: func(a Access) {
 			mu.Lock()
 			defer mu.Unlock()
-			got = append(got, fmt.Sprint(a.Kind, " ", a.Share, " ", a.Refused, " ", a.Cred != nil, " ", a.Node.ID))
+			got = append(got, fmt.Sprint(a.Kind, " ", a.Share, " ", a.Refused, a.Missing, " ", a.Cred != nil, " ", a.Node.ID))
 		},
 	})
 	c := dial(t, s)
@@ -51,8 +51,8 @@ func TestAccess(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	want := []string{
-		"0  false true 0", "2 Files false true 0", "4 Files false true 2", "2 none true true 0", "0  true false 0",
-		"3 Files false true 0", "1  false true 0",
+		"0  false false true 0", "2 Files false false true 0", "4 Files false false true 2", "2 none true true true 0", "0  true false false 0",
+		"3 Files false false true 0", "1  false false true 0",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)
