@@ -12,6 +12,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,7 @@ var Rows = []Row{
 	{"rmtree", "rm -r of it", "entry"},
 	{"put", "put one large file", "MiB"},
 	{"get", "get it", "MiB"},
+	{"putnew", "put it under a new name", "MiB"},
 	{"puts", "put small files", "file"},
 	{"gets", "get them", "file"},
 	{"dels", "remove them", "file"},
@@ -135,6 +137,14 @@ func short(f float64) string {
 	}
 }
 
+// shortRatio leaves out what would divide by less than the clock can tell.
+func shortRatio(f float64) string {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", f)
+}
+
 func rate(s Sample) float64 { return s.Ops / s.Elapsed.Seconds() }
 func cost(s Sample) float64 { return float64(s.CPU.Microseconds()) / s.Ops }
 
@@ -174,7 +184,7 @@ func WriteTable(w io.Writer, all []Series) error {
 				if len(cells) > len(all)+len(all[1:])+2 {
 					ratio = theirs.mid / ours.mid
 				}
-				cells = append(cells, fmt.Sprintf("%.2f", ratio))
+				cells = append(cells, shortRatio(ratio))
 			}
 		}
 		line(cells...)

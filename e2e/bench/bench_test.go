@@ -27,6 +27,7 @@ var (
 	files   = flag.Int("files", 10000, "files of the metadata rows")
 	tree    = flag.String("tree", "", "source tree (default: cmd of the Go distribution)")
 	dirsync = flag.Bool("dirsync", false, "also measure Ganesha on ext4 mounted dirsync, which makes names durable as we do")
+	clients = flag.Int("clients", 1, "clients of NFS at the same time: processes of one guest, with as many connections")
 	only    = flag.String("only", "", "manifold or ganesha alone")
 )
 
@@ -114,8 +115,9 @@ func BenchmarkNFS(b *testing.B) {
 				return u.CPU, err
 			}}
 			guest := harness.Guest{Net: s.net, CPU: 1, MemoryMB: 768, Timeout: 20 * time.Minute, OnLine: m.line}
-			res := guest.Run(b, fmt.Sprintf("mount -t nfs -o vers=3,proto=tcp,%s /mnt || exit 1\n"+
-				"ROWS=%s MIB=%d FILES=%d ENTRIES=%d python3 %s /mnt/bench %s", s.mount, *rowSets, *mib, *files, entries, script, tar))
+			res := guest.Run(b, fmt.Sprintf("mount -t nfs -o vers=3,proto=tcp,nconnect=%d,%s /mnt || exit 1\n"+
+				"CLIENTS=%d ROWS=%s MIB=%d FILES=%d ENTRIES=%d python3 %s /mnt/bench %s",
+				*clients, s.mount, *clients, *rowSets, *mib, *files, entries, script, tar))
 			if res.Code != 0 || m.err != nil {
 				b.Fatalf("%s: exit code %d, %v\n%s", s.Server, res.Code, m.err, res.Stderr)
 			}
@@ -126,7 +128,7 @@ func BenchmarkNFS(b *testing.B) {
 	for _, s := range all {
 		series = append(series, s.Series)
 	}
-	fmt.Printf("\n%d rounds, %d MiB, %d files, tree of %d entries; median (min..max)\n\n", *rounds, *mib, *files, entries)
+	fmt.Printf("\n%d rounds, clients at once: %d, %d MiB, %d files, tree of %d entries; median (min..max)\n\n", *rounds, *clients, *mib, *files, entries)
 	if err := WriteTable(os.Stdout, series); err != nil {
 		b.Fatal(err)
 	}

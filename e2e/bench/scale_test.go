@@ -172,9 +172,9 @@ func (c *crowd) report() {
 	fmt.Printf("\nat first %d MiB resident\n\n| clients | op/s | p50 ms | p99 ms | server CPU µs | resident MiB |\n|---|---|---|---|---|---|\n%s", c.start>>20, c.rows.String())
 }
 
-// BenchmarkManyNFS holds thousands of connections of which hundreds work:
+// BenchmarkManyConnections holds thousands of connections of which hundreds work:
 // GETATTR, LOOKUP, READ of 4 KiB and, of one in ten, a stable WRITE of 4 KiB.
-func BenchmarkManyNFS(b *testing.B) {
+func BenchmarkManyConnections(b *testing.B) {
 	c := &crowd{b: b, s: harness.StartServer(b)}
 	first := c.s.NFS(b, nfsclient.Cred{})
 	root, err := first.Mount(b.Context(), "/")
@@ -229,9 +229,9 @@ func BenchmarkManyNFS(b *testing.B) {
 	c.report()
 }
 
-// BenchmarkManySMB holds thousands of sessions, each with a connection and a tree
+// BenchmarkManySessions holds thousands of sessions, each with a connection and a tree
 // and logged in by NTLM, of which some work: open, read of 4 KiB, attributes, close.
-func BenchmarkManySMB(b *testing.B) {
+func BenchmarkManySessions(b *testing.B) {
 	c := &crowd{b: b, s: harness.StartServer(b)}
 	come := func(n int) []*smb2.Share {
 		const most = 200 // no more of one client may be about to log in

@@ -466,7 +466,9 @@ func (h *handle) Close(ctx context.Context) error {
 				err = errors.Join(err, rerr)
 			}
 		} else {
-			err = errors.Join(err, h.f.removeDoomed(ctx, h.node.ID, *gone))
+			freed, rerr := h.f.removeDoomed(ctx, h.node.ID, *gone)
+			last = last && !freed
+			err = errors.Join(err, rerr)
 		}
 	}
 	if last && h.node.Live() {
@@ -476,13 +478,16 @@ func (h *handle) Close(ctx context.Context) error {
 }
 
 // removeDoomed takes away the name that an object was opened by; if it has gone
-// or was renamed meanwhile, its primary one.
-func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
+// or was renamed meanwhile, its primary one. It tells whether the object went
+// with it.
+func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) (freed bool, err error) {
 	remove := func() error {
 		m := removal{f: f, c: fs.SystemCaller(), dir: fs.Node{ID: d.dir}, name: d.name, mode: fs.RemoveAny, only: &id}
-		return m.remove(ctx)
+		err := m.remove(ctx)
+		freed = err == nil && m.res.Gone && m.held == nil
+		return err
 	}
-	err := remove()
+	err = remove()
 	if err != nil && kindIs(err, fs.NotExist, fs.NameInvalid, fs.Stale) {
 		err = f.db.View(ctx, func(r *meta.Reader) error {
 			i, err := f.inode(ctx, r, id)
@@ -496,9 +501,9 @@ func (f *FS) removeDoomed(ctx context.Context, id fs.FileID, d doomed) error {
 		}
 	}
 	if err != nil && kindIs(err, fs.NotExist, fs.Stale, fs.NotEmpty, fs.WORM) {
-		return nil // somebody else was quicker, filled the directory, or locked the file
+		return freed, nil // somebody else was quicker, filled the directory, or locked the file
 	}
-	return err
+	return freed, err
 }
 
 func kindIs(err error, kinds ...fs.Kind) bool { return slices.Contains(kinds, fs.KindOf(err)) }

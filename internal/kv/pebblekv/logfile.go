@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,8 +29,8 @@ type logFile struct {
 }
 
 func (e *Engine) logFile(f vfs.File) vfs.File {
-	if f.Fd() == vfs.InvalidFd {
-		return f
+	if f.Fd() == vfs.InvalidFd || runtime.GOMAXPROCS(0) == 1 {
+		return f // nothing else would run meanwhile
 	}
 	return &logFile{File: f, fd: f.Fd(), waits: &e.syncing, pace: &e.pace}
 }
@@ -42,7 +43,7 @@ type pace struct {
 
 const (
 	// quickCall is the longest that a call of a quick disk takes.
-	quickCall = time.Millisecond
+	quickCall = 2 * time.Millisecond
 	// quickRun calls in a row have to be quick after one that was not.
 	quickRun = 64
 )

@@ -37,6 +37,9 @@ type conn struct {
 
 	wmu sync.Mutex // of writes
 
+	readErr chan error // why nothing more is read; see lead.go
+	slow    slowWatch
+
 	draining atomic.Bool
 	policy   *Policy       // in force when the client connected
 	agreed   atomic.Uint32 // the dialect, for those who do not negotiate
@@ -52,6 +55,8 @@ type conn struct {
 	cipher     uint16
 	signAlg    int
 	preauth    [64]byte
+
+	lenBuf [4]byte // of whoever reads
 
 	mu       sync.Mutex
 	credits  creditWindow
@@ -69,7 +74,9 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
 		s: s, nc: nc, policy: s.policy.Load(), remote: addrOf(nc), credits: newCreditWindow(s.o.MaxCredits),
 		sessions: map[uint64]*session{}, pending: map[uint64]*request{}, async: map[uint64]*request{}, signAlg: signHMAC, gone: make(chan struct{}),
+		readErr: make(chan error, 1),
 	}
+	c.slow.every = s.o.HeadStart
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.silent = time.AfterFunc(s.o.LoginTimeout, func() {
 		s.o.Logger.Debug("client does not log in", "client", c.remote)
@@ -88,7 +95,11 @@ func (c *conn) serve() {
 	defer c.teardown()
 	defer c.place.Leave()
 	defer c.silent.Stop()
-	err := c.readLoop()
+	defer c.slow.stop()
+	c.wg.Add(1)
+	c.lead()
+	c.wg.Done()
+	err := <-c.readErr
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		c.s.o.Logger.Debug("connection ends", "client", c.remote, "err", err)
 	}
@@ -162,39 +173,38 @@ func (r *request) mayGoOn() bool {
 
 var errProtocol = errors.New("smb: protocol violation")
 
-func (c *conn) readLoop() error {
-	var hdr [4]byte
+// next reads a frame; nil if it wants no answer, or has it.
+func (c *conn) next() (*chain, error) {
 	for {
-		if _, err := io.ReadFull(c.nc, hdr[:]); err != nil {
-			return err
+		hdr := c.lenBuf[:]
+		if _, err := io.ReadFull(c.nc, hdr); err != nil {
+			return nil, err
 		}
 		n := int(hdr[1])<<16 | int(hdr[2])<<8 | int(hdr[3])
 		switch {
 		case hdr[0] == 0x85 && n == 0: // NetBIOS keep-alive
 			continue
 		case hdr[0] != 0:
-			return errProtocol
+			return nil, errProtocol
 		case n < 24, !c.negotiated && n > smallFrame, n > c.s.o.MaxWrite+64<<10 && n > c.s.o.MaxTransact+64<<10:
-			return errProtocol
+			return nil, errProtocol
 		}
 		if err := c.s.memory.Acquire(c.ctx, int64(n)); err != nil {
-			return err
+			return nil, err
 		}
 		buf := c.s.pool.get(n)
 		if _, err := io.ReadFull(c.nc, buf.b); err != nil {
 			buf.Release()
 			c.s.memory.Release(int64(n))
-			return err
+			return nil, err
 		}
-		err := c.receive(buf, int64(n))
-		if err != nil {
-			return err
-		}
+		return c.receive(buf, int64(n))
 	}
 }
 
-// receive begins to answer one frame, whose memory it takes over.
-func (c *conn) receive(buf *buffer, held int64) error {
+// receive answers what is to be done for one frame, whose memory it takes over;
+// nil if that was little and is done.
+func (c *conn) receive(buf *buffer, held int64) (*chain, error) {
 	done := func() {
 		buf.Release()
 		c.s.memory.Release(held)
@@ -204,25 +214,24 @@ func (c *conn) receive(buf *buffer, held int64) error {
 	switch le.Uint32(msg) {
 	case magicSMB1:
 		defer done()
-		return c.negotiateSMB1(msg)
+		return nil, c.negotiateSMB1(msg)
 	case magicTransform:
 		var err error
 		if msg, err = c.decrypt(ch, msg); err != nil {
 			done()
-			return err
+			return nil, err
 		}
 	}
 	if err := c.split(ch, msg); err != nil {
 		done()
-		return err
+		return nil, err
 	}
 	first := ch.reqs[0]
 	if first.hdr.command == cmdCancel {
 		defer done()
 		c.cancelRequest(first)
-		return nil
+		return nil, nil
 	}
-	ch.handoff = make(chan struct{})
 	c.mu.Lock()
 	tooMany := len(c.pending) > maxPending
 	for _, r := range ch.reqs {
@@ -231,29 +240,9 @@ func (c *conn) receive(buf *buffer, held int64) error {
 	c.mu.Unlock()
 	if tooMany {
 		done()
-		return errProtocol
+		return nil, errProtocol
 	}
-	c.wg.Add(1)
-	go func() {
-		defer c.wg.Done()
-		ch.run()
-	}()
-	switch first.hdr.command {
-	case cmdEcho:
-		if len(ch.reqs) == 1 {
-			return nil
-		}
-	case cmdCreate, cmdClose, cmdSetInfo, cmdQueryInfo, cmdIoctl:
-		t := time.NewTimer(c.s.o.HeadStart)
-		defer t.Stop()
-		select {
-		case <-ch.handoff:
-		case <-t.C:
-		}
-		return nil
-	}
-	<-ch.handoff
-	return nil
+	return ch, nil
 }
 
 // split cuts a frame into its requests and takes their credits.
@@ -327,7 +316,7 @@ func (c *conn) decrypt(ch *chain, msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errTransform
 	}
-	ch.sealed = s
+	ch.sealed, ch.copied = s, len(plain) > 0 && &plain[0] != &body[0]
 	return plain, nil
 }
 

@@ -421,7 +421,7 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 		access |= fs.RightModify
 	}
 	var streams []fs.StreamInfo
-	if t.stream != "" || access&fs.RightDelete != 0 {
+	if t.stream != "" || access&fs.RightDelete != 0 && srv.streamsOpen(a.Node) {
 		if ss, err := srv.o.FS.Streams(r.ctx, fs.SystemCaller(), a.Node); err == nil {
 			for _, s := range ss {
 				if t.stream != "" && equalFold(s.Name, t.stream) {
@@ -473,6 +473,14 @@ func (r *request) clearWay(q *createParams, t *target, a *fs.Attr, own *cache, o
 		return nil, stSharingViolation
 	}
 	return nil, stOK
+}
+
+// streamsOpen tells whether a named stream of an object is open.
+func (s *Server) streamsOpen(n fs.Node) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.files[fileKey{node: n}]
+	return f != nil && f.streams > 0
 }
 
 // checkLease finds the lease of the key, which must be for the same file.

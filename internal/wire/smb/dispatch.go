@@ -15,10 +15,10 @@ type chain struct {
 	reqs   []*request
 	last   int
 	sealed *session // came encrypted under it
+	copied bool     // and was not decrypted within buf
 	done   func()
 
-	handoff   chan struct{} // closed when the next frame may begin
-	handedOff bool
+	handedOff atomic.Bool // the next frame may begin
 
 	out   []byte // responses so far, with headroom
 	at    int    // of the last response in out, 0 if none
@@ -132,16 +132,15 @@ func (c *conn) handlerOf(cmd uint16) handler {
 	return nil
 }
 
+// letNext lets the next frame begin: another reads from now on.
 func (ch *chain) letNext() {
-	if !ch.handedOff {
-		ch.handedOff = true
-		close(ch.handoff)
+	if !ch.handedOff.Swap(true) {
+		ch.c.handOver()
 	}
 }
 
 // run answers the requests in order.
 func (ch *chain) run() {
-	defer ch.letNext()
 	defer ch.done()
 	start := ch.c.s.o.Now()
 	for _, r := range ch.reqs {

@@ -102,7 +102,7 @@ func (r *request) write() status {
 	r.c.s.contendRead(o)
 	if n > 0 {
 		w := fs.WriteRequest{Offset: off, Data: data, Stability: fs.Unstable, Append: toEnd}
-		if r.ch.sealed == nil {
+		if !r.ch.copied {
 			w.Owner = r.ch.buf
 		}
 		if toEnd {

@@ -44,6 +44,10 @@ type Server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	parked     chan *conn    // whose reading somebody shall take over
+	parkClosed chan struct{} // closed when nobody shall wait for one any more
+	idle       atomic.Int32  // goroutines that wait
+
 	mu        sync.Mutex
 	draining  bool
 	accepted  uint64
@@ -76,7 +80,8 @@ func New(ctx context.Context, o Options) *Server {
 		ntlm:   ntlm.Options{Computer: o.Name, Domain: o.Domain, Now: o.Now},
 		quiet:  rate.Sometimes{First: 20, Interval: time.Second},
 		places: accept.NewPlaces(accept.Limits{Conns: o.MaxConns, PerClient: o.MaxPerClient, Logins: o.MaxLogins, LoginsPerClient: (o.MaxLogins + 3) / 4}),
-		conns:  map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
+		parked: make(chan *conn), parkClosed: make(chan struct{}),
+		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}, sessions: map[uint64]*session{},
 		files: map[fileKey]*file{}, opens: map[uint64]*open{}, leases: map[leaseID]*lease{}, creating: map[createID]struct{}{}, clients: map[[16]byte][]*conn{},
 	}
 	s.policy.Store(&o.Policy)
@@ -164,6 +169,9 @@ func (s *Server) ServeConn(nc net.Conn) {
 // it, and closes connections, and every open with them.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
+	if !s.draining {
+		close(s.parkClosed)
+	}
 	s.draining = true
 	for l := range s.listeners {
 		_ = l.Close()
