@@ -52,6 +52,10 @@ type Options struct {
 	// MinLive is the part of a segment that must live, or what does is moved
 	// away; default 0.5, negative never.
 	MinLive float64
+	// Calm is how long nothing must have died in a sparse segment before what
+	// lives is moved away, since the rest may be about to die too; while space is
+	// short it is not waited for. Default 1 min, negative none.
+	Calm time.Duration
 	// LowBytes: while less is free, the store is short of space. Then grace and
 	// settle shrink to little more than a transaction may take, so that Views
 	// meet data.ErrMoved, and fuller segments are emptied; default 1 GiB.
@@ -131,6 +135,7 @@ type state struct {
 	freed   uint64 // behind the last that was freed here: a View may name it yet
 	stuck   bool
 	moving  bool
+	died    time.Time // when something was freed here last
 }
 
 // New returns a Collector of the store. It does nothing until Run or Step.
@@ -147,6 +152,9 @@ func New(eng kv.Engine, store data.Segmented, o Options) (*Collector, error) {
 	}
 	if o.MinLive == 0 {
 		o.MinLive = 0.5
+	}
+	if o.Calm == 0 {
+		o.Calm = time.Minute
 	}
 	if o.LowBytes == 0 {
 		o.LowBytes = 1 << 30
@@ -374,6 +382,7 @@ func (c *Collector) state(num uint64) *state {
 
 func (c *Collector) died(rec data.Record) {
 	st := c.state(rec.Segment)
+	st.died = c.o.Now()
 	st.freed = max(st.freed, rec.Offset+uint64(rec.StoredBytes()))
 	if st.scanned || rec.Offset < st.cursor {
 		st.live -= rec.StoredBytes()

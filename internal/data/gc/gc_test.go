@@ -652,3 +652,23 @@ func TestFreedExtentsAreForgotten(t *testing.T) {
 	}
 	w.check(stays)
 }
+
+// What is being overwritten is not copied first.
+func TestSegmentsInWhichExtentsDieAreNotMoved(t *testing.T) {
+	w := newWorld(t)
+	var ids []data.ExtentID
+	for range 12 {
+		ids = append(ids, w.put(1<<20)) // four a segment
+	}
+	w.stepAll()
+	for round := range 4 { // one of each segment at a time
+		for i := round; i < 12; i += 4 {
+			w.drop(ids[i])
+		}
+		w.advance(40 * time.Second)
+		w.stepAll()
+	}
+	if s := w.gc.Stats(); s.MovedExtents != 0 || s.Waiting == 0 {
+		t.Fatalf("%+v", s)
+	}
+}

@@ -26,7 +26,7 @@ func (c *Collector) wants(info data.SegmentInfo, st *state) verdict {
 			return keep // it only says which numbers were used
 		}
 		return condemn
-	case st.fill(info) < c.minLive():
+	case st.fill(info) < c.minLive() && (st.moving || c.low || c.o.Now().Sub(st.died) >= c.o.Calm):
 		return empty
 	}
 	return keep

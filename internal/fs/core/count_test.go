@@ -129,6 +129,22 @@ func TestCommitsPerOperation(t *testing.T) {
 			_, err := f.Rename(ctx, root, fs.Root, "a", fs.Root, "b", fs.RenameOptions{})
 			return err
 		}, 1, 0},
+		{"open to be deleted at the close, and close", func(ctx context.Context) error {
+			if err := create("c")(context.Background()); err != nil {
+				return err
+			}
+			h, _, err := f.Open(ctx, root, &fs.OpenSpec{Dir: fs.Root, Name: "c", Desired: fs.RightDelete, Share: fs.ShareAll, Space: fs.LockSMB, Disposition: fs.OpenExisting, DeleteOnClose: true})
+			if err != nil {
+				return err
+			}
+			if err := h.Close(ctx); err != nil {
+				return err
+			}
+			if _, err := f.Lookup(ctx, root, fs.Root, "c", 0); fs.KindOf(err) != fs.NotExist {
+				return fmt.Errorf("after the close: %w", err)
+			}
+			return nil
+		}, 1, 0},
 		{"remove", func(ctx context.Context) error {
 			_, err := f.Remove(ctx, root, fs.Root, "b", fs.RemoveFile)
 			return err
