@@ -149,6 +149,13 @@ func (q *request) attributes(f service.File) (reply, error) {
 }
 
 func (q *request) fileAttrs(a *fs.Attr, path, name string) (fileAttrs, error) {
+	// A file's times are often one time, and that of the file before.
+	when := func(t fs.Time) string {
+		if q.time.text == "" || q.time.of != t {
+			q.time.of, q.time.text = t, timestamp(t.Time())
+		}
+		return q.time.text
+	}
 	out := fileAttrs{
 		Path: path, Name: name, NumLinks: a.Links, Type: typeText(a.Type),
 		MajorMinor: majorMinor{a.RdevMajor, a.RdevMinor}, SymlinkTarget: hintNames[a.SymlinkHint],
@@ -156,8 +163,7 @@ func (q *request) fileAttrs(a *fs.Attr, path, name string) (fileAttrs, error) {
 		Owner: num(uint64(a.Owner)), Group: num(uint64(a.Group)),
 		Blocks: num(a.Blocks()), DataBlocks: num(a.DataBytes / fs.BlockSize), MetaBlocks: num(a.MetaBytes / fs.BlockSize),
 		Size:       num(a.Size),
-		AccessTime: timestamp(a.Atime.Time()), ModificationTime: timestamp(a.Mtime.Time()),
-		ChangeTime: timestamp(a.Ctime.Time()), CreationTime: timestamp(a.Btime.Time()),
+		AccessTime: when(a.Atime), ModificationTime: when(a.Mtime), ChangeTime: when(a.Ctime), CreationTime: when(a.Btime),
 		ChildCount: a.Children,
 		ExtendedAttributes: extAttrs{
 			ReadOnly: a.DOS&fs.DOSReadOnly != 0, Hidden: a.DOS&fs.DOSHidden != 0, System: a.DOS&fs.DOSSystem != 0,

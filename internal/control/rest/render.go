@@ -1,6 +1,9 @@
 package rest
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // rendered is an answer that renders itself: pages of a thousand files spend
 // most of their time in encoding/json otherwise. What it appends is what
@@ -104,7 +107,7 @@ func (f *fileAttrs) append(b []byte) []byte {
 const bytesOfEntry = 1100
 
 func (e entries) appendJSON(b []byte) []byte {
-	b = append(make([]byte, 0, 256+bytesOfEntry*len(e.Files)), b...)
+	b = slices.Grow(b, 256+bytesOfEntry*len(e.Files))
 	b = appendText(append(b, `{"path":`...), e.Path)
 	b = e.ID.appendJSON(append(b, `,"id":`...))
 	b = strconv.AppendUint(append(b, `,"child_count":`...), e.ChildCount, 10)

@@ -72,6 +72,11 @@ type request struct {
 	ses    *service.Session
 	query  url.Values
 	names  map[identity.AuthID]identityText
+	// time is the one that was rendered last.
+	time struct {
+		of   fs.Time
+		text string
+	}
 	// settleBy is when nothing more is waited for; zero while nothing was.
 	settleBy time.Time
 	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.

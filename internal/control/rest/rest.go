@@ -101,6 +101,7 @@ type server struct {
 	now    func() time.Time
 	api    func() []byte // openapi.json, made when it is first asked for
 	chunks chunks
+	rooms  sync.Pool // of *[]byte that answers were rendered into
 }
 
 // New builds the handler. It starts nothing that would have to be stopped.
@@ -118,6 +119,7 @@ func New(o Options) http.Handler {
 		o.NodeID = 1
 	}
 	s := &server{o: o, log: o.Logger, now: o.Now, svc: o.Service}
+	s.rooms.New = func() any { return new([]byte) }
 	if s.svc == nil {
 		s.svc = service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now})
 	}
@@ -203,8 +205,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.answer(w, rt, rep)
+	s.answer(w, r, rt, rep)
 }
+
+// maxRoom bounds memory that is kept for the next answer.
+const maxRoom = 2 << 20
 
 // client is the peer's address.
 func client(r *http.Request) netip.AddrPort {
@@ -212,7 +217,7 @@ func client(r *http.Request) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-func (s *server) answer(w http.ResponseWriter, rt *route, rep reply) {
+func (s *server) answer(w http.ResponseWriter, r *http.Request, rt *route, rep reply) {
 	if rep.done {
 		return
 	}
@@ -225,6 +230,17 @@ func (s *server) answer(w http.ResponseWriter, rt *route, rep reply) {
 	}
 	if rep.body == nil {
 		empty(w, status)
+		return
+	}
+	if v, ok := rep.body.(rendered); ok && r.ProtoMajor == 1 {
+		// Pages are large, so their memory is used again. Not with HTTP/2: there
+		// a write that was given up may still be under way.
+		room := s.rooms.Get().(*[]byte)
+		*room = v.appendJSON((*room)[:0])
+		writeJSON(w, status, *room)
+		if cap(*room) <= maxRoom {
+			s.rooms.Put(room)
+		}
 		return
 	}
 	b, err := encode(rep.body)

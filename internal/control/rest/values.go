@@ -98,7 +98,13 @@ func timeToLive(s string, now time.Time) (time.Time, error) {
 	return t, err
 }
 
-func modeText(m fs.Mode) string { return fmt.Sprintf("%04o", m&fs.ModeAll) }
+func modeText(m fs.Mode) string {
+	var b [4]byte
+	for i := range b {
+		b[i] = '0' + byte(m>>(9-3*i)&7)
+	}
+	return string(b[:])
+}
 
 func parseMode(s string) (fs.Mode, error) {
 	n, err := strconv.ParseUint(s, 8, 32)
