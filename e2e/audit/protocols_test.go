@@ -108,7 +108,7 @@ func TestEveryProtocol(t *testing.T) {
 	for _, want := range []string{
 		"api,audit_modify_syslog_config,ok", "api,ftp_modify_settings,ok", "api,s3_modify_settings,ok", "api,s3_create_key,ok", "api,rest_login,cred",
 		"nfsv3,nfs_mount,ok", "nfsv3,nfs_mount,fs_no_such_entry", "nfsv3,fs_fsstat,ok", "nfsv3,nfs_umount,ok",
-		"smb,smb_login,ok", "smb,smb_login,cred", "smb,share_connect,ok", "smb,share_connect,fs_access_denied", "smb,share_disconnect,ok", "smb,smb_logoff,ok",
+		"smb,smb_login,ok", "smb,smb_login,cred", "smb,share_connect,ok", "smb,share_connect,fs_no_such_entry", "smb,share_disconnect,ok", "smb,smb_logoff,ok",
 		"smb,fs_create_file,ok", "smb,fs_write_data,ok", "smb,fs_read_data,ok", "smb,fs_list_directory,ok", "smb,fs_rename,ok", "smb,fs_delete,ok",
 		"ftp,ftp_login,ok", "ftp,ftp_login,cred", "ftp,fs_create_file,ok", "ftp,fs_write_data,ok", "ftp,fs_delete,ok",
 		"ssh,ssh_login,ok", "ssh,ssh_login,cred", "sftp,fs_create_file,ok", "sftp,fs_rename,ok", "sftp,fs_delete,ok",

@@ -194,17 +194,19 @@ func TestAliases(t *testing.T) {
 			t.Errorf("%s: %q takes %d arguments, not %d", x.name, c.Use, places, len(x.args))
 		}
 		for _, to := range x.flags {
+			to, conversion, _ := strings.Cut(to, "|")
+			if conversion != "" && conversions[conversion] == nil {
+				t.Errorf("%s: there is no conversion %s", x.name, conversion)
+			}
+			to, _, _ = strings.Cut(to, "=")
 			if to != "" && c.Flag(strings.TrimPrefix(to, "--")) == nil {
 				t.Errorf("%s: %q has no %s", x.name, x.to, to)
 			}
 		}
-		if a, _, err := root.Find([]string{x.name}); err != nil || x.name != a.Name() || !a.Hidden {
+		name, _, _ := strings.Cut(x.name, " ")
+		if a, _, err := root.Find([]string{name}); err != nil || name != a.Name() || !a.Hidden {
 			t.Errorf("%s is no hidden command", x.name)
 		}
-	}
-	find := func(name string) *alias {
-		i := slices.IndexFunc(aliases, func(x alias) bool { return x.name == name })
-		return &aliases[i]
 	}
 	for _, x := range []struct {
 		args, want string
@@ -212,13 +214,39 @@ func TestAliases(t *testing.T) {
 		{"fs_read_dir --path /a", "fs ls /a"}, {"fs_read_dir --id=2 --snapshot 7", "fs ls 2 --snapshot 7"}, {"quota_create_quota --limit 5GB --path /a", "quota set /a 5GB"},
 		{"dns_resolve_ips --ips 1.2.3.4 5.6.7.8", "dns resolve 1.2.3.4 5.6.7.8"}, {"nfs_add_export --fs-path /b --export-path /a --create-fs-path", "nfs export add /a /b --create-directory"},
 		{"fs_create_file --name f --path /d/", "fs create /d/f"}, {"fs_rename --old-path /a --path / --name b --clobber", "fs mv /a /b --force"}, {"fs_create_file --name f", ""},
+		{"snapshot_create_policy hourly_or_less -n p --path /a --period 15minutes -s 8:00 -e 18:00 -d MON,TUE -t 2days --disabled", "snapshot policy add p /a --every=15m --on=mon,tue --ttl 2days --disabled --window=8:00-18:00"},
+		{"snapshot_create_policy daily --name p --file-id 5 --at 20:00 -d ALL -z UTC --enabled", "snapshot policy add p 5 --at 20:00 --timezone UTC --disabled=false"},
+		{"snapshot_create_policy monthly --name p --path / --at 20:00 -d 7", "snapshot policy add p / --at 20:00 --day-of-month 7"},
+		{"snapshot_modify_policy change_to_monthly -i 3 --last-day-of-month -a 1:30", "snapshot policy modify 3 --day-of-month=last --at 1:30"},
+		{"snapshot_modify_policy modify_non_schedule_fields --id 3 --name q", "snapshot policy modify 3 --name q"},
+		{"snapshot_create_policy --name p", ""}, {"snapshot_create_policy hourly_or_less --name p --path / --period 3weeks", ""},
+		{"snapshot_create_snapshot --path /a -n x -t 7days", "snapshot create /a --name x --ttl 7days"}, {"snapshot_modify_snapshot -i 4 -e never", "snapshot modify 4 --expires never"},
+		{"fs_modify_acl --path /a add_entry -t uid:1000 -y Allowed -r Read Execute/Traverse -f Object~inherit Container~inherit", "fs acl add /a --who uid:1000 --type Allowed --rights=READ,READ_EA,READ_ATTR,READ_ACL,EXECUTE --flags=OBJECT_INHERIT,CONTAINER_INHERIT"},
+		{"fs_modify_acl --id 7 add_entry -t Everyone -y Denied -r Delete~child,~Read~contents --insert-after 2", "fs acl add 7 --who Everyone --type Denied --rights=DELETE_CHILD,READ --after 2"},
+		{"fs_modify_acl --path /a remove_entry -p 2 -d", "fs acl rm /a --position 2 --dry-run"},
+		{"fs_modify_acl --path /a modify_entry --old-trustee jane --new-rights All -a", "fs acl modify /a --old-who jane --rights=" + aliasRightNames["all"] + " --all"},
+		{"fs_modify_acl --path /a set_posix_special_permissions -p Sticky~bit Set~gid", "fs acl special /a --bits=STICKY_BIT,SET_GID"},
+		{"fs_modify_acl --path /a", ""}, {"fs_modify_acl --path /a add_entry -t x -r Fly", ""}, {"fs_modify_acl add_entry --path /a -r", ""},
+		{"s3_add_bucket --name b --fs-path /b --create-fs-path --enable-object-lock", "s3 bucket add b /b --create-directory --object-lock"}, {"s3_add_bucket --name b", "s3 bucket add b"},
+		{"s3_delete_bucket --name b --delete-root-dir", "s3 bucket delete b --directory"}, {"s3_modify_bucket --name b --suspend-versioning", "s3 bucket modify b --versioning=Suspended"},
+		{"s3_set_bucket_policy --bucket b --file f --allow-remove-self", "s3 policy set b f --allow-remove-self"},
+		{"fs_acl_explain_rights --path /a -u jane -p uid:1 -g a b", "fs acl explain /a jane --group uid:1 --also=a,b"},
+		{"auth_mod_user --id 1000 --home-directory /h", "user modify 1000 --home /h"}, {"smb_mod_share --id 1 --new-name n", "smb share modify 1 --name n"},
+		{"nfs_mod_export --export-path /a --new-export-path /b", "nfs export modify /a --export-path /b"},
 		{"whoami", ""}, {"quota_create_quota --limit 5GB", ""}, {"fs_read_dir --path", ""},
 	} {
 		f := strings.Fields(x.args)
 		if f[0] == "whoami" {
 			continue
 		}
-		got, err := find(f[0]).translate(f[1:])
+		for i := range f { // a space within an argument
+			f[i] = strings.ReplaceAll(f[i], "~", " ")
+		}
+		var got []string
+		a, args, err := findAlias(f[0], f[1:])
+		if err == nil {
+			got, err = a.translate(args)
+		}
 		if (err != nil) != (x.want == "") || err == nil && strings.Join(got, " ") != x.want {
 			t.Errorf("%s: %q %v", x.args, got, err)
 		}

@@ -82,6 +82,17 @@ func TestCLI_permissions(t *testing.T) {
 	x.run("fs", "create", "/d/f")
 	x.run("fs", "acl", "set", "/d", "--allow", "local:guest=READ,EXECUTE", "--deny", "uid:7=DELETE", "--inherit")
 	x.has("DENIED", "fs", "acl", "show", "/d")
+	x.has("uid:8", "fs", "acl", "add", "/d", "--who", "uid:8", "--rights", "READ", "--type", "denied", "--dry-run")
+	x.has("gid:9", "fs_modify_acl", "--path", "/d", "add_entry", "-t", "gid:9", "-y", "Allowed", "-r", "Read contents", "Execute", "-f", "Object inherit")
+	x.has("MODIFY", "fs_modify_acl", "--path", "/d", "modify_entry", "--old-trustee", "gid:9", "--new-rights", "Write data")
+	x.fails("no such entry", "fs", "acl", "rm", "/d", "--who", "gid:10")
+	x.fails("say which entry", "fs", "acl", "rm", "/d")
+	x.fails("no entry 9", "fs", "acl", "rm", "/d", "--position", "9")
+	x.has("SET_GID", "fs_modify_acl", "--path", "/d", "set_posix_special_permissions", "-p", "Set gid")
+	x.run("fs", "acl", "special", "/d")
+	if got := x.run("fs_modify_acl", "--path", "/d", "remove_entry", "-t", "gid:9"); strings.Contains(got, "gid:9") {
+		t.Error(got)
+	}
 	copied := x.run("fs", "acl", "show", "/d", "--json")
 	x.in = copied
 	x.run("fs", "acl", "set", "/d/f", "-")

@@ -170,6 +170,12 @@ func (d *dirtySet) overlay(off uint64, dst []byte) {
 	}
 }
 
+// dirty tells whether there is a byte in [from, to).
+func (d *dirtySet) dirty(from, to uint64) bool {
+	i := d.first(from)
+	return i < len(d.spans) && d.spans[i].off < to
+}
+
 // covers tells whether every byte of [off, end) is dirty.
 func (d *dirtySet) covers(off, end uint64) bool {
 	for i := d.first(off); off < end; i++ {

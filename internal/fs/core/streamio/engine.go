@@ -14,8 +14,8 @@
 //   - A new extent never crosses a chunk. A copy may map parts of it in any chunk of
 //     any stream, with a hold for each, see meta.Txn.PutShared.
 //
-// Lock order: file.gate, then file.flushMu, then file.mu, then a shard's mu. No I/O under
-// file.mu held for writing.
+// Lock order: file.gate, then the turn to flush (file.lead), then file.flushMu, then
+// file.mu, then a shard's mu. No I/O under file.mu held for writing.
 //
 // It must not know permissions, names or protocols; callers pass a check that
 // runs on the inode it loads anyway.
@@ -109,6 +109,10 @@ type file struct {
 	dirtyAt time.Time // when the oldest dirty byte came; zero if clean
 	queued  bool      // in kick
 	gone    bool      // the inode was removed: dirty bytes are dropped
+
+	flushing bool          // somebody has the turn to flush
+	flushed  chan struct{} // closed when that ends; nil: nobody waits
+	waiting  int           // how many do
 
 	// What buffered writes have done to the inode, valid while dirtyAt is set:
 	// absolute values that the flush merges by maximum.

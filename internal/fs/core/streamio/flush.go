@@ -43,9 +43,48 @@ type extent struct {
 
 // flush makes every dirty byte of [from, to) of a stream durable.
 func (e *Engine) flush(ctx context.Context, f *file, sid fs.StreamID, from, to uint64, a also) error {
+	if !f.lead(sid, from, to) {
+		return nil
+	}
+	defer f.follow()
 	f.flushMu.Lock()
 	defer f.flushMu.Unlock()
 	return e.flushLocked(ctx, f, sid, from, to, a)
+}
+
+// lead returns true when it is the caller's turn to flush, and false if the flush
+// before has made all of [from, to) durable. Those who wait are woken together:
+// were each to get the lock in turn only to find nothing left to do, as many
+// switches of threads would come one after the other.
+func (f *file) lead(sid fs.StreamID, from, to uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.flushing {
+		if f.flushed == nil {
+			f.flushed = make(chan struct{})
+		}
+		ended := f.flushed
+		f.waiting++
+		f.mu.Unlock()
+		<-ended
+		f.mu.Lock()
+		if st := f.streams[sid]; st == nil || !st.dirty(from, to) {
+			return false
+		}
+	}
+	f.flushing = true
+	return true
+}
+
+// follow ends the turn.
+func (f *file) follow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flushing, f.waiting = false, 0
+	if f.flushed != nil {
+		close(f.flushed)
+		f.flushed = nil
+	}
 }
 
 func (e *Engine) flushLocked(ctx context.Context, f *file, sid fs.StreamID, from, to uint64, a also) error {
