@@ -1,6 +1,7 @@
 package smb
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha512"
 	"errors"
@@ -18,6 +19,7 @@ const (
 	maxFrame   = 1<<24 - 1
 	headroom   = 4 + transformSize
 	smallFrame = 64 << 10
+	readAhead  = 2 << 10
 	maxPending = 4096 // requests of one connection in flight
 	maxChain   = 256
 	maxEnded   = 16
@@ -56,7 +58,10 @@ type conn struct {
 	signAlg    int
 	preauth    [64]byte
 
-	lenBuf [4]byte // of whoever reads
+	// Of whoever reads. Small frames come with their length in one call of the
+	// system; what does not fit goes straight to where it belongs.
+	in     *bufio.Reader
+	lenBuf [4]byte
 
 	mu       sync.Mutex
 	credits  creditWindow
@@ -74,7 +79,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
 		s: s, nc: nc, policy: s.policy.Load(), remote: addrOf(nc), credits: newCreditWindow(s.o.MaxCredits),
 		sessions: map[uint64]*session{}, pending: map[uint64]*request{}, async: map[uint64]*request{}, signAlg: signHMAC, gone: make(chan struct{}),
-		readErr: make(chan error, 1),
+		readErr: make(chan error, 1), in: bufio.NewReaderSize(nc, readAhead),
 	}
 	c.slow.every = s.o.HeadStart
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
@@ -177,7 +182,7 @@ var errProtocol = errors.New("smb: protocol violation")
 func (c *conn) next() (*chain, error) {
 	for {
 		hdr := c.lenBuf[:]
-		if _, err := io.ReadFull(c.nc, hdr); err != nil {
+		if _, err := io.ReadFull(c.in, hdr); err != nil {
 			return nil, err
 		}
 		n := int(hdr[1])<<16 | int(hdr[2])<<8 | int(hdr[3])
@@ -193,7 +198,7 @@ func (c *conn) next() (*chain, error) {
 			return nil, err
 		}
 		buf := c.s.pool.get(n)
-		if _, err := io.ReadFull(c.nc, buf.b); err != nil {
+		if _, err := io.ReadFull(c.in, buf.b); err != nil {
 			buf.Release()
 			c.s.memory.Release(int64(n))
 			return nil, err
