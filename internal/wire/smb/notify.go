@@ -2,6 +2,7 @@ package smb
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,13 +50,34 @@ type watchState struct {
 	deep   bool
 	limit  int // buffer of the first request: what the open may buffer
 
-	mu     sync.Mutex
-	queue  []change
-	size   int
-	lost   bool
-	ended  status // nothing will come any more
-	signal chan struct{}
-	cancel context.CancelFunc
+	mu    sync.Mutex
+	queue []change
+	size  int
+	lost  bool
+	ended status // nothing will come any more
+	// waiters are the requests that wait, in the order they came, which is that
+	// of their answers.
+	waiters []*watchWaiter
+	cancel  context.CancelFunc
+}
+
+// watchWaiter is a request that waits; woken when it may be its turn.
+type watchWaiter struct{ woken chan struct{} }
+
+func (w *watchState) join() *watchWaiter {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	me := &watchWaiter{make(chan struct{}, 1)}
+	w.waiters = append(w.waiters, me)
+	return me
+}
+
+// leave lets the next have its turn: there may be something left.
+func (w *watchState) leave(me *watchWaiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiters = slices.DeleteFunc(w.waiters, func(o *watchWaiter) bool { return o == me })
+	w.wake()
 }
 
 type change struct {
@@ -73,10 +95,13 @@ func (w *watchState) end(st status) {
 	w.cancel()
 }
 
-// wake tells who waits; needs mu.
+// wake tells who has waited longest; needs mu.
 func (w *watchState) wake() {
+	if len(w.waiters) == 0 {
+		return
+	}
 	select {
-	case w.signal <- struct{}{}:
+	case w.waiters[0].woken <- struct{}{}:
 	default:
 	}
 }
@@ -244,7 +269,7 @@ func (r *request) changeNotify() status {
 	w, begun := o.notify, false
 	if w == nil {
 		ctx, cancel := context.WithCancel(o.ctx)
-		w = &watchState{filter: filter, deep: flags&1 != 0, limit: limit, signal: make(chan struct{}, 1), cancel: cancel}
+		w = &watchState{filter: filter, deep: flags&1 != 0, limit: limit, cancel: cancel}
 		events, err := r.c.s.o.FS.Watch(ctx, o.node.ID, w.deep, eventsOf(filter))
 		if err != nil {
 			cancel()
@@ -263,8 +288,10 @@ func (r *request) changeNotify() status {
 		r.c.s.tell(Access{Kind: Watch, Client: r.c.remote, Cred: r.caller.Cred, Share: r.tree.name, Node: o.node})
 	}
 	pended := false
+	me := w.join()
+	defer w.leave(me)
 	for {
-		out, st, ok := w.take(limit)
+		out, st, ok := w.take(me, limit)
 		if ok {
 			if st != stOK {
 				return r.notifyEnds(st)
@@ -280,7 +307,7 @@ func (r *request) changeNotify() status {
 			r.pend()
 		}
 		select {
-		case <-w.signal:
+		case <-me.woken:
 		case <-r.ctx.Done():
 			return stCancelled
 		}
@@ -294,10 +321,13 @@ func (r *request) notifyEnds(st status) status {
 	return st
 }
 
-// take answers what has come in, if anything.
-func (w *watchState) take(limit int) (out []byte, st status, ok bool) {
+// take answers what has come in, if anything has and it is the turn of me.
+func (w *watchState) take(me *watchWaiter, limit int) (out []byte, st status, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.waiters[0] != me {
+		return nil, 0, false
+	}
 	if w.lost {
 		w.lost = false
 		w.queue, w.size = nil, 0
@@ -305,7 +335,6 @@ func (w *watchState) take(limit int) (out []byte, st status, ok bool) {
 	}
 	if len(w.queue) == 0 {
 		if w.ended != 0 {
-			w.wake() // others wait too
 			return nil, w.ended, true
 		}
 		return nil, 0, false
