@@ -3,7 +3,8 @@
 // and all pass the one suite in kvtest.
 //
 // Invariants every engine keeps:
-//   - Keys are raw bytes in bytewise order, 1 to [MaxKeyBytes] long.
+//   - Keys are raw bytes in bytewise order, 1 to [MaxKeyBytes] long. Those that
+//     begin with [EngineTag] are no keys: engines may keep notes of their own there.
 //   - A View reads one consistent snapshot. Updates and Views have one serial
 //     order, and what returned before another began precedes it. Of two Updates
 //     that overlap, the one that read what the other changed precedes it or
@@ -53,6 +54,8 @@ var (
 const (
 	// MaxKeyBytes bounds a key.
 	MaxKeyBytes = 2048
+	// EngineTag is the first byte that no key has.
+	EngineTag = 0xff
 	// PrefixBytes is how many leading bytes of a key make its prefix: a table
 	// tag of one byte and a 64-bit id.
 	PrefixBytes = 9

@@ -33,10 +33,13 @@ var ErrConflict = errors.New("kv: conflict")
 // ErrDone is what a Reader or Txn returns after its function has returned.
 var ErrDone = errors.New("kv: transaction is over")
 
-// CheckKey tells whether a key has a valid length.
+// CheckKey tells whether a key is one that callers may have.
 func CheckKey(key []byte) error {
 	if len(key) == 0 || len(key) > kv.MaxKeyBytes {
 		return fmt.Errorf("%w: key of %d bytes", kv.ErrTooLarge, len(key))
+	}
+	if key[0] == kv.EngineTag {
+		return fmt.Errorf("%w: key %x is beyond those of callers", kv.ErrTooLarge, key)
 	}
 	return nil
 }

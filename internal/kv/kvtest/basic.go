@@ -39,7 +39,7 @@ func testBasics(t *testing.T, e kv.Engine) {
 	long := append(key(2, ""), make([]byte, kv.MaxKeyBytes-kv.PrefixBytes)...)
 	put(t, e, long, "long")
 	equal(t, "longest key", viewGet(t, e, long), "long")
-	high := []byte{0xff, 0xff, 0xff}
+	high := []byte{kv.EngineTag - 1, 0xff, 0xff}
 	put(t, e, high, "high")
 	short := []byte{0}
 	put(t, e, short, "short")

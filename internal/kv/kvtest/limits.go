@@ -96,6 +96,8 @@ func testLimits(t *testing.T, e kv.Engine) {
 			x.Put(key(2, "b"), bytesOf(l.MaxTxnBytes/2-9))
 			return nil
 		}, kv.ErrTooLarge},
+		{"a key of the engine's", func(x kv.Txn) error { x.Put([]byte{kv.EngineTag}, nil); return nil }, kv.ErrTooLarge},
+		{"get of a key of the engine's", func(x kv.Txn) error { _, err := x.Get(ctxOf(t), []byte{kv.EngineTag, 1}); return err }, kv.ErrTooLarge},
 		{"empty key", func(x kv.Txn) error { x.Put(nil, nil); return nil }, kv.ErrTooLarge},
 		{"too long a key", func(x kv.Txn) error { x.Put(bytesOf(kv.MaxKeyBytes+1), nil); return nil }, kv.ErrTooLarge},
 		{"get of too long a key", func(x kv.Txn) error { _, err := x.Get(ctxOf(t), bytesOf(kv.MaxKeyBytes+1)); return err }, kv.ErrTooLarge},

@@ -10,8 +10,8 @@ import (
 // bytes that overwrite others costs a write and a flush of the disk; syncing
 // bytes that make a file longer costs a commit of the file system's journal
 // besides, half as much again. So one sync in a piece pays it, and a log is no
-// longer than what was written to it and one piece. Pebble goes on with old logs
-// when it has some; these need nothing.
+// longer than what was written to it and one piece. The file of an old log that
+// is used again needs nothing.
 //
 // As any vfs.File it is written by one goroutine at a time.
 type aheadFile struct {

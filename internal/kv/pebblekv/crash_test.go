@@ -36,6 +36,9 @@ func (c *copyFS) fs() vfs.FS {
 	}))
 }
 
+// ofLog tells whether an operation is on the log.
+func ofLog(op errorfs.Op) bool { return strings.HasPrefix(op.Path, "store/"+logDir+"/") }
+
 // rounds shortens a test for the race detector, which runs a quarter.
 func rounds(n uint64) uint64 {
 	if testing.Short() {
@@ -121,7 +124,7 @@ func TestCrashInFlush(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		// Every operation that is not the log's own, and few of those.
-		if n++; len(all) < copies && (!strings.HasSuffix(op.Path, ".log") && n%3 == 0 || n%40 == 0) {
+		if n++; len(all) < copies && (!ofLog(op) && n%3 == 0 || n%40 == 0) {
 			p := c.Promised()
 			all = append(all, copied{fs.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 30, RNG: rng}), p})
 		}
@@ -162,7 +165,7 @@ func TestLogFailure(t *testing.T) {
 			var left atomic.Int64
 			left.Store(int64(50 + 37*seed))
 			before := func(op errorfs.Op) error {
-				if strings.HasSuffix(op.Path, ".log") && (op.Kind == kind || left.Load() <= 0) && left.Add(-1) <= 0 {
+				if ofLog(op) && (op.Kind == kind || left.Load() <= 0) && left.Add(-1) <= 0 {
 					return errorfs.ErrInjected
 				}
 				return nil
@@ -211,7 +214,7 @@ type heldSync struct {
 }
 
 func (h *heldSync) op(op errorfs.Op) error {
-	if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") && h.held.Load() {
+	if op.Kind == errorfs.OpFileSyncData && ofLog(op) && h.held.Load() {
 		select {
 		case h.arrived <- struct{}{}:
 		default:

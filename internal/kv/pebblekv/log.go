@@ -29,5 +29,7 @@ func (e *Engine) listener() *pebble.EventListener {
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { e.log.Warn("writes of the key store stall", "reason", i.Reason) },
 		WriteStallEnd:   func() { e.log.Info("writes of the key store go on") },
+		// What is in tables is not needed in the log any more.
+		FlushEnd: func(pebble.FlushInfo) { e.wal.wakeKeeper() },
 	}
 }

@@ -65,7 +65,7 @@ func (l *logFile) direct() bool {
 	return l.fd != vfs.InvalidFd && l.waits.Load() == 1 && l.pace.quick()
 }
 
-// Close implements vfs.File. Pebble has by then ended what writes and syncs.
+// Close implements vfs.File. Nobody writes or syncs any more.
 func (l *logFile) Close() error {
 	l.fd = vfs.InvalidFd // the number may become another file's
 	return l.File.Close()

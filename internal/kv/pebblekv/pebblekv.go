@@ -15,8 +15,14 @@
 // Invariants:
 //   - Slots are raised before the writes become visible, and the number of a
 //     commit is published after.
-//   - The write-ahead log is in the order of the numbers, so that a synced
-//     commit means that all before it are synced.
+//   - The write-ahead log is our own (commitLog), and Pebble has none: the one
+//     who commits writes and syncs it. It is in the order of the numbers, so that
+//     a synced commit means that all before it are synced.
+//   - Each commit moves a mark along with what it changes, and Pebble's memtables
+//     become tables whole and in order. So the tables always have all commits up
+//     to the one of their mark and nothing of any later one, and what a crash
+//     leaves is that, and then the commits after it that the log has. Tables may be
+//     ahead of the log.
 //   - Nothing is acknowledged, and nothing that was read is returned, before
 //     the commits it depends on are synced. When the log fails, the engine ends
 //     the process (Options.Fatal) before it acknowledges anything more.
@@ -27,7 +33,6 @@ package pebblekv
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,9 +68,11 @@ type Options struct {
 	// MemTableBytes is how much is written before it goes into tables; a crash
 	// leaves up to four times that to replay. 0 means 8 MiB. Larger means less
 	// to compact: what is written and deleted in between never reaches a table.
+	// Segments of the log have half of it.
 	MemTableBytes uint64
-	// LogAhead bytes of zeros are written after the end of a log whenever it gets
-	// there, which makes each sync before that cheaper; 0 means none.
+	// LogAhead bytes of zeros are written after the end of a segment of the log
+	// whenever it gets there, which makes each sync before that cheaper; 0 means
+	// none.
 	LogAhead int64
 	// NoSync gives up durability for tests that do not need it.
 	NoSync bool
@@ -85,11 +92,8 @@ const formatVersion = pebble.FormatValueSeparation
 // go through copies it again.
 const separateFrom = 1024
 
-// private is the prefix of the engine's own keys: longer than any key of a
-// caller and after all of them.
-var private = bytes.Repeat([]byte{0xff}, kv.MaxKeyBytes+1)
-
-func privateKey(name string) []byte { return append(bytes.Clone(private), name...) }
+// private is what the engine's own keys begin with, and no key of a caller.
+var private = []byte{kv.EngineTag}
 
 // Engine implements kv.Engine on Pebble.
 type Engine struct {
@@ -98,6 +102,7 @@ type Engine struct {
 	log      *slog.Logger
 	now      func() time.Time
 	noSync   bool
+	files    segmentFiles
 	fatal    func(error)
 	runner   kvbase.Runner
 	gate     *kvbase.Gate
@@ -112,6 +117,8 @@ type Engine struct {
 	issued    atomic.Uint64 // the newest number whose writes may be visible
 	committed atomic.Uint64 // the newest number whose writes are visible for sure
 	sync      syncer
+	wal       commitLog
+	keeper    *keeper      // of wal; nil: there is no log
 	syncing   atomic.Int64 // commits that wait for the sync of the log
 	pace      pace
 	failure   atomic.Pointer[error]
@@ -152,6 +159,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{log: o.Logger, now: o.Now, noSync: o.NoSync, fatal: o.Fatal, gate: kvbase.NewGate()}
 	e.sessions.Commit = &e.mu
+	e.wal.wake = make(chan struct{}, 1)
 	e.sync.init()
 	e.slots.init()
 	e.rows.init(o.RowBytes, o.Scanned, e.slots.hash)
@@ -163,7 +171,7 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 		return nil, fmt.Errorf("pebblekv: open %s: %w", o.Dir, err)
 	}
 	e.db = db
-	if err := e.start(); err != nil {
+	if err := e.start(o); err != nil {
 		err = errors.Join(err, db.Close())
 		e.cache.Unref()
 		return nil, fmt.Errorf("pebblekv: open %s: %w", o.Dir, err)
@@ -172,17 +180,17 @@ func Open(_ context.Context, o Options) (*Engine, error) {
 }
 
 // fileLayer is what Pebble runs on.
-func (e *Engine) fileLayer(o Options) vfs.FS {
-	l := orderFS{FS: o.FS, ahead: o.LogAhead, log: o.Logger}
+func fileLayer(o Options) vfs.FS {
 	if o.FS == nil {
-		l.FS, l.direct = vfs.Default, e.logFile
+		return orderFS{vfs.Default}
 	}
-	return l
+	return orderFS{o.FS}
 }
 
 func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:                          e.fileLayer(o),
+		FS:                          fileLayer(o),
+		DisableWAL:                  true,
 		Cache:                       e.cache,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      logger{e},
@@ -207,49 +215,6 @@ func (e *Engine) pebbleOptions(o Options) *pebble.Options {
 	}
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return p
-}
-
-// start counts this opening. Its batch also tells how far Pebble's own
-// sequence numbers got, from where ours go on: each commit takes at least one
-// of Pebble's, so ours grow over restarts too.
-func (e *Engine) start() error {
-	k := privateKey("epoch")
-	v, closer, err := e.db.Get(k)
-	switch {
-	case err == nil && len(v) == 8:
-		e.epoch = binary.BigEndian.Uint64(v)
-	case err == nil:
-		err = errors.New("the counter of openings is damaged")
-	case errors.Is(err, pebble.ErrNotFound):
-		err = nil
-	}
-	if closer != nil {
-		err = errors.Join(err, closer.Close())
-	}
-	if err != nil {
-		return err
-	}
-	e.epoch++
-	b := e.db.NewBatch()
-	defer b.Close()
-	if err := b.Set(k, binary.BigEndian.AppendUint64(nil, e.epoch), nil); err != nil {
-		return err
-	}
-	if err := b.Commit(&pebble.WriteOptions{Sync: !e.noSync}); err != nil {
-		return err
-	}
-	if e.epoch == 1 {
-		// Pebble made the first log before it raised the format. Only a log of
-		// the new format can tell damage in its middle from its end.
-		if err := e.db.Flush(); err != nil {
-			return err
-		}
-	}
-	n := uint64(b.SeqNum())
-	e.issued.Store(n)
-	e.committed.Store(n)
-	e.sync.advance(n)
-	return nil
 }
 
 // fail ends the engine: nothing is acknowledged from here on.
@@ -329,8 +294,17 @@ func (e *Engine) Checkpoint(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := e.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+	// The copy has what is in tables, up to one commit that is none of before this
+	// call, and no log.
+	err := e.db.Flush()
+	if err == nil {
+		err = e.db.Checkpoint(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("pebblekv: checkpoint: %w", err)
+	}
+	if err := e.files.of(dir).markCopy(); err != nil {
+		return fmt.Errorf("pebblekv: checkpoint: %w", errors.Join(err, e.files.fs.RemoveAll(dir)))
 	}
 	return nil
 }
@@ -348,13 +322,16 @@ func (e *Engine) Close() error {
 		e.snap = nil
 	}
 	e.snapMu.Unlock()
+	e.stopKeeper()
 	var err error
 	if e.failure.Load() == nil {
-		// A closed store lies in tables, whose damage is always found; damage in
-		// the last block of a log looks like its end.
-		err = e.db.Flush()
+		// A closed store lies in tables, whose damage is always found; damage of
+		// the last record of a log looks like its end.
+		if err = e.setMark(e.committed.Load(), 0); err == nil {
+			err = e.db.Flush()
+		}
 	}
-	err = errors.Join(err, e.db.Close())
+	err = errors.Join(err, e.wal.close(), e.db.Close())
 	e.cache.Unref()
 	if err != nil {
 		return fmt.Errorf("pebblekv: close: %w", err)

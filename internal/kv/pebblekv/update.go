@@ -281,8 +281,10 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 			return 0, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 		}
 	}
+	mark := pb.SetDeferred(len(markKey), markBytes) // its value is known in apply
+	copy(mark.Key, markKey)
 	e.syncing.Add(1)
-	n, err := a.apply(pb, b)
+	n, err := a.apply(pb, b, mark.Value)
 	if err != nil {
 		e.syncing.Add(-1)
 		return 0, err
@@ -292,7 +294,7 @@ func (a *attempt) Commit(ctx context.Context, b *kvbase.Buffer) (kv.Rev, error) 
 		e.syncing.Add(-1)
 	} else {
 		start := time.Now()
-		err := pb.SyncWait()
+		err := e.wal.sync(n)
 		e.syncing.Add(-1)
 		if err != nil {
 			e.fail(fmt.Errorf("pebblekv: write-ahead log: %w", err))
@@ -321,8 +323,13 @@ func (a *attempt) fenced(b *kvbase.Buffer) error {
 	return a.e.sessions.Check(b.Fences)
 }
 
+// batchHeader is the length of what precedes the changes in one of Pebble's
+// batches.
+const batchHeader = 12
+
 // apply validates and makes the writes visible, in that order, under the lock.
-func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
+// mark is the value that the last change of pb sets the mark to.
+func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer, mark []byte) (uint64, error) {
 	e := a.e
 	e.runner.Turn.Yield(a.turn)
 	e.mu.Lock()
@@ -344,13 +351,12 @@ func (a *attempt) apply(pb *pebble.Batch, b *kvbase.Buffer) (uint64, error) {
 		e.slots.raise(e.slots.prefixSlot(w.Key), n)
 		e.rows.write(h, w.Key, w.Value, n)
 	}
-	var err error
-	if e.noSync {
-		err = e.db.Apply(pb, pebble.NoSync)
-	} else {
-		err = e.db.ApplyNoSyncWait(pb, pebble.Sync)
+	segment := uint64(0)
+	if !e.noSync {
+		segment = e.wal.add(n, pb.Repr()[batchHeader:pb.Len()-markChange])
 	}
-	if err != nil {
+	putMark(mark, n, segment)
+	if err := e.db.Apply(pb, pebble.NoSync); err != nil {
 		e.fail(fmt.Errorf("pebblekv: apply: %w", err))
 		return 0, kv.ErrUnknownOutcome
 	}

@@ -298,7 +298,7 @@ func (r *reader) Scan(ctx context.Context, rg kv.Range, o kv.ScanOptions) iter.S
 // newIter iterates over the callers' keys of a range.
 func newIter(p pebble.Reader, r kv.Range) (*pebble.Iterator, error) {
 	end := r.End
-	if end == nil {
+	if end == nil || bytes.Compare(end, private) > 0 {
 		end = private
 	}
 	it, err := p.NewIter(&pebble.IterOptions{LowerBound: r.Start, UpperBound: end})
