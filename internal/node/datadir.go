@@ -31,7 +31,9 @@ type mark struct {
 	Format int `json:"format"`
 }
 
-const dirFormat = 1
+// dirFormat is what this version writes. Versions that know a lower one only must
+// not open it: 2, the key store has a log that they would not read.
+const dirFormat = 2
 
 // Errors about data directories; test with errors.Is.
 var (
@@ -117,11 +119,7 @@ func (d *dataDir) checkMark(create bool) error {
 	b, err := os.ReadFile(d.join(markFile))
 	if errors.Is(err, fs.ErrNotExist) && create {
 		d.fresh = true
-		b, err := json.Marshal(mark{Format: dirFormat})
-		if err != nil {
-			return err
-		}
-		return d.writeFile(markFile, append(b, '\n'), 0o600)
+		return d.writeMark()
 	}
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -133,7 +131,19 @@ func (d *dataDir) checkMark(create bool) error {
 	if m.Format > dirFormat {
 		return fmt.Errorf("%w: %s has format %d, this version reads up to %d", ErrNewer, d.path, m.Format, dirFormat)
 	}
+	if m.Format < dirFormat {
+		// Before anything is written that lower versions cannot read.
+		return d.writeMark()
+	}
 	return nil
+}
+
+func (d *dataDir) writeMark() error {
+	b, err := json.Marshal(mark{Format: dirFormat})
+	if err != nil {
+		return err
+	}
+	return d.writeFile(markFile, append(b, '\n'), 0o600)
 }
 
 // Close gives the directory back.

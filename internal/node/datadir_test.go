@@ -101,6 +101,27 @@ func TestDataDir_refuses(t *testing.T) {
 	})
 }
 
+// TestDataDir_older: versions that know a lower format only refuse a directory that
+// this one has opened.
+func TestDataDir_older(t *testing.T) {
+	for _, create := range []bool{true, false} {
+		p := t.TempDir()
+		if err := os.WriteFile(filepath.Join(p, markFile), []byte(`{"format":1}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := openDataDir(p, create)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(filepath.Join(p, markFile)); err != nil || string(b) != "{\"format\":2}\n" {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+}
+
 func TestDataDir_crashBeforeMark(t *testing.T) {
 	p := t.TempDir()
 	for _, n := range []string{lockFile, markFile + ".tmp"} {
