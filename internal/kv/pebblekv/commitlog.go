@@ -59,7 +59,7 @@ const maxSpare = 1 << 20
 
 // add appends the record of a commit, whose number is one more than the last, and
 // tells which segment it goes to. The caller serializes calls.
-func (l *commitLog) add(number uint64, payload []byte) (segment uint64) {
+func (l *commitLog) add(number uint64, changes []byte) (segment uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.mu.end >= l.limit && l.mu.next != nil && l.mu.moved == nil {
@@ -68,7 +68,7 @@ func (l *commitLog) add(number uint64, payload []byte) (segment uint64) {
 		l.mu.no, l.mu.salt, l.mu.end, l.mu.synced = s.no, s.salt, s.end, s.end
 	}
 	before := len(l.mu.buf)
-	l.mu.buf = appendRecord(l.mu.buf, l.mu.salt, number, uint64(l.mu.synced), payload)
+	l.mu.buf = appendRecord(l.mu.buf, l.mu.salt, number, uint64(l.mu.synced), changes)
 	half := l.mu.end / (l.limit / 2)
 	l.mu.end += int64(len(l.mu.buf) - before)
 	l.mu.last = number

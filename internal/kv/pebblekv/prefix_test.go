@@ -166,6 +166,11 @@ func crashLeavesPrefix(t *testing.T, seed uint64, lives int) {
 						return
 					}
 					raise(n)
+					if n%64 == 0 {
+						if err := e.db.Flush(); err != nil {
+							t.Error(err)
+						}
+					}
 				}
 			})
 		}
