@@ -40,6 +40,37 @@ func TestAges(t *testing.T) {
 	})
 }
 
+// TestOwnKeys: nobody sees the engine's own keys.
+func TestOwnKeys(t *testing.T) {
+	e := open(t, Options{FS: vfs.NewMem()})
+	fill(t, e, 10, 10)
+	beyond := bytes.Repeat([]byte{kv.EngineTag}, kv.MaxKeyBytes+2)
+	for _, start := range [][]byte{nil, {kv.EngineTag}, {kv.EngineTag, 0}, beyond} {
+		for _, end := range [][]byte{nil, {kv.EngineTag, 0}, beyond} {
+			for _, reverse := range []bool{false, true} {
+				n := 0
+				if err := e.View(t.Context(), kv.Linearizable, func(r kv.Reader) error {
+					for _, err := range r.Scan(t.Context(), kv.Range{Start: start, End: end}, kv.ScanOptions{Reverse: reverse}) {
+						if err != nil {
+							return err
+						}
+						n++
+					}
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if want := 10; start == nil && n != want || start != nil && n != 0 {
+					t.Errorf("from %.3x to %.3x: %d keys", start, end, n)
+				}
+			}
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDeleteOnceLeavesNothing: keys that come and go between two flushes never
 // reach a table, and those that were in one leave it.
 func TestDeleteOnceLeavesNothing(t *testing.T) {

@@ -18,6 +18,9 @@ const logDir = "log"
 // longer than any key of a caller.
 var epochKey = append(bytes.Repeat([]byte{0xff}, 2049), "epoch"...)
 
+// minSegment is the least that a segment takes before it gives way, bytes.
+const minSegment = 64 << 10
+
 // start brings the tables up to the end of the log, counts this opening, and
 // begins a new log.
 //
@@ -74,7 +77,7 @@ func (e *Engine) start(o Options) error {
 	e.committed.Store(n)
 	e.sync.advance(n)
 	if s != nil {
-		e.wal.files, e.wal.log, e.wal.limit = files, e.log, int64(o.MemTableBytes)/2
+		e.wal.files, e.wal.log, e.wal.limit = files, e.log, max(minSegment, int64(o.MemTableBytes)/2)
 		e.wal.begin(s, n)
 		e.keeper = &keeper{log: &e.wal, db: e.db, all: all, stop: make(chan struct{}), done: make(chan struct{})}
 		go e.keeper.run()
