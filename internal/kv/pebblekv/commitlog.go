@@ -10,8 +10,9 @@ import (
 // commitLog is the write-ahead log. Commits are added to it in their order; who
 // then waits for its own commit writes and syncs all that were added, if nobody
 // is at it: so a commit that is alone wakes no other goroutine. Those that come
-// while a round is on form the group of the next round, which the first of them
-// leads.
+// while a round is on wait for the next one, which a goroutine of the log's does,
+// and goes on with rounds as long as somebody waits: so the disk does not wait for
+// a goroutine to wake.
 //
 // It lies in segments, files of their own numbers, one after the other. A segment
 // is as long as it was when the next one was ready, so nobody waits for a file to
@@ -22,10 +23,14 @@ type commitLog struct {
 	limit int64         // from when on a segment gives way to the next, bytes
 	wake  chan struct{} // of the keeper
 
+	// rounds wakes the goroutine of the rounds that nobody leads; closing stop
+	// ends it, which closes stopped.
+	rounds, stop, stopped chan struct{}
+
 	// durable is the number of the newest commit whose record is synced.
 	durable atomic.Uint64
 
-	// Only who leads a round touches it.
+	// Only who does a round touches it.
 	file *segment
 
 	mu struct {
@@ -49,7 +54,6 @@ type commitLog struct {
 
 // group are the goroutines that wait for one round.
 type group struct {
-	lead chan struct{} // wakes the first of them, to lead
 	done chan struct{} // closed when the round has ended
 	err  error         // set before
 }
@@ -92,42 +96,54 @@ func (l *commitLog) sync(number uint64) error {
 		return nil
 	}
 	l.mu.Lock()
-	switch {
-	case l.mu.err != nil:
-		defer l.mu.Unlock()
-		return l.mu.err
-	case l.durable.Load() >= number:
+	if err := l.mu.err; err != nil || l.durable.Load() >= number {
 		l.mu.Unlock()
-		return nil
-	case !l.mu.busy:
+		return err
+	}
+	if !l.mu.busy {
 		l.mu.busy = true
-		return l.round(nil)
-	case number <= l.mu.taken:
-		if l.mu.now == nil {
-			l.mu.now = &group{done: make(chan struct{})}
+		err := l.round(nil)
+		if l.mu.busy = l.mu.after != nil; l.mu.busy {
+			l.rounds <- struct{}{} // there is room: it waits for this
 		}
-		g := l.mu.now
 		l.mu.Unlock()
-		<-g.done
-		return g.err
-	case l.mu.after != nil:
-		g := l.mu.after
-		l.mu.Unlock()
-		<-g.done
-		return g.err
-	default:
-		g := &group{lead: make(chan struct{}), done: make(chan struct{})}
-		l.mu.after = g
-		l.mu.Unlock()
-		<-g.lead
+		return err
+	}
+	g := &l.mu.after
+	if number <= l.mu.taken {
+		g = &l.mu.now
+	}
+	if *g == nil {
+		*g = &group{done: make(chan struct{})}
+	}
+	mine := *g
+	l.mu.Unlock()
+	<-mine.done
+	return mine.err
+}
+
+// run does rounds when somebody waits for one and nobody is at it.
+func (l *commitLog) run() {
+	defer close(l.stopped)
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-l.rounds:
+		}
 		l.mu.Lock()
-		l.mu.after = nil
-		return l.round(g)
+		for l.mu.after != nil {
+			g := l.mu.after
+			l.mu.after = nil
+			_ = l.round(g) // the group has it
+		}
+		l.mu.busy = false
+		l.mu.Unlock()
 	}
 }
 
-// round writes and syncs all that was added, for g. It is called with mu held,
-// which it lets go.
+// round writes and syncs all that was added, for g and whoever joins meanwhile. It
+// is called with mu held, which it lets go in between.
 func (l *commitLog) round(g *group) error {
 	err := l.mu.err
 	if err == nil {
@@ -151,15 +167,9 @@ func (l *commitLog) round(g *group) error {
 		l.mu.now = nil
 		l.mu.err = err
 	}
-	next := l.mu.after
-	l.mu.busy = next != nil
-	l.mu.Unlock()
 	if g != nil {
 		g.err = err
 		close(g.done)
-	}
-	if next != nil {
-		close(next.lead)
 	}
 	return err
 }
@@ -188,10 +198,17 @@ func (l *commitLog) begin(s *segment, last uint64) {
 	defer l.mu.Unlock()
 	l.mu.inUse, l.mu.no, l.mu.salt, l.mu.end, l.mu.synced = s.no, s.no, s.salt, s.end, s.end
 	l.mu.last, l.mu.taken = last, last
+	l.rounds, l.stop, l.stopped = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go l.run()
 }
 
 // close lets go of the files. Nobody may add or wait any more.
 func (l *commitLog) close() error {
+	if l.file == nil {
+		return nil // it was never begun
+	}
+	close(l.stop)
+	<-l.stopped
 	var err error
 	for _, s := range []*segment{l.file, l.mu.moved, l.mu.next} {
 		if s != nil {

@@ -13,8 +13,7 @@ import (
 )
 
 // TestGroups holds the sync of a commit while others come: these wait for one
-// more sync together, led by one of them, and nothing is acknowledged or durable
-// before its own sync.
+// more sync together, and nothing is acknowledged or durable before its own sync.
 func TestGroups(t *testing.T) {
 	const group = 5
 	fs := newCopyFS()
