@@ -130,6 +130,8 @@ type NewSnapshot struct {
 	Suffix string
 	// TimeToLive as in "15minutes" or "2days"; "" is for ever.
 	TimeToLive string
+	// Expires is when the snapshot is deleted, if TimeToLive does not say; nil is never.
+	Expires *time.Time
 }
 
 // TakeSnapshot takes a snapshot of a directory.
@@ -141,6 +143,9 @@ func (c *Client) TakeSnapshot(ctx context.Context, n NewSnapshot) (s Snapshot, e
 			return s, err
 		}
 		in["source_file_id"] = a.ID.String()
+	}
+	if n.Expires != nil {
+		in["expiration"] = n.Expires.UTC().Format(time.RFC3339Nano)
 	}
 	s.ETag, err = c.Do(ctx, Request{Method: "POST", Path: "/v3/snapshots/" + query("expiration-time-to-live", n.TimeToLive), Body: in}, &s)
 	return s, err

@@ -55,7 +55,7 @@ var aliases = []alias{
 	{"fs_security_list_keys", "snapshot key list", nil, nil}, {"fs_security_get_key", "snapshot key show", []string{"--id"}, nil}, {"fs_security_delete_key", "snapshot key rm", []string{"--id"}, nil},
 	{"tree_delete_create", "fs tree-delete", nil, map[string]string{"--force": "--yes"}}, {"tree_delete_list", "fs tree-delete-status", nil, nil},
 	{"tree_delete_get", "fs tree-delete-status", nil, nil}, {"tree_delete_cancel", "fs tree-delete-cancel", nil, nil},
-	{"snapshot_create_snapshot", "snapshot create", []string{"--path/--id"}, map[string]string{"-n": "--name", "--time-to-live": "--ttl", "-t": "--ttl"}}, {"snapshot_list_snapshots", "snapshot list", nil, nil},
+	{"snapshot_create_snapshot", "snapshot create", []string{"--path/--id"}, map[string]string{"-n": "--name", "--time-to-live": "--ttl", "-t": "--ttl", "--expiration": "--expires", "-e": "--expires"}}, {"snapshot_list_snapshots", "snapshot list", nil, nil},
 	{"snapshot_get_snapshot", "snapshot show", []string{"--id/-i"}, nil}, {"snapshot_delete_snapshot", "snapshot delete", []string{"--id/-i"}, nil},
 	{"snapshot_modify_snapshot", "snapshot modify", []string{"--id/-i"}, map[string]string{"--expiration": "--expires", "-e": "--expires"}},
 	{"snapshot_lock_snapshot", "snapshot lock", []string{"--id/-i", "--lock-key/-k"}, nil},

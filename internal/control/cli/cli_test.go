@@ -221,6 +221,7 @@ func TestAliases(t *testing.T) {
 		{"snapshot_modify_policy modify_non_schedule_fields --id 3 --name q", "snapshot policy modify 3 --name q"},
 		{"snapshot_create_policy --name p", ""}, {"snapshot_create_policy hourly_or_less --name p --path / --period 3weeks", ""},
 		{"snapshot_create_snapshot --path /a -n x -t 7days", "snapshot create /a --name x --ttl 7days"}, {"snapshot_modify_snapshot -i 4 -e never", "snapshot modify 4 --expires never"},
+		{"snapshot_create_snapshot --id 5 --expiration 2030-01-31T00:00:00Z", "snapshot create 5 --expires 2030-01-31T00:00:00Z"},
 		{"fs_modify_acl --path /a add_entry -t uid:1000 -y Allowed -r Read Execute/Traverse -f Object~inherit Container~inherit", "fs acl add /a --who uid:1000 --type Allowed --rights=READ,READ_EA,READ_ATTR,READ_ACL,EXECUTE --flags=OBJECT_INHERIT,CONTAINER_INHERIT"},
 		{"fs_modify_acl --id 7 add_entry -t Everyone -y Denied -r Delete~child,~Read~contents --insert-after 2", "fs acl add 7 --who Everyone --type Denied --rights=DELETE_CHILD,READ --after 2"},
 		{"fs_modify_acl --path /a remove_entry -p 2 -d", "fs acl rm /a --position 2 --dry-run"},

@@ -43,10 +43,18 @@ func (a *app) showSnapshot(s *client.Snapshot) error {
 
 func (a *app) snapshotCreate() *cobra.Command {
 	var n client.NewSnapshot
+	var expires string
 	c := &cobra.Command{
 		Use: "create PATH", Short: "Take a snapshot of a directory", Args: cobra.ExactArgs(1),
 		RunE: a.file(func(ctx context.Context, c *client.Client, r client.Ref, _ []string) error {
 			n.Dir = r
+			if expires != "" && n.TimeToLive != "" {
+				return errors.New("--expires and --ttl: want one of them")
+			}
+			var err error
+			if n.Expires, err = expiryTime(expires); err != nil {
+				return err
+			}
 			s, err := c.TakeSnapshot(ctx, n)
 			if err != nil {
 				return err
@@ -60,7 +68,20 @@ func (a *app) snapshotCreate() *cobra.Command {
 	}
 	c.Flags().StringVar(&n.Suffix, "name", "", "what follows the id in the name")
 	c.Flags().StringVar(&n.TimeToLive, "ttl", "", "delete it after so long: 15minutes, 12hours, 7days, 4weeks, 6months")
+	c.Flags().StringVar(&expires, "expires", "", "delete it at a time as 2030-01-31T00:00:00Z; otherwise never")
 	return c
+}
+
+// expiryTime reads when something expires; nil is never.
+func expiryTime(s string) (*time.Time, error) {
+	if s == "" || s == "never" {
+		return nil, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return nil, fmt.Errorf("--expires %q: want a time as 2030-01-31T00:00:00Z, or never", s)
+	}
+	return &t, nil
 }
 
 func (a *app) snapshotList() *cobra.Command {
@@ -119,19 +140,14 @@ func (a *app) snapshotModify() *cobra.Command {
 	c := &cobra.Command{
 		Use: "modify ID --expires TIME", Short: "Change when a snapshot expires", Args: cobra.ExactArgs(1),
 		RunE: a.snapshotVerb(func(ctx context.Context, c *client.Client, id uint64) error {
-			var at *time.Time
-			switch expires {
-			case "":
+			if expires == "" {
 				return errors.New("--expires is missing: a time as 2030-01-31T00:00:00Z, or never")
-			case "never":
-			default:
-				t, err := time.Parse(time.RFC3339, expires)
-				if err != nil {
-					return fmt.Errorf("--expires %q: want a time as 2030-01-31T00:00:00Z, or never", expires)
-				}
-				at = &t
 			}
-			_, err := c.ExpireSnapshot(ctx, id, at, "")
+			at, err := expiryTime(expires)
+			if err != nil {
+				return err
+			}
+			_, err = c.ExpireSnapshot(ctx, id, at, "")
 			return err
 		}),
 	}
