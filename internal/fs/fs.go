@@ -70,6 +70,15 @@ type Namespace interface {
 	// NoReplace. Old and new being links to one inode is a success that does nothing.
 	Rename(ctx context.Context, c *Caller, from Node, fromName Name, to Node, toName Name, o RenameOptions) (RenameResult, error)
 
+	// Retype makes n, in place, an object of another type that has no contents
+	// of its own to lose: an empty file becomes a symlink or a special file, and
+	// one of these an empty file, or another one of its type. Id, name, owner, permissions, metadata and
+	// opens stay. Needs RightModify or RightWriteAttr. Errors: Invalid (no such
+	// type, or no target), NameTooLong (target), IsDir, NotEmpty (data or named
+	// streams), Exist (it is of another special type), Busy (it
+	// has several names), Stale (it has none), Access, WORM, Sharing.
+	Retype(ctx context.Context, c *Caller, n Node, spec *RetypeSpec) (Changed, error)
+
 	// Readlink returns the target bytes of a symlink.
 	Readlink(ctx context.Context, c *Caller, n Node) ([]byte, error)
 
@@ -139,6 +148,14 @@ type CreateResult struct {
 	Attr    Attr
 	Created bool // false: the existing object was taken
 	Dir     Changed
+}
+
+// RetypeSpec says what an object is going to be; its fields are those of CreateSpec.
+type RetypeSpec struct {
+	Type                 Type
+	Target               []byte
+	SymlinkHint          SymlinkHint
+	RdevMajor, RdevMinor uint32
 }
 
 // LinkResult answers a Link.

@@ -63,6 +63,10 @@ var contract = map[string]method{
 		_, err := w.Rename(w.ctx, w.c, fs.Root, "f", fs.Root, "g", fs.RenameOptions{})
 		return err
 	}},
+	"Retype": {record: "fs_create_symlink", do: func(w *wrapped) error {
+		_, err := w.Retype(w.ctx, w.c, w.file(), &fs.RetypeSpec{Type: fs.Symlink, Target: []byte("t")})
+		return err
+	}},
 	"Readlink": {record: "fs_read_link", do: func(w *wrapped) error {
 		_, err := w.Readlink(w.ctx, w.c, w.create(fs.Root, "s", fs.Symlink))
 		return err

@@ -77,6 +77,19 @@ func (f *FS) Create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	return res, err
 }
 
+// Retype is recorded as making what there is now.
+func (f *FS) Retype(ctx context.Context, c *fs.Caller, n fs.Node, spec *fs.RetypeSpec) (fs.Changed, error) {
+	ch, err := f.FS.Retype(ctx, c, n, spec)
+	if f.log.Enabled() {
+		target := ""
+		if spec.Type == fs.Symlink {
+			target = string(spec.Target)
+		}
+		f.add(c, &Record{Operation: createOp(spec.Type), FileID: uint64(n.ID), Path: f.path(ctx, n), Target: target}, err)
+	}
+	return ch, err
+}
+
 func (f *FS) Link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name fs.Name) (fs.LinkResult, error) {
 	res, err := f.FS.Link(ctx, c, target, dir, name)
 	if f.log.Enabled() {

@@ -106,6 +106,11 @@ func (f *FS) Zero(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.Stream
 	return run(ctx, f, "Zero", n, "", func() (fs.Changed, error) { return f.FS.Zero(ctx, c, n, stream, off, length) })
 }
 
+// Retype implements fs.Namespace.
+func (f *FS) Retype(ctx context.Context, c *fs.Caller, n fs.Node, spec *fs.RetypeSpec) (fs.Changed, error) {
+	return run(ctx, f, "Retype", n, "", func() (fs.Changed, error) { return f.FS.Retype(ctx, c, n, spec) })
+}
+
 // Regions implements fs.Files.
 func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off uint64, yield func(fs.Region) bool) error {
 	return act(ctx, f, "Regions", n, "", func() error { return f.FS.Regions(ctx, c, n, stream, off, yield) })

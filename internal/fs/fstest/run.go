@@ -29,7 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) fs.FS) {
 		tests []test
 	}{
 		{"Lookup", lookupTests}, {"Create", createTests}, {"Link", linkTests}, {"Remove", removeTests},
-		{"Rename", renameTests}, {"ReadDir", readdirTests}, {"Mode", modeTests}, {"SetAttr", setattrTests},
+		{"Rename", renameTests}, {"Retype", retypeTests}, {"ReadDir", readdirTests}, {"Mode", modeTests}, {"SetAttr", setattrTests},
 		{"Data", dataTests}, {"ACL", aclTests}, {"Permissions", permissionTests}, {"Meta", metaTests}, {"Streams", streamTests},
 		{"Open", openTests}, {"Snapshot", snapshotTests}, {"Diff", diffTests}, {"Totals", totalsTests},
 		{"Quota", quotaTests}, {"Stage", stageTests}, {"TreeDelete", treeDeleteTests}, {"WORM", wormTests}, {"Watch", watchTests},

@@ -333,7 +333,7 @@ func (r *request) openSpec(q *createParams, t *target, a *fs.Attr, stored string
 		case q.disposition == fs.OpenCreate && t.stream == "":
 			return nil, stObjectNameCollision
 		case a.Type == fs.Symlink && q.options&optReparsePoint == 0:
-			return nil, r.symlinkError(a, t)
+			return nil, r.symlinkError(a.Node, 0)
 		case asDir && !isDir:
 			return nil, stNotADirectory
 		case isDir && t.stream == "" && (q.options&optNonDirectory != 0 || t.hasStream && !t.dirType):
@@ -502,7 +502,7 @@ func (r *request) newOpen(q *createParams, t *target, h fs.Handle, res *fs.OpenR
 	srv := r.c.s
 	o := &open{
 		s: srv, handle: h, node: h.Node(), stream: h.Stream(), isDir: res.Attr.Type == fs.Directory && h.Stream() == 0,
-		symlink: res.Attr.Type == fs.Symlink, granted: h.Granted() & fileAll, share: q.share, options: q.options, created: srv.o.Now(),
+		granted: h.Granted() & fileAll, share: q.share, options: q.options, created: srv.o.Now(),
 		guid: r.c.clientGUID, user: r.caller.Cred.User, sess: r.sess, tree: r.tree, conn: r.c, path: t.stored(stored), dir: t.dir, name: stored,
 		sname: t.stream, doom: q.options&optDeleteOnClose != 0, appID: q.ctx.appID, isCreate: res.Action == fs.OpenCreated,
 		mode: q.options & 0x1e, chanSeq: uint16(r.hdr.status),
@@ -622,7 +622,7 @@ func (r *request) createReply(q *createParams, o *open, res *fs.OpenResult) stat
 	b[2] = o.level
 	srv.mu.Unlock()
 	le.PutUint32(b[4:], uint32(res.Action))
-	if o.symlink {
+	if reparseTag(res.Attr.Type) != 0 && o.stream == 0 {
 		b[3] = 1
 	}
 	putNetworkOpen(b[8:], &res.Attr, o)

@@ -375,11 +375,13 @@ func (ch *chain) respond(r *request, st status) {
 	if st.failed() {
 		body = []byte{9, 0, 0, 0, 0, 0, 0, 0, 0}
 		if r.errData != nil {
-			body = append(body[:8], r.errData...)
-			le.PutUint32(body[4:], uint32(len(r.errData)))
-			if r.c.dialect >= dialect311 && r.errData[0] != 0 {
+			body = body[:8]
+			if r.c.dialect >= dialect311 { // in a context, [MS-SMB2] 2.2.2.1
 				body[2] = 1
+				body = le.AppendUint64(body, uint64(len(r.errData)))
 			}
+			body = append(body, r.errData...)
+			le.PutUint32(body[4:], uint32(len(body)-8))
 		}
 	}
 	ch.append(r, st, body)

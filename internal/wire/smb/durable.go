@@ -179,51 +179,6 @@ func aaplReply(b []byte, s *Server) []byte {
 	return out
 }
 
-// symlinkError tells the client where a symlink leads, [MS-SMB2] 2.2.2.2.1.
-func (r *request) symlinkError(a *fs.Attr, t *target) status {
-	link, err := r.c.s.o.FS.Readlink(r.ctx, r.caller, a.Node)
-	if err != nil {
-		return statusOf(err)
-	}
-	rd := reparseData(string(link))
-	out := make([]byte, 12, 12+len(rd))
-	le.PutUint32(out, uint32(8+len(rd)))
-	le.PutUint32(out[4:], 0x4C4D5953)
-	out = append(out[:8], rd...)
-	if r.c.dialect >= dialect311 {
-		x := make([]byte, 8, 8+len(out))
-		le.PutUint32(x, uint32(len(out)))
-		out = append(x, out...)
-	}
-	r.errData = out
-	return stStoppedOnSymlink
-}
-
-// reparseData is a symbolic link reparse buffer.
-func reparseData(link string) []byte {
-	name := encodeUTF16(windowsPath(link))
-	b := make([]byte, 20, 20+2*len(name))
-	le.PutUint32(b, 0xA000000C)
-	le.PutUint16(b[4:], uint16(12+2*len(name)))
-	le.PutUint16(b[8:], uint16(len(name)))  // substitute name offset
-	le.PutUint16(b[10:], uint16(len(name))) // and length
-	le.PutUint16(b[14:], uint16(len(name))) // print name at 0
-	if len(link) == 0 || link[0] != '/' {
-		le.PutUint32(b[16:], 1) // relative
-	}
-	return append(append(b, name...), name...)
-}
-
-func windowsPath(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c == '/' {
-			b[i] = '\\'
-		}
-	}
-	return string(b)
-}
-
 // snapshotPath takes an @GMT token out of a path.
 func (r *request) snapshotPath(q *createParams) status {
 	const form = "@GMT-2006.01.02-15.04.05"
@@ -277,5 +232,7 @@ func (r *request) inSnapshot(q *createParams, t target) (target, status) {
 	shadow := request{c: r.c, ch: r.ch, ctx: r.ctx, caller: r.caller}
 	shadow.tree = &tree{id: live.id, sess: live.sess, caller: r.caller}
 	shadow.tree.share.Store(&share)
-	return shadow.walk(q.name)
+	t, st := shadow.walk(q.name)
+	r.errData = shadow.errData
+	return t, st
 }

@@ -66,7 +66,7 @@ func (r *request) ioctl() status {
 		return st
 	}
 	if len(out) > limit {
-		if st = stBufferOverflow; code != fsctlPipeTransceive && code != fsctlQueryRanges {
+		if st = stBufferOverflow; code != fsctlPipeTransceive && code != fsctlQueryRanges && code != fsctlGetReparse {
 			return stBufferTooSmall
 		}
 		out = out[:limit]
@@ -149,7 +149,6 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 		return nil, stInvalidDeviceRequest
 	}
 	ctx := context.WithoutCancel(r.ctx)
-	f := r.c.s.o.FS
 	canWrite := o.granted&(fs.RightModify|fs.RightExtend) != 0
 	switch code {
 	case fsctlEnumSnapshots:
@@ -203,14 +202,11 @@ func (r *request) control(code uint32, id, in []byte, limit int) ([]byte, status
 	case fsctlQueryRanges:
 		return r.queryRanges(o, in, limit)
 	case fsctlGetReparse:
-		if !o.symlink {
-			return nil, stNotAReparsePoint
-		}
-		link, err := f.Readlink(ctx, r.caller, o.node)
-		if err != nil {
-			return nil, statusOf(err)
-		}
-		return reparseData(string(link)), stOK
+		return r.reparsePoint(o, limit)
+	case fsctlSetReparse:
+		return nil, r.setReparse(ctx, o, in)
+	case fsctlDeleteReparse:
+		return nil, r.deleteReparse(ctx, o, in)
 	case fsctlLMRResiliency:
 		return nil, stInvalidDeviceRequest
 	case fsctlDuplicateExtents:

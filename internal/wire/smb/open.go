@@ -54,7 +54,6 @@ type open struct {
 	node     fs.Node
 	stream   fs.StreamID
 	isDir    bool
-	symlink  bool
 	granted  fs.Rights
 	share    fs.Share
 	options  uint32

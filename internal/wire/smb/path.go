@@ -100,7 +100,7 @@ func (r *request) walk(path string) (t target, st status) {
 	}
 	t.stream, t.hasStream, t.dirType = stream, has, dirType
 	t.base = ""
-	for _, p := range parts[:len(parts)-1] {
+	for i, p := range parts[:len(parts)-1] {
 		if p == "." {
 			return t, stObjectNameInvalid
 		}
@@ -111,6 +111,9 @@ func (r *request) walk(path string) (t target, st status) {
 			return t, stObjectNameInvalid
 		}
 		n, stored, st := r.step(t.dir, p)
+		if st == stStoppedOnSymlink {
+			st = r.symlinkError(n, len(encodeUTF16("\\"+strings.Join(parts[i+1:], "\\"))))
+		}
 		if st != stOK {
 			return t, st
 		}
@@ -152,7 +155,7 @@ func (p *Policy) hides(name string) bool {
 	return p.Snapshots == SnapshotsDisabled && equalFold(name, fs.SnapshotDirName)
 }
 
-// step goes down one directory.
+// step goes down one directory. With stStoppedOnSymlink it answers the symlink.
 func (r *request) step(dir fs.Node, name string) (fs.Node, string, status) {
 	policy := r.c.s.policy.Load()
 	if policy.hides(name) {
@@ -167,7 +170,7 @@ func (r *request) step(dir fs.Node, name string) (fs.Node, string, status) {
 		return fs.Node{}, "", statusOf(err)
 	}
 	if a.Type == fs.Symlink {
-		return fs.Node{}, "", stStoppedOnSymlink
+		return a.Node, "", stStoppedOnSymlink
 	}
 	if a.Type != fs.Directory {
 		return fs.Node{}, "", stObjectPathNotFound

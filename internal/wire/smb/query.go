@@ -199,22 +199,6 @@ func (r *request) queryFile(o *open, class byte, in []byte, flags uint32, limit 
 	return nil, stInvalidInfoClass
 }
 
-func reparseTag(t fs.Type) uint32 {
-	switch t {
-	case fs.Symlink:
-		return 0xA000000C
-	case fs.FIFO:
-		return 0x80000024
-	case fs.Socket:
-		return 0x80000023
-	case fs.CharDevice:
-		return 0x80000025
-	case fs.BlockDevice:
-		return 0x80000026
-	}
-	return 0
-}
-
 func (o *open) fullName() string {
 	o.s.mu.Lock()
 	defer o.s.mu.Unlock()

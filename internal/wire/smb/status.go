@@ -84,6 +84,8 @@ const (
 	stPathNotCovered         status = 0xC0000257
 	stNotAReparsePoint       status = 0xC0000275
 	stIOReparseTagInvalid    status = 0xC0000276
+	stIOReparseTagMismatch   status = 0xC0000277
+	stIOReparseDataInvalid   status = 0xC0000278
 	stNetworkSessionExpired  status = 0xC000035C
 	stFileNotAvailable       status = 0xC0000467
 	stSmbNoPreauthOverlap    status = 0xC05D0000
