@@ -112,6 +112,13 @@ func (c *Client) AddBucket(ctx context.Context, n NewBucket) (b Bucket, err erro
 type BucketChange struct {
 	Versioning *string `json:"versioning,omitempty"` // Enabled or Suspended
 	Anonymous  *bool   `json:"anonymous_access_enabled,omitempty"`
+	// Lock changes object lock.
+	Lock *BucketLockChange `json:"lock_config,omitempty"`
+}
+
+// BucketLockChange is what to change of a bucket's object lock; nil fields stay.
+type BucketLockChange struct {
+	Enabled *bool `json:"enabled,omitempty"`
 }
 
 // ChangeBucket changes a bucket.

@@ -230,6 +230,7 @@ func TestAliases(t *testing.T) {
 		{"fs_modify_acl --path /a", ""}, {"fs_modify_acl --path /a add_entry -t x -r Fly", ""}, {"fs_modify_acl add_entry --path /a -r", ""},
 		{"s3_add_bucket --name b --fs-path /b --create-fs-path --enable-object-lock", "s3 bucket add b /b --create-directory --object-lock"}, {"s3_add_bucket --name b", "s3 bucket add b"},
 		{"s3_delete_bucket --name b --delete-root-dir", "s3 bucket delete b --directory"}, {"s3_modify_bucket --name b --suspend-versioning", "s3 bucket modify b --versioning=Suspended"},
+		{"s3_modify_bucket --name b --enable-object-lock", "s3 bucket modify b --object-lock"}, {"s3_list_uploads --bucket b", "s3 upload list b"}, {"s3_abort_upload --bucket b --upload-id u", "s3 upload abort b u"},
 		{"s3_set_bucket_policy --bucket b --file f --allow-remove-self", "s3 policy set b f --allow-remove-self"},
 		{"fs_acl_explain_rights --path /a -u jane -p uid:1 -g a b", "fs acl explain /a jane --group uid:1 --also=a,b"},
 		{"auth_mod_user --id 1000 --home-directory /h", "user modify 1000 --home /h"}, {"smb_mod_share --id 1 --new-name n", "smb share modify 1 --name n"},

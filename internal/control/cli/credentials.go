@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -157,7 +158,7 @@ func (s *session) trust(p client.Peer) error {
 		return p.Verified
 	case s.mine.Fingerprint == "" || s.a.trustNew:
 		if s.seen != p.Fingerprint {
-			fmt.Fprintf(s.a.o.Err, "First contact with %s: trusting its certificate with fingerprint\n  %s\nCompare it with the server's if the network between is not yours.\n", p.Name, p.Fingerprint)
+			fmt.Fprintf(s.a.o.Err, "First contact with %s: trusting its certificate with fingerprint\n  %s\nCompare it with the server's if the network between is not yours.\n", cmp.Or(p.Name, s.client.Server()), p.Fingerprint)
 		}
 		s.seen = p.Fingerprint
 		return nil

@@ -123,10 +123,11 @@ func (a *app) bucketAdd() *cobra.Command {
 
 func (a *app) bucketModify() *cobra.Command {
 	var versioning string
-	var anonymous bool
+	var anonymous, lock bool
 	c := &cobra.Command{Use: "modify NAME", Short: "Change a bucket", Args: cobra.ExactArgs(1)}
 	c.Flags().StringVar(&versioning, "versioning", "", "Enabled or Suspended")
 	c.Flags().BoolVar(&anonymous, "anonymous", false, "let requests that nobody signed read where no policy says else")
+	c.Flags().BoolVar(&lock, "object-lock", false, "let objects be locked against change and removal")
 	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
 		var v client.BucketChange
 		if c.Flags().Changed("versioning") {
@@ -134,6 +135,9 @@ func (a *app) bucketModify() *cobra.Command {
 		}
 		if c.Flags().Changed("anonymous") {
 			v.Anonymous = &anonymous
+		}
+		if c.Flags().Changed("object-lock") {
+			v.Lock = &client.BucketLockChange{Enabled: &lock}
 		}
 		b, err := cl.ChangeBucket(ctx, args[0], v)
 		if err != nil || !a.asJSON {
