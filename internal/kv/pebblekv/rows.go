@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,11 +24,11 @@ import (
 //
 // Rows lie in rings of bytes that the garbage collector need not look into, a
 // million of them in some 70 MB, and leave in the order they came. Nothing in a
-// ring is ever pointed to from outside: a hit is a copy. The rings are memory of
-// the system, touched as they fill, which does not move the collector's pace. They
-// fill evenly, so their chunks alternate: what is touched is the beginning of the
-// memory, and the system may use its huge pages, without which each look at a row
-// takes a walk through the page tables besides.
+// ring is ever pointed to from outside: a hit is a copy. Rings and indexes are memory
+// of the system, touched as they fill, which does not move the collector's pace. They
+// fill evenly, so chunks and buckets of the shards alternate: what is touched is the
+// beginning of the memory, and the system may use its huge pages, without which each
+// look at a row takes walks through the page tables besides.
 type rowCache struct {
 	hash   func([]byte) uint64
 	barred [256]bool // first bytes of keys that get no row
@@ -37,27 +38,36 @@ type rowCache struct {
 const (
 	shardBits  = 6
 	bucketRows = 8   // rows that a hash can be at: a cache line of the index
+	bytesToRow = 32  // of rings, for each reference that an index has room for
 	rowHead    = 16  // of a row: see rowShard.at
 	maxRowSize = 512 // key and value
 	chunkBytes = 32 << 10
 	hugeFrom   = 64 << 20 // bytes of rings; below they would be a large part
 )
 
-// indexOf is how many rows an index has room for, by the bytes of the rows:
-// those of inodes and directory entries take some 64. It doubles by the chunk.
-func indexOf(n uint64) int { return int((n+chunkBytes-1)/chunkBytes) * chunkBytes / 64 }
+// bucketsOf is how many buckets n bytes of rows need. Rows of inodes and directory
+// entries take some 60 bytes, so that the index is half full at most: a row whose
+// bucket is full drives another out, which at 95 % happens to one in five, and at
+// 50 % to one in a hundred.
+func bucketsOf(n uint64) uint64 {
+	return (n + chunkBytes - 1) / chunkBytes * (chunkBytes / bytesToRow / bucketRows)
+}
 
 // rowShard is a ring of chunks with an index. Positions are bytes since the
 // beginning and only grow; a row never crosses the end of a chunk.
 type rowShard struct {
 	mu    sync.RWMutex
-	index []uint64 // buckets of rowRef, 0 is none
+	index []bucket // of all shards, from this one's first on: see bucket
+	used  uint64   // buckets in use, a power of two
 	rings []byte   // of all shards, from this one's first chunk on
 	size  uint64   // of the ring: whole chunks, a power of two
 	head  uint64   // where the next row goes
 	tail  uint64   // the oldest row, unless it is head
-	_     [32]byte // shards do not share cache lines
+	_     [24]byte // shards do not share cache lines
 }
+
+// A bucket has references to rows, 0 is none.
+type bucket [bucketRows]uint64
 
 // A reference is 24 bits of the hash and, in units of 8 bytes, 40 of the
 // position + 1. Positions so repeat after 8 TiB written to one shard, of which
@@ -75,32 +85,34 @@ func (c *rowCache) init(size int64, barred string, hash func([]byte) uint64) {
 	}
 	// Powers of two, so that positions may wrap.
 	chunks := uint64(1) << max(1, bits.Len64(uint64(size)>>shardBits/chunkBytes)-1)
-	all := int(chunks * chunkBytes << shardBits)
-	memory, err := unix.Mmap(-1, 0, all, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err == nil {
-		runtime.AddCleanup(c, func(m []byte) { _ = unix.Munmap(m) }, memory)
-		if all >= hugeFrom {
-			_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // a system without them does as well
-		}
-	} else {
-		memory = make([]byte, all)
-	}
+	rings, buckets := chunks*chunkBytes, bucketsOf(chunks*chunkBytes)
+	memory := c.memory(rings << shardBits)
+	index := c.memory(buckets * uint64(unsafe.Sizeof(bucket{})) << shardBits)
+	all := unsafe.Slice((*bucket)(unsafe.Pointer(unsafe.SliceData(index))), buckets<<shardBits)
 	for i := range c.shards {
-		c.shards[i].rings = memory[i*chunkBytes:]
-		c.shards[i].size = chunks * chunkBytes
-		c.shards[i].index = make([]uint64, indexOf(1))
+		s := &c.shards[i]
+		s.rings, s.size = memory[i*chunkBytes:], rings
+		s.index, s.used = all[i:], bucketsOf(1)
 	}
+}
+
+// memory is n bytes of zeros that are the cache's as long as it lives.
+func (c *rowCache) memory(n uint64) []byte {
+	m, err := unix.Mmap(-1, 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return make([]byte, n)
+	}
+	runtime.AddCleanup(c, func(m []byte) { _ = unix.Munmap(m) }, m)
+	if n >= hugeFrom {
+		_ = unix.Madvise(m, unix.MADV_HUGEPAGE) // a system without them does as well
+	}
+	return m
 }
 
 func (c *rowCache) shard(h uint64) *rowShard { return &c.shards[h>>(64-shardBits)] }
 
-// bucket of the index for a hash, whose highest bits chose the shard and whose
-// lowest are the tag.
-func (s *rowShard) bucket(h uint64) []uint64 {
-	n := uint64(len(s.index) / bucketRows)
-	i := h >> 24 & (n - 1) * bucketRows
-	return s.index[i : i+bucketRows : i+bucketRows]
-}
+// bucket of a hash, whose highest bits chose the shard and whose lowest are the tag.
+func (s *rowShard) bucket(h uint64) *bucket { return &s.index[(h>>24&(s.used-1))<<shardBits] }
 
 // at returns the row at a position: the room it takes in units of 8 bytes (1
 // byte, 0 where the rest of the chunk is empty), nothing (1), length of the key
@@ -243,7 +255,7 @@ func (s *rowShard) reserve(c *rowCache, n uint64) uint64 {
 		s.at(s.head)[0] = 0
 		s.head += left
 	}
-	if used := min(s.head+n, s.size); indexOf(used) > len(s.index) {
+	if bucketsOf(min(s.head+n, s.size)) > s.used {
 		s.grow(c)
 	}
 	s.clear(c, s.head+n)
@@ -252,14 +264,17 @@ func (s *rowShard) reserve(c *rowCache, n uint64) uint64 {
 	return pos
 }
 
-// grow doubles the index, which so takes no more memory than there are rows for.
+// grow doubles the index, which so takes no more memory than there are rows for:
+// of each bucket some rows go to the one that is as far behind the old end.
 func (s *rowShard) grow(c *rowCache) {
-	old := s.index
-	s.index = make([]uint64, 2*len(old))
-	for _, ref := range old {
-		if ref != 0 {
-			pos := refPos(ref)
-			s.enter(c.hash(rowKey(s.at(pos))), pos)
+	old := s.used
+	s.used *= 2
+	for i := range old {
+		from, to := &s.index[i<<shardBits], &s.index[(i+old)<<shardBits]
+		for j, ref := range from {
+			if ref != 0 && c.hash(rowKey(s.at(refPos(ref))))>>24&old != 0 {
+				from[j], to[j] = 0, ref
+			}
 		}
 	}
 }

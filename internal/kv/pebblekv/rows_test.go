@@ -246,3 +246,35 @@ func TestBarredRows(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The index has room for the rows that the rings have room for, while it grows and
+// at its largest: rows of inodes and entries that fit are there.
+func TestRowsThatFitStay(t *testing.T) {
+	var c rowCache
+	c.init(8<<20, "", func(b []byte) uint64 { // the same in every run
+		h := (binary.LittleEndian.Uint64(b) + 1) * 0x9e3779b97f4a7c15
+		h = (h ^ h>>31) * 0xbf58476d1ce4e5b9
+		return h ^ h>>29
+	})
+	const row = 56 // key and value: 40
+	key, val := make([]byte, 16), make([]byte, 24)
+	lost := func(n int) (lost int) {
+		for i := range n {
+			binary.LittleEndian.PutUint64(key, uint64(i))
+			if _, _, ok := c.get(c.hash(key), key, 1); !ok {
+				lost++
+			}
+		}
+		return lost
+	}
+	made := 0
+	for _, n := range []int{1000, 10_000, 50_000, 7 << 20 / row} {
+		for ; made < n; made++ {
+			binary.LittleEndian.PutUint64(key, uint64(made))
+			c.write(c.hash(key), key, val, 1)
+		}
+		if l := lost(n); l > n/50 {
+			t.Errorf("%d of %d rows are gone", l, n)
+		}
+	}
+}
