@@ -42,7 +42,7 @@ const (
 	rowHead    = 16  // of a row: see rowShard.at
 	maxRowSize = 512 // key and value
 	chunkBytes = 32 << 10
-	hugeFrom   = 64 << 20 // bytes of rings; below they would be a large part
+	hugeFrom   = 64 << 20 // bytes of rings or indexes; below they would be a large part
 )
 
 // bucketsOf is how many buckets n bytes of rows need. Rows of inodes and directory

@@ -219,9 +219,11 @@ func parseReparse(b []byte) (p reparse, st status) {
 	data := b[8:]
 	switch tag {
 	case tagSymlink:
-		return p, p.parseSymlink(data)
+		st = p.parseSymlink(data)
+		return p, st
 	case tagNFS:
-		return p, p.parseNFS(data)
+		st = p.parseNFS(data)
+		return p, st
 	case tagUnixLink:
 		if n < 4 || le.Uint32(data) != 2 {
 			return p, stIOReparseDataInvalid

@@ -147,6 +147,7 @@ func (c *client) connect(path string, want status) {
 	c.call(cmdTreeConnect, append(b, p...), want)
 }
 
+// create answers the id of the open, or the body of the error that is wanted.
 func (c *client) create(name string, access, disposition, options uint32, want status) []byte {
 	c.t.Helper()
 	p := encodeUTF16(name)
@@ -161,7 +162,7 @@ func (c *client) create(name string, access, disposition, options uint32, want s
 	le.PutUint16(b[46:], uint16(len(p)))
 	r := c.call(cmdCreate, append(append(b, p...), 0), want)
 	if want != stOK {
-		return nil
+		return r
 	}
 	return r[64:80]
 }
