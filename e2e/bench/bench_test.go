@@ -45,7 +45,7 @@ func TestTable(t *testing.T) {
 	for _, l := range []string{"begin create", "noise", "end create 100 0.5", "begin create", "end create 100 0.25"} {
 		m.line(l)
 	}
-	other := map[string][]Sample{"create": {{100, time.Second, 5 * time.Millisecond}}}
+	other := map[string][]Sample{"create": {{Ops: 100, Elapsed: time.Second, CPU: 5 * time.Millisecond}}}
 	var b strings.Builder
 	if err := errors.Join(m.err, WriteTable(&b, []Series{{"ours", m.into}, {"theirs", other}})); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func BenchmarkNFS(b *testing.B) {
 			m := meter{into: s.Samples, cpu: func() (time.Duration, error) {
 				u, err := harness.UsageOf(s.pid())
 				return u.CPU, err
-			}}
+			}, kernel: harness.KernelThreads}
 			guest := harness.Guest{Net: s.net, CPU: 1, MemoryMB: 768, Timeout: 20 * time.Minute, OnLine: m.line}
 			res := guest.Run(b, fmt.Sprintf("mount -t nfs -o vers=3,proto=tcp,nconnect=%d,%s /mnt || exit 1\n"+
 				"CLIENTS=%d ROWS=%s MIB=%d FILES=%d ENTRIES=%d python3 %s /mnt/bench %s",

@@ -110,7 +110,7 @@ func (s *store) row(b *testing.B, name string, n, workers int, ops float64, op f
 	if err = errors.Join(err, err2); err != nil {
 		b.Fatalf("%s, %s: %v", s.Server, name, err)
 	}
-	s.Samples[name] = append(s.Samples[name], Sample{ops, took, after - before})
+	s.Samples[name] = append(s.Samples[name], Sample{Ops: ops, Elapsed: took, CPU: after - before})
 }
 
 // objects measures objects of one size: put, get, and of small ones head and delete.

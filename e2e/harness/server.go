@@ -245,28 +245,78 @@ type Usage struct {
 
 // UsageOf reads /proc.
 func UsageOf(pid int) (u Usage, err error) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	f, err := statOf(pid)
 	if err != nil {
 		return u, err
 	}
-	// The command's name, in brackets, may hold anything.
-	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(f) < 22 {
-		return u, fmt.Errorf("%s/stat: %d fields", dir, len(f))
-	}
-	var ticks uint64
-	for _, s := range f[11:13] {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			return u, err
-		}
-		ticks += n
+	if u.CPU, err = cpuOf(f); err != nil {
+		return u, err
 	}
 	pages, err := strconv.ParseUint(f[21], 10, 64)
 	if err != nil {
 		return u, err
 	}
+	u.ResidentBytes = pages * uint64(os.Getpagesize())
+	return u, nil
+}
+
+// KernelThreads returns the CPU time of each of the kernel's threads by its
+// pid: what journals, writes back and serves loop devices on behalf of whoever
+// writes, and is in no process's own time.
+func KernelThreads() (map[int]time.Duration, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	out := map[int]time.Duration{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		f, err := statOf(pid)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it ended meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		const kthreadd = "2" // the parent of them all
+		if f[1] != kthreadd {
+			continue
+		}
+		if out[pid], err = cpuOf(f); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// statOf returns the fields of /proc/PID/stat from the state on.
+func statOf(pid int) ([]string, error) {
+	name := filepath.Join("/proc", strconv.Itoa(pid), "stat")
+	stat, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	// The command's name, in brackets, may hold anything.
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(f) < 22 {
+		return nil, fmt.Errorf("%s: %d fields", name, len(f))
+	}
+	return f, nil
+}
+
+// cpuOf adds user and system time.
+func cpuOf(stat []string) (time.Duration, error) {
+	var ticks uint64
+	for _, s := range stat[11:13] {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
 	const hertz = 100 // USER_HZ of every Linux that Go runs on
-	return Usage{pages * uint64(os.Getpagesize()), time.Duration(ticks) * time.Second / hertz}, nil
+	return time.Duration(ticks) * time.Second / hertz, nil
 }
