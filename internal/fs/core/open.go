@@ -291,6 +291,8 @@ func mayMake(o *fs.OpenSpec, spec *fs.CreateSpec) error {
 		return fs.IsDir
 	case o.DeleteOnClose && !o.MaximumAllowed && o.Desired&fs.RightDelete == 0:
 		return fs.Access
+	case o.StreamName != "" && len(spec.Data) > 0:
+		return fs.Invalid
 	case o.StreamName != "":
 		return fs.CheckName(o.StreamName)
 	}
