@@ -74,10 +74,17 @@ func (s *session) settle(ctx context.Context) {
 	s.making, h.making = nil, nil
 	s.timer.Stop()
 	var res fs.OpenResult
-	h.err = walk.Retry(ctx, func() (err error) {
+	open := func() (err error) {
 		h.file, res, err = s.FS.Open(ctx, s.Caller, o)
 		return err
-	})
+	}
+	how := o.Disposition
+	o.Disposition = fs.OpenCreate
+	h.err = walk.Retry(ctx, open)
+	if h.err != nil && fs.KindOf(h.err) == fs.Exist {
+		o.Disposition = how
+		h.err = walk.Retry(ctx, open)
+	}
 	if h.err != nil || len(o.Create.Data) == 0 || res.Action == fs.OpenCreated {
 		return
 	}
