@@ -119,6 +119,8 @@ type AttributesPatch struct {
 	Size             *Number         `json:"size,omitempty"`
 	AccessTime       *time.Time      `json:"access_time,omitempty"`
 	ModificationTime *time.Time      `json:"modification_time,omitempty"`
+	ChangeTime       *time.Time      `json:"change_time,omitempty"`
+	CreationTime     *time.Time      `json:"creation_time,omitempty"`
 	Extended         map[string]bool `json:"extended_attributes,omitempty"`
 }
 

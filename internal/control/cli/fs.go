@@ -18,7 +18,7 @@ import (
 func (a *app) fsCommand() *cobra.Command {
 	return noun("fs", "Files and directories", append(a.fsMore(),
 		a.fsList(), a.fsStat(), a.fsMkdir(), a.fsCreate(), a.fsRemove(), a.fsMove(), a.fsLink(), a.fsChmod(), a.fsChown(),
-		a.fsCat(), a.fsWrite(), a.fsTruncate(), a.fsAggregates(), a.fsTreeDelete(), a.fsTreeDeleteStatus(), a.fsTreeDeleteCancel())...)
+		a.fsCat(), a.fsWrite(), a.fsTruncate(), a.fsAggregates(), a.fsTreeDelete(), a.fsTreeDeleteStatus(), a.fsTreeDeleteCancel(), a.fsTreeDeleteRestart())...)
 }
 
 // files wraps a command that takes one file and a snapshot.
