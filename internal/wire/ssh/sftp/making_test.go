@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/memfs"
@@ -125,15 +124,11 @@ func TestMaking(t *testing.T) {
 	t.Run("others see it after a while", func(t *testing.T) {
 		f := newFS()
 		p := connect(t, Options{FS: f})
+		made, err := f.Watch(t.Context(), fs.RootID, false, fs.EventAdded)
+		must(t, err)
 		h := p.open("f", fresh)
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			_, err := f.Lookup(t.Context(), fs.SystemCaller(), fs.Root, "f", 0)
-			if err == nil {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatal(err)
-			}
+		if e := <-made; e.Name != "f" {
+			t.Fatalf("event %+v", e)
 		}
 		ok(t, p.write(h, 0, "late"))
 		ok(t, p.close(h))
