@@ -56,6 +56,9 @@ func TestAttributes(t *testing.T) {
 	if lock.at("lock", "legal_hold") != false || lock.at("lock", "retention_period") != nil {
 		t.Errorf("%s", lock.raw)
 	}
+	if bytes.Contains(got.raw, []byte(`"lock"`)) {
+		t.Errorf("not asked for: %s", got.raw)
+	}
 	for _, bad := range []object{{"mode": "abc"}, {"mode": "10000"}, {"size": "-1"}, {"owner": "0"}, {"access_time": "yesterday"}, {"owner_details": object{"id_type": "LOCAL_USER", "id_value": "nobody"}}} {
 		a.must(400, "PATCH", f, bad)
 	}

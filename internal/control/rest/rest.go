@@ -211,6 +211,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // maxRoom bounds memory that is kept for the next answer.
 const maxRoom = 2 << 20
 
+// vacate gives back a room in which nobody reads any more.
+func (s *server) vacate(room *[]byte) {
+	if cap(*room) <= maxRoom {
+		s.rooms.Put(room)
+	}
+}
+
 // client is the peer's address.
 func client(r *http.Request) netip.AddrPort {
 	a, _ := netip.ParseAddrPort(r.RemoteAddr)
@@ -228,19 +235,17 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, rt *route, rep r
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if rep.body == nil {
-		empty(w, status)
-		return
-	}
-	if v, ok := rep.body.(rendered); ok && r.ProtoMajor == 1 {
+	if rep.room != nil {
+		writeJSON(w, status, *rep.room)
 		// Pages are large, so their memory is used again. Not with HTTP/2: there
 		// a write that was given up may still be under way.
-		room := s.rooms.Get().(*[]byte)
-		*room = v.appendJSON((*room)[:0])
-		writeJSON(w, status, *room)
-		if cap(*room) <= maxRoom {
-			s.rooms.Put(room)
+		if r.ProtoMajor == 1 {
+			s.vacate(rep.room)
 		}
+		return
+	}
+	if rep.body == nil {
+		empty(w, status)
 		return
 	}
 	b, err := encode(rep.body)
