@@ -50,6 +50,9 @@ func entryRoutes() []route {
 	}
 }
 
+// longPage is from how many entries on a page is long.
+const longPage = 200
+
 func listEntries(q *request) (reply, error) {
 	p, err := q.page()
 	if err != nil {
@@ -65,6 +68,14 @@ func listEntries(q *request) (reply, error) {
 	}
 	if f.Attr.Type != fs.Directory {
 		return reply{}, ofKind(fs.NotDir, nil)
+	}
+	if f.Attr.Children >= longPage && p.limit >= longPage {
+		select {
+		case q.s.long <- struct{}{}:
+			defer func() { <-q.s.long }() // before the answer is sent
+		case <-q.Context().Done():
+			return reply{}, q.Context().Err()
+		}
 	}
 	matches := pattern(q.arg("smb-pattern"))
 	room := q.s.rooms.Get().(*[]byte)

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -102,6 +103,10 @@ type server struct {
 	api    func() []byte // openapi.json, made when it is first asked for
 	chunks chunks
 	rooms  sync.Pool // of *[]byte that answers were rendered into
+	// long holds who reads a long page of a directory; others wait in the order
+	// in which they came. Left to the scheduler some wait ten times as long as
+	// most, and all of them together for the collector.
+	long chan struct{}
 }
 
 // New builds the handler. It starts nothing that would have to be stopped.
@@ -118,7 +123,7 @@ func New(o Options) http.Handler {
 	if o.NodeID == 0 {
 		o.NodeID = 1
 	}
-	s := &server{o: o, log: o.Logger, now: o.Now, svc: o.Service}
+	s := &server{o: o, log: o.Logger, now: o.Now, svc: o.Service, long: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}
 	s.rooms.New = func() any { return new([]byte) }
 	if s.svc == nil {
 		s.svc = service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now})
