@@ -128,7 +128,7 @@ func (a *app) showFile(f *client.Attributes) error {
 		lock = []string{"Kept until", until, "Legal hold", onOff(l.LegalHold != nil && *l.LegalHold)}
 	}
 	return a.record(append([]string{"Path", f.Path, "Id", f.ID.String(), "Type", strings.ToLower(strings.TrimPrefix(f.Type, "FS_FILE_TYPE_")), "Mode", f.Mode,
-		"Owner", f.OwnerDetails.Type+" "+f.OwnerDetails.Value, "Group", f.GroupDetails.Type+" "+f.GroupDetails.Value,
+		"Owner", f.OwnerDetails.Type + " " + f.OwnerDetails.Value, "Group", f.GroupDetails.Type + " " + f.GroupDetails.Value,
 		"Size", f.Size.String(), "Blocks", f.Blocks.String(), "Links", strconv.Itoa(f.Links), "Entries", strconv.FormatUint(f.Children, 10),
 		"Accessed", t(f.AccessTime), "Modified", t(f.ModificationTime), "Changed", t(f.ChangeTime), "Created", t(f.CreationTime), "ETag", f.ETag}, lock...)...)
 }
