@@ -10,7 +10,7 @@ var aliases = []alias{
 	{"change_password", "change-password", nil, nil},
 	{"fs_get_stats", "node df", nil, nil}, {"cluster_conf", "cluster show", nil, nil}, {"set_cluster_conf", "cluster rename", []string{"--cluster-name"}, nil},
 	{"nodes_list", "cluster nodes", []string{"--node"}, nil},
-	{"fs_read_dir", "fs ls", []string{"--path/--id"}, map[string]string{"--smb-pattern": "--pattern", "--page-size": "|drop"}}, {"fs_file_get_attr", "fs stat", []string{"--path/--id"}, nil},
+	{"fs_read_dir", "fs ls", []string{"--path/--id"}, map[string]string{"--smb-pattern": "--pattern", "--page-size": "|drop"}}, {"fs_file_get_attr", "fs stat", []string{"--path/--id"}, map[string]string{"--retrieve-file-lock": "--lock"}},
 	{"fs_create_dir", "fs mkdir", []string{"--path/--id", "&--name"}, nil}, {"fs_create_file", "fs create", []string{"--path/--id", "&--name"}, nil},
 	{"fs_create_link", "fs ln", []string{"--target", "--path/--id", "&--name"}, nil}, {"fs_rename", "fs mv", []string{"--old-path/-o", "--path/--id/--dir-path/--dir-id", "&--name"}, map[string]string{"--clobber": "--force"}},
 	{"fs_punch_hole", "fs punch", []string{"--path/--id", "--offset", "--size"}, nil}, {"fs_get_notify_settings", "fs settings show", nil, nil},

@@ -105,6 +105,8 @@ func TestCLI_permissions(t *testing.T) {
 	x.run("fs", "lock", "/d/f", "--until", "2099-01-01T00:00:00Z", "--legal-hold", "on")
 	x.fails("", "fs", "rm", "/d/f")
 	x.fails("", "fs", "tree-delete", "/d", "--yes")
+	x.has("Legal hold  on", "fs", "stat", "/d/f", "--lock")
+	x.has("2099-01-01T00:00:00Z", "fs_file_get_attr", "--path", "/d/f", "--retrieve-file-lock")
 	x.run("fs", "lock", "/d/f", "--legal-hold", "off")
 	x.fails("", "fs", "lock", "/d/f", "--until", "2050-01-01T00:00:00Z")
 	x.fails("say --until", "fs", "lock", "/d/f")
