@@ -43,9 +43,9 @@ type pace struct {
 
 const (
 	// quickCall is the longest that a call of a quick disk takes.
-	quickCall = 2 * time.Millisecond
+	quickCall = 4 * time.Millisecond
 	// quickRun calls in a row have to be quick after one that was not.
-	quickRun = 64
+	quickRun = 16
 )
 
 // quick tells whether the last calls were.

@@ -163,7 +163,7 @@ const quickReply = 64 << 10
 // is not read meanwhile, unless the client has sent one call at a time for a while.
 func (c *conn) alone(call *Call, waited bool) bool {
 	if c.r != c.w {
-		c.lone.streak = min(c.lone.streak, 0)
+		c.lone.streak = 0
 		return false
 	}
 	c.mu.Lock()
@@ -171,15 +171,17 @@ func (c *conn) alone(call *Call, waited bool) bool {
 	c.mu.Unlock()
 	switch {
 	case !only:
-		c.lone.streak = min(c.lone.streak, 0)
+		c.lone.streak = 0
 		return false
 	case !waited:
-		c.lone.streak = min(c.lone.streak, 0) // it may have been sent before the reply to the last
-	case c.lone.streak < loneAfter:
+		// It may have been sent before the reply to the last; but a client that
+		// sends one at a time is sometimes quicker than this goroutine comes back.
+		c.lone.streak = max(c.lone.streak-notWaited, 0)
+	case c.lone.streak < loneMost:
 		c.lone.streak++
 	}
 	return call.replyHint <= quickReply && call.prog != nil && call.prog.Quick != nil &&
-		(c.lone.streak == loneAfter || call.prog.Quick(call.Vers, call.Proc))
+		(c.lone.streak >= loneAfter || call.prog.Quick(call.Vers, call.Proc))
 }
 
 func (c *conn) full() bool {

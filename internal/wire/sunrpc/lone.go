@@ -20,8 +20,9 @@ const (
 	// loneAfter calls in a row must have come alone before one that may wait for
 	// the disk is run by the reader.
 	loneAfter = 16
-	// takenOver is what a reader that ran a long call starts again from.
-	takenOver = -256
+	// loneMost bounds how many are remembered, and notWaited is how many of them a
+	// call counts against that was there before the reader was.
+	loneMost, notWaited = 32, 4
 	// patience is how long the reader runs a call, up to twice that.
 	patience = 10 * time.Millisecond
 	// patrolRest is how many rounds without a call end the patrol.
@@ -147,7 +148,7 @@ func (c *conn) takeOver() {
 	s.running.Add(1) // not the last: the connection is one of them
 	go func() {
 		defer s.running.Done()
-		c.lone.streak = takenOver
+		c.lone.streak = 0
 		if err := c.read(c.ctx); !errors.Is(err, errTakenOver) {
 			c.lone.ended <- err
 		}
