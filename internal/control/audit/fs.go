@@ -82,13 +82,16 @@ func (f *FS) fresh(c *fs.Caller, op repeated, n fs.Node, err error) (at time.Tim
 // Watched records that a caller watches a directory, which the file system is
 // not told. Repetitions are one record.
 func (f *FS) Watched(ctx context.Context, c *fs.Caller, n fs.Node) {
-	f.looked(ctx, c, notifyRequest, n, nil)
+	f.looked(ctx, c, notifyRequest, n, nil, nil)
 }
 
-// looked records the first of repeated reads of what is not data.
-func (f *FS) looked(ctx context.Context, c *fs.Caller, op repeated, n fs.Node, err error) {
+// looked records the first of repeated reads of what is not data. a are what
+// attributes the call has answered, if any.
+func (f *FS) looked(ctx context.Context, c *fs.Caller, op repeated, n fs.Node, a *fs.Attr, err error) {
 	if at, ok := f.first(c, op, n, err); ok {
-		f.add(c, &Record{Time: at, Operation: op.String(), FileID: uint64(n.ID), Path: f.path(ctx, n)}, err)
+		r := Record{Time: at, Operation: op.String(), FileID: uint64(n.ID)}
+		r.Path, r.Name = f.where(ctx, n, a)
+		f.add(c, &r, err)
 	}
 }
 
@@ -98,7 +101,8 @@ func (f *FS) read(ctx context.Context, c *fs.Caller, n fs.Node, off uint64, res 
 	if !ok {
 		return
 	}
-	r := Record{Time: at, Operation: "fs_read_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: number(off), Size: number(uint64(res.N))}
+	r := Record{Time: at, Operation: "fs_read_data", FileID: uint64(n.ID), Offset: number(off), Size: number(uint64(res.N))}
+	r.Path, r.Name = f.where(ctx, n, &res.Attr)
 	if res.Attr.Mask&fs.AttrSize != 0 {
 		r.FileSize = number(res.Attr.Size)
 	}
@@ -110,7 +114,8 @@ func (f *FS) wrote(ctx context.Context, c *fs.Caller, n fs.Node, off, size uint6
 	if f.staged.has(n) {
 		return
 	}
-	r := Record{Operation: "fs_write_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: number(off), Size: number(size)}
+	r := Record{Operation: "fs_write_data", FileID: uint64(n.ID), Offset: number(off), Size: number(size)}
+	r.Path, r.Name = f.where(ctx, n, after)
 	if after.Mask&fs.AttrSize != 0 {
 		r.FileSize = number(after.Size)
 	}
@@ -128,7 +133,8 @@ func (f *FS) changed(ctx context.Context, c *fs.Caller, op string, n fs.Node, ch
 			return
 		}
 	}
-	r := Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n)}
+	r := Record{Operation: op, FileID: uint64(n.ID)}
+	r.Path, r.Name = f.where(ctx, n, &ch.After)
 	if err == nil {
 		r.Before, r.After = attributesBefore(&ch.Before), attributesOf(&ch.After)
 	}
