@@ -78,11 +78,11 @@ type foldShard struct {
 
 func newFolder() folder { return folder{seed: maphash.MakeSeed()} }
 
-// first tells whether something is to be recorded, and remembers it.
-func (f *folder) first(k foldKey, now time.Time) bool {
+// first tells whether something is to be recorded, and remembers it. at are
+// nanoseconds since 1970.
+func (f *folder) first(k foldKey, at int64) bool {
 	h := maphash.Comparable(f.seed, k)
 	s := &f.shards[h%foldShards]
-	at := now.UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
@@ -124,10 +124,9 @@ type repeat struct {
 // maxRepeatText is what counts of a text that a peer may have chosen.
 const maxRepeatText = 128
 
-func (p *repeats) first(r *Record, now time.Time) bool {
+func (p *repeats) first(r *Record, at int64) bool {
 	own := func(s string) string { return strings.Clone(s[:min(len(s), maxRepeatText)]) }
 	k := repeat{r.User, r.Client, r.Protocol, r.Operation, r.Status, own(r.Extra), own(r.Extra2)}
-	at := now.UnixNano()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if last, ok := p.seen[k]; ok && at-last < int64(foldTime) && at >= last {

@@ -315,7 +315,7 @@ func BenchmarkWrap(b *testing.B) {
 						_, _ = w.Read(w.ctx, w.c, n, read, buf)
 					}
 					if i&0xffff == 0xffff { // as if it had been sent
-						w.l.spool.sent(w.l.Status().Last, w.l.o.Now())
+						w.l.spool.sent(w.l.Status().Last, time.Now())
 						_ = w.l.spool.sync()
 						_ = w.l.spool.trim(w.l.Status().Last)
 					}

@@ -16,11 +16,10 @@ func (f *FS) denied(ctx context.Context, c *fs.Caller, dir fs.Node, name string,
 	if k := fs.KindOf(err); k != fs.Access && k != fs.Perm {
 		return
 	}
-	at, ok := f.first(c, readMetadata, dir, err)
-	if !ok {
+	if !f.first(c, readMetadata, dir, err) {
 		return
 	}
-	f.add(c, &Record{Time: at, Operation: "fs_read_metadata", Path: f.path(ctx, dir), Name: name}, err)
+	f.add(c, &Record{Operation: "fs_read_metadata", Path: f.path(ctx, dir), Name: name}, err)
 }
 
 // Lookup leaves a record only if it is refused: what is then done to the object

@@ -13,6 +13,7 @@ type reader struct {
 	s    *spool
 	next uint64
 	seg  uint64 // first record of the segment that f reads
+	at   uint64 // number of the record that comes next in it
 	f    *os.File
 	off  int64 // bytes of the segment that were read into buf
 	buf  []byte
@@ -72,7 +73,9 @@ func (r *reader) read() (entry, bool) {
 	for {
 		e, size, err := decode(r.rest)
 		switch {
-		case err != nil: // damaged: the rest of the segment is lost
+		// Damaged, or it was trimmed meanwhile and another is written over it:
+		// the rest of the segment is lost.
+		case err != nil || size > 0 && e.seq != r.at:
 			r.close()
 			r.next = max(r.next, r.seg+1)
 			if !r.fill(true) {
@@ -84,6 +87,7 @@ func (r *reader) read() (entry, bool) {
 			}
 		default:
 			r.rest = r.rest[size:]
+			r.at++
 			if e.seq >= r.next {
 				r.next = e.seq + 1
 				return e, true
@@ -106,7 +110,7 @@ func (r *reader) fill(skip bool) bool {
 			if err != nil {
 				return false
 			}
-			r.f, r.seg = f, seg
+			r.f, r.seg, r.at = f, seg, seg
 		}
 		if r.buf == nil {
 			r.buf = make([]byte, readBytes)

@@ -192,6 +192,6 @@ func (w *wire) burst(ctx context.Context) (n int, err error) {
 	if _, err := w.conn.Write(w.out); err != nil {
 		return 0, err
 	}
-	w.l.spool.sent(last, w.l.o.Now())
+	w.l.spool.sent(last, time.Unix(0, w.l.clock.read()))
 	return n, nil
 }

@@ -33,6 +33,11 @@ const (
 // bytes each, all big-endian, and the text. A torn end is cut off. The file
 // "position" says what was sent.
 //
+// A segment that is done with becomes the file "spare", over which the next is
+// written: memory that is mapped to new blocks costs more than a record. What
+// is left in it of old records is told by their sequence numbers, which do not
+// continue those of the new ones.
+//
 // The segment that is written to is mapped into memory, so a record that was
 // appended outlives the process however that ends, and costs no system call.
 type spool struct {
@@ -51,6 +56,7 @@ type spool struct {
 		bytes    int64
 		pos      position
 		moved    bool // pos is not on disk
+		spare    bool // there is one
 		closed   bool
 	}
 }
@@ -58,6 +64,7 @@ type spool struct {
 type segment struct {
 	first uint64
 	bytes int64
+	whole bool // the file has all segmentBytes, made by this process
 }
 
 // mapping is a file whose content is memory.
@@ -93,6 +100,7 @@ const (
 	sumBytes   = 8  // length and checksum
 	headBytes  = 24 // those, sequence number, time
 	segmentExt = ".records"
+	spareName  = "spare"
 )
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
@@ -118,6 +126,11 @@ func openSpool(dir string, limit int64) (*spool, error) {
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, err
 	}
+	// Numbers grow within a process; over a failure of power they may not, so
+	// what another one left is no spare.
+	if err := os.Remove(s.path(spareName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	names, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -139,7 +152,7 @@ func openSpool(dir string, limit int64) (*spool, error) {
 			}
 			continue
 		}
-		s.mu.segments = append(s.mu.segments, segment{first, good})
+		s.mu.segments = append(s.mu.segments, segment{first: first, bytes: good})
 		s.mu.bytes += good
 	}
 	slices.SortFunc(s.mu.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
@@ -161,6 +174,7 @@ func (s *spool) check(first uint64) (last uint64, good int64, err error) {
 		return 0, 0, err
 	}
 	b := make([]byte, 1<<20)
+	next := first
 	for have, off := 0, int64(0); off < st.Size(); {
 		n, err := f.ReadAt(b[have:min(int64(len(b)), int64(have)+st.Size()-off)], off)
 		if n == 0 {
@@ -171,12 +185,14 @@ func (s *spool) check(first uint64) (last uint64, good int64, err error) {
 		at := 0
 		for {
 			e, size, err := decode(b[at:have])
-			if err != nil {
-				return last, good, f.Truncate(good) // damaged, or the zeros behind the last
+			if err != nil || size > 0 && e.seq != next {
+				// Damaged, or what is behind the last: zeros or older records.
+				return last, good, f.Truncate(good)
 			}
 			if size == 0 {
 				break // more is to be read
 			}
+			next++
 			at += size
 			last, good = e.seq, good+int64(size)
 		}
@@ -276,12 +292,21 @@ func (s *spool) put(at int64, text []byte) error {
 
 // rotate begins a segment. mu is held.
 func (s *spool) rotate() error {
-	f, err := os.OpenFile(s.segment(s.mu.next), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	name := s.segment(s.mu.next)
+	again := s.mu.spare && os.Rename(s.path(spareName), name) == nil
+	s.mu.spare = false
+	flags := os.O_RDWR
+	if !again {
+		flags |= os.O_CREATE | os.O_EXCL
+	}
+	f, err := os.OpenFile(name, flags, 0o600)
 	if err != nil {
 		return err
 	}
-	// Blocks first: memory behind which there is no room on disk is a trap.
-	err = unix.Fallocate(int(f.Fd()), 0, 0, s.segmentBytes)
+	if !again {
+		// Blocks first: memory behind which there is no room on disk is a trap.
+		err = unix.Fallocate(int(f.Fd()), 0, 0, s.segmentBytes)
+	}
 	if err == nil {
 		var mem []byte
 		mem, err = unix.Mmap(int(f.Fd()), 0, int(s.segmentBytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -290,16 +315,21 @@ func (s *spool) rotate() error {
 				s.mu.old = append(s.mu.old, s.mu.current)
 			}
 			s.mu.current = &mapping{f: f, mem: mem}
-			s.mu.segments = append(s.mu.segments, segment{first: s.mu.next})
+			s.mu.segments = append(s.mu.segments, segment{first: s.mu.next, whole: true})
 			return nil
 		}
 	}
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
-// close cuts the file to what is used, makes it durable and lets go of it.
-func (m *mapping) close() error {
-	return errors.Join(unix.Munmap(m.mem), m.f.Truncate(m.used), m.f.Sync(), m.f.Close())
+// close makes the file durable and lets go of it. The one that is not to be
+// followed by another is cut to what is used.
+func (m *mapping) close(last bool) error {
+	err := unix.Munmap(m.mem)
+	if last {
+		err = errors.Join(err, m.f.Truncate(m.used))
+	}
+	return errors.Join(err, m.f.Sync(), m.f.Close())
 }
 
 // trim removes segments whose records everybody has up to the sequence number
@@ -319,7 +349,10 @@ func (s *spool) trim(done uint64) error {
 		}
 	}
 	for ; keep > 0; keep-- {
-		if err := os.Remove(s.segment(s.mu.segments[0].first)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		g := s.mu.segments[0]
+		if g.whole && !s.mu.spare && os.Rename(s.segment(g.first), s.path(spareName)) == nil {
+			s.mu.spare = true
+		} else if err := os.Remove(s.segment(g.first)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		s.mu.bytes -= s.mu.segments[0].bytes
@@ -346,7 +379,7 @@ func (s *spool) sync() error {
 	fresh := m != nil && m.clean == 0 // a file whose name may not be on disk
 	for _, m := range old {
 		fresh = fresh || m.clean == 0
-		err = errors.Join(err, m.close())
+		err = errors.Join(err, m.close(false))
 	}
 	if fresh {
 		err = errors.Join(err, syncNames(s.dir))
@@ -417,10 +450,13 @@ func (s *spool) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := s.mu.current; m != nil {
-		err = errors.Join(err, m.close())
+		err = errors.Join(err, m.close(true))
 		s.mu.current = nil
 	}
 	s.mu.closed = true
+	if s.mu.spare {
+		err = errors.Join(err, os.Remove(s.path(spareName)))
+	}
 	return errors.Join(err, s.writePosition(s.position()))
 }
 

@@ -123,6 +123,86 @@ func TestSpool_trim(t *testing.T) {
 	}
 }
 
+// What is left of older records in a file that is written over is none of its
+// records, whatever ends the process.
+func TestSpool_spare(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	const limit = 80 << 10
+	s := newSpool(t, dir, limit)
+	each := func(n int) {
+		for range n { // of one size, so that new ones end where old ones begin
+			if err := s.append(time.Now().UnixNano(), fmt.Appendf(nil, "record %08d", s.mu.next), noReport); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reused := 0
+	for range 20 {
+		each(150)
+		s.sent(s.mu.next-1, time.Now())
+		had := s.mu.spare
+		if err := s.trim(s.mu.next - 1); err != nil {
+			t.Fatal(err)
+		}
+		if s.mu.spare && !had {
+			reused++
+		}
+	}
+	for !s.mu.spare {
+		each(1)
+		s.sent(s.mu.next-1, time.Now())
+		if err := s.trim(s.mu.next - 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for first := s.mu.current; s.mu.current == first; {
+		each(1)
+	}
+	each(10)
+	if reused < 3 || s.mu.spare || s.mu.current.mem[s.mu.current.used] != 0 || s.mu.current.mem[s.mu.current.used+3] == 0 {
+		t.Fatalf("%d files were written over; there is nothing behind the last record", reused)
+	}
+	last := s.mu.next - 1
+	for _, m := range append(s.mu.old, s.mu.current) {
+		_ = m.f.Close()
+	}
+	s = newSpool(t, dir, limit)
+	got := stored(s)
+	if s.mu.next != last+1 || got[len(got)-1] != fmt.Sprintf("record %08d", last) {
+		t.Fatalf("next is %d, the last is %s, want %d", s.mu.next, got[len(got)-1], last)
+	}
+	for i, x := range got {
+		if want := fmt.Sprintf("record %08d", last-uint64(len(got)-1-i)); x != want {
+			t.Fatalf("%s where %s was due", x, want)
+		}
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.path(spareName)); !os.IsNotExist(err) {
+		t.Errorf("the spare was left: %v", err)
+	}
+}
+
+// A reader takes nothing from a segment that is no longer what it was.
+func TestReader_overwritten(t *testing.T) {
+	s := newSpool(t, filepath.Join(t.TempDir(), "audit"), 1<<20)
+	s.mustAppend(t, 3)
+	size := int64(headBytes + len("record 1"))
+	encode(s.mu.current.mem[size:2*size], 50, 0, []byte("record X"))
+	r := s.readFrom(1)
+	defer r.close()
+	if e, ok := r.read(); !ok || e.seq != 1 {
+		t.Fatalf("%+v, %t", e, ok)
+	}
+	if e, ok := r.read(); ok {
+		t.Errorf("read %+v", e)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // What was sent long before the connection was used last is not sent again.
 func TestSpool_resendTime(t *testing.T) {
 	s := newSpool(t, filepath.Join(t.TempDir(), "audit"), 1<<20)
