@@ -47,11 +47,18 @@ func wrap(t testing.TB, format Format) *wrapped {
 
 // want fails unless these are the records since the last call, without user,
 // address and protocol.
+// read answers the next record, false if there is none.
+func (w *wrapped) read() (entry, bool) {
+	w.t.Helper()
+	w.must(w.l.spool.file())
+	return w.r.read()
+}
+
 func (w *wrapped) want(want ...string) {
 	w.t.Helper()
 	var got []string
 	for {
-		e, ok := w.r.read()
+		e, ok := w.read()
 		if !ok {
 			break
 		}
@@ -207,7 +214,7 @@ func TestWrap_folding(t *testing.T) {
 		}
 		ops := map[string]int{}
 		for {
-			e, ok := w.r.read()
+			e, ok := w.read()
 			if !ok {
 				break
 			}

@@ -18,7 +18,7 @@ type reader struct {
 	off  int64 // bytes of the segment that were read into buf
 	buf  []byte
 	rest []byte // what of buf is still to be decoded
-	seen uint64 // number that the next record had when there was nothing to read
+	seen uint64 // number of the first record that was not in a file when there was nothing to read
 }
 
 func (s *spool) readFrom(seq uint64) *reader { return &reader{s: s, next: seq} }
@@ -73,9 +73,7 @@ func (r *reader) read() (entry, bool) {
 	for {
 		e, size, err := decode(r.rest)
 		switch {
-		// Damaged, or it was trimmed meanwhile and another is written over it:
-		// the rest of the segment is lost.
-		case err != nil || size > 0 && e.seq != r.at:
+		case err != nil || size > 0 && e.seq != r.at: // damaged: the rest of the segment is lost
 			r.close()
 			r.next = max(r.next, r.seg+1)
 			if !r.fill(true) {
@@ -133,7 +131,7 @@ func (r *reader) place(skip bool) (first uint64, bytes int64, ok bool) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	segs := r.s.mu.segments
-	r.seen = r.s.mu.next
+	r.seen = r.s.filed()
 	if r.f != nil && !skip {
 		for i, g := range segs {
 			switch {
