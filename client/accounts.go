@@ -282,9 +282,23 @@ func (c *Client) NewAccessToken(ctx context.Context, user Principal, expires tim
 	return out.ID, out.Secret, err
 }
 
+// AccessToken answers a token, without its secret.
+func (c *Client) AccessToken(ctx context.Context, id string) (t AccessToken, err error) {
+	return t, c.do(ctx, "GET", "/v1/auth/access-tokens/"+url.PathEscape(id), nil, &t)
+}
+
 // EnableAccessToken switches a token on or off.
 func (c *Client) EnableAccessToken(ctx context.Context, id string, on bool) error {
 	return c.do(ctx, "PATCH", "/v1/auth/access-tokens/"+url.PathEscape(id), map[string]bool{"enabled": on}, nil)
+}
+
+// ExpireAccessToken changes when a token expires; the zero time is never.
+func (c *Client) ExpireAccessToken(ctx context.Context, id string, at time.Time) error {
+	expires := ""
+	if !at.IsZero() {
+		expires = at.UTC().Format(time.RFC3339Nano)
+	}
+	return c.do(ctx, "PATCH", "/v1/auth/access-tokens/"+url.PathEscape(id), map[string]string{"expiration_time": expires}, nil)
 }
 
 // RevokeAccessToken ends a token.

@@ -110,6 +110,11 @@ func (c *Client) CancelTreeDelete(ctx context.Context, id ID) error {
 	return c.do(ctx, "DELETE", "/v1/tree-delete/jobs/"+id.String(), nil, nil)
 }
 
+// RestartTreeDelete goes on with a deletion that met an error.
+func (c *Client) RestartTreeDelete(ctx context.Context, id ID) error {
+	return c.do(ctx, "POST", "/v1/tree-delete/jobs/restart/"+id.String(), nil, nil)
+}
+
 // Snapshot of a directory.
 type Snapshot struct {
 	ID         uint64     `json:"id"`

@@ -93,6 +93,8 @@ type Attributes struct {
 	} `json:"major_minor_numbers"`
 	Extended     map[string]bool `json:"extended_attributes"`
 	DataRevision Number          `json:"data_revision"`
+	// Lock is there if it was asked for.
+	Lock *FileLock `json:"lock,omitempty"`
 	// ETag of the answer, for conditional changes; "" in listings.
 	ETag string `json:"-"`
 }
@@ -100,6 +102,14 @@ type Attributes struct {
 // Attributes answers the attributes of a file, as of a snapshot unless that is 0.
 func (c *Client) Attributes(ctx context.Context, r Ref, snapshot uint64) (a Attributes, err error) {
 	path := r.path("v1", "/info/attributes") + query("snapshot", snapshotArg(snapshot))
+	a.ETag, err = c.Do(ctx, Request{Method: "GET", Path: path}, &a)
+	return a, err
+}
+
+// AttributesAndLock also answers what keeps the file from change, which only who may
+// read its permissions may know.
+func (c *Client) AttributesAndLock(ctx context.Context, r Ref, snapshot uint64) (a Attributes, err error) {
+	path := r.path("v1", "/info/attributes") + query("snapshot", snapshotArg(snapshot), "retrieve-file-lock", "true")
 	a.ETag, err = c.Do(ctx, Request{Method: "GET", Path: path}, &a)
 	return a, err
 }
@@ -119,6 +129,8 @@ type AttributesPatch struct {
 	Size             *Number         `json:"size,omitempty"`
 	AccessTime       *time.Time      `json:"access_time,omitempty"`
 	ModificationTime *time.Time      `json:"modification_time,omitempty"`
+	ChangeTime       *time.Time      `json:"change_time,omitempty"`
+	CreationTime     *time.Time      `json:"creation_time,omitempty"`
 	Extended         map[string]bool `json:"extended_attributes,omitempty"`
 }
 

@@ -79,12 +79,15 @@ type Bucket struct {
 	Anonymous  bool   `json:"anonymous_access_enabled"`
 	Versioning string `json:"versioning"`
 	Lock       struct {
-		Enabled   bool `json:"enabled"`
-		Retention *struct {
-			Units string `json:"units"`
-			Value int64  `json:"value"`
-		} `json:"default_retention"`
+		Enabled   bool             `json:"enabled"`
+		Retention *BucketRetention `json:"default_retention"`
 	} `json:"lock_config"`
+}
+
+// BucketRetention is how long new objects of a bucket are kept from removal.
+type BucketRetention struct {
+	Units string `json:"units"` // days or years
+	Value int64  `json:"value"`
 }
 
 // Buckets lists all buckets.
@@ -119,6 +122,8 @@ type BucketChange struct {
 // BucketLockChange is what to change of a bucket's object lock; nil fields stay.
 type BucketLockChange struct {
 	Enabled *bool `json:"enabled,omitempty"`
+	// Retention points to the default retention, or to nil for none.
+	Retention **BucketRetention `json:"default_retention,omitempty"`
 }
 
 // ChangeBucket changes a bucket.

@@ -139,9 +139,16 @@ type CreateSpec struct {
 	// Meta is set in the same transaction on what Create makes; bounded as that
 	// of PublishSpec. Open does not know it.
 	Meta []MetaItem
+	// Data are the contents of a file, in the same transaction; at most
+	// MaxCreateData, with Set.Size nil. They go nowhere if the name is there
+	// already, which CreateResult.Created and OpenResult.Action tell.
+	Data []byte
 	// Want are the attributes to answer.
 	Want AttrMask
 }
+
+// MaxCreateData bounds what a file can be made with.
+const MaxCreateData = 16 << 10
 
 // CreateResult answers a Create.
 type CreateResult struct {

@@ -200,8 +200,17 @@ func (n *Inode) encode() []byte {
 }
 
 func decodeInode(id fs.FileID, v []byte) (*Inode, error) {
+	n := &Inode{}
+	if err := n.decode(id, v); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// decode fills the zero Inode.
+func (n *Inode) decode(id fs.FileID, v []byte) error {
 	d, birth := newDecoder(v)
-	n := &Inode{ID: id, Birth: birth}
+	n.ID, n.Birth = id, birth
 	f := d.u()
 	n.Type = fs.Type(d.byte())
 	n.Mode = fs.Mode(d.u32())
@@ -280,7 +289,7 @@ func decodeInode(id fs.FileID, v []byte) (*Inode, error) {
 	if n.Type == fs.TypeNone || n.Type > fs.BlockDevice {
 		d.fail()
 	}
-	return n, d.end("inode", uint64(id))
+	return d.end("inode", uint64(id))
 }
 
 func (s *Stream) encode(e *encoder) {

@@ -100,6 +100,19 @@ func plainKey(tag byte, id uint64, room int) []byte {
 
 func inodeKey(id fs.FileID) []byte { return keyOf(tagInode, uint64(id), 0) }
 
+// inodeKeys are those of many, in one piece of memory.
+func inodeKeys(ids []fs.FileID) [][]byte {
+	const size = 9
+	room, keys := make([]byte, size*len(ids)), make([][]byte, len(ids))
+	for i, id := range ids {
+		k := room[i*size : (i+1)*size : (i+1)*size]
+		k[0] = tagInode
+		binary.BigEndian.PutUint64(k[1:], spread(uint64(id)))
+		keys[i] = k
+	}
+	return keys
+}
+
 func nameKey(dir fs.FileID, name string) []byte {
 	return append(keyOf(tagName, uint64(dir), len(name)), name...)
 }

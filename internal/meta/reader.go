@@ -170,6 +170,9 @@ func (r *Reader) Inode(ctx context.Context, id fs.FileID) (*Inode, error) {
 	return decodeInode(id, v)
 }
 
+// inodesAtOnce bounds memory that one record, as long as it is held, keeps of others.
+const inodesAtOnce = 32
+
 // Inodes returns the records of ids in their order, nil where absent.
 func (r *Reader) Inodes(ctx context.Context, ids []fs.FileID) ([]*Inode, error) {
 	out := make([]*Inode, len(ids))
@@ -183,19 +186,20 @@ func (r *Reader) Inodes(ctx context.Context, ids []fs.FileID) ([]*Inode, error) 
 		}
 		return out, nil
 	}
-	keys := make([][]byte, len(ids))
-	for i, id := range ids {
-		keys[i] = inodeKey(id)
-	}
-	vals, err := r.r.GetMany(ctx, keys)
+	vals, err := r.r.GetMany(ctx, inodeKeys(ids))
 	if err != nil {
 		return nil, err
 	}
+	var room []Inode // one piece of memory for several
 	for i, v := range vals {
 		if v == nil {
 			continue
 		}
-		if out[i], err = decodeInode(ids[i], v); err != nil {
+		if len(room) == 0 {
+			room = make([]Inode, min(inodesAtOnce, len(ids)-i))
+		}
+		out[i], room = &room[0], room[1:]
+		if err := out[i].decode(ids[i], v); err != nil {
 			return nil, err
 		}
 	}

@@ -214,8 +214,8 @@ func adminBuckets(t *testing.T, r *running, token string, c *minio.Client) {
 	if r.must(t, "GET", all, token, nil, &list); len(list.Buckets) != 2 || list.Buckets[1].Name != "things" {
 		t.Errorf("%+v", list)
 	}
-	r.must(t, "PATCH", all+"more", token, map[string]any{"versioning": "Enabled", "lock_config": map[string]any{"enabled": true, "default_retention": map[string]any{"units": "DAYS", "value": 3}}}, &b)
-	if b.Versioning != "Enabled" || !b.Lock.Enabled || b.Lock.Retention == nil || b.Lock.Retention.Value != 3 {
+	r.must(t, "PATCH", all+"more", token, map[string]any{"versioning": "Enabled", "lock_config": map[string]any{"enabled": true, "default_retention": map[string]any{"units": "days", "value": 3}}}, &b)
+	if b.Versioning != "Enabled" || !b.Lock.Enabled || b.Lock.Retention == nil || b.Lock.Retention.Value != 3 || b.Lock.Retention.Units != "days" {
 		t.Errorf("%+v", b)
 	}
 	if _, mode, validity, _, err := c.GetObjectLockConfig(ctx, "more"); err != nil || mode.String() != "COMPLIANCE" || *validity != 3 {

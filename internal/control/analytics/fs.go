@@ -105,7 +105,11 @@ func (f *FS) Readlink(ctx context.Context, c *fs.Caller, n fs.Node) ([]byte, err
 // Create implements fs.Namespace.
 func (f *FS) Create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec) (fs.CreateResult, error) {
 	f.changed(c, dir)
-	return f.FS.Create(ctx, c, dir, name, spec)
+	res, err := f.FS.Create(ctx, c, dir, name, spec)
+	if res.Created && len(spec.Data) > 0 {
+		f.r.add(c, res.Attr.Node, fileWrite, len(spec.Data))
+	}
+	return res, err
 }
 
 // Link implements fs.Namespace.
@@ -173,6 +177,9 @@ func (f *FS) Open(ctx context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle,
 		f.read(c, h.Node())
 	} else {
 		f.changed(c, h.Node())
+	}
+	if res.Action == fs.OpenCreated && len(o.Create.Data) > 0 {
+		f.r.add(c, h.Node(), fileWrite, len(o.Create.Data))
 	}
 	return &handle{h, f, c}, res, err
 }

@@ -76,6 +76,9 @@ func (f *FS) Create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 		f.made(res.Attr.Node, path, name, &before)
 	}
 	f.add(c, &Record{Operation: op, FileID: uint64(res.Attr.Node.ID), Path: path, Name: name, Target: target}, err)
+	if err == nil && res.Created && len(spec.Data) > 0 {
+		f.wrote(ctx, c, res.Attr.Node, 0, uint64(len(spec.Data)), &res.Attr, nil)
+	}
 	return res, err
 }
 

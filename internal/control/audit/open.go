@@ -13,10 +13,13 @@ func (f *FS) Open(ctx context.Context, c *fs.Caller, o *fs.OpenSpec) (fs.Handle,
 	if f.log.Enabled() {
 		before = f.paths.stamps()
 	}
-	dir, name, stream, doomed := o.Dir, o.Name, o.StreamName, o.DeleteOnClose
+	dir, name, stream, doomed, size := o.Dir, o.Name, o.StreamName, o.DeleteOnClose, len(o.Create.Data)
 	h, res, err := f.FS.Open(ctx, c, o)
 	if f.log.Enabled() {
 		f.opened(ctx, c, dir, name, stream, h, &res, &before, err)
+		if size > 0 && err == nil && res.Action == fs.OpenCreated {
+			f.wrote(ctx, c, h.Node(), 0, uint64(size), &res.Attr, nil)
+		}
 	}
 	if h == nil {
 		return h, res, err

@@ -12,8 +12,8 @@ import (
 )
 
 func (a *app) accessTokenCommand() *cobra.Command {
-	return noun("access-token", "Long-lived tokens of local users", a.accessTokenList(), a.accessTokenCreate(),
-		a.accessTokenSwitch("enable", "Switch a token on again", true), a.accessTokenSwitch("disable", "Switch a token off", false), a.accessTokenRevoke())
+	return noun("access-token", "Long-lived tokens of local users", a.accessTokenList(), a.accessTokenShow(), a.accessTokenCreate(),
+		a.accessTokenSwitch("enable", "Switch a token on again", true), a.accessTokenSwitch("disable", "Switch a token off", false), a.accessTokenModify(), a.accessTokenRevoke())
 }
 
 func (a *app) accessTokenList() *cobra.Command {
@@ -43,17 +43,24 @@ func (a *app) accessTokenList() *cobra.Command {
 	return c
 }
 
+func (a *app) accessTokenShow() *cobra.Command {
+	return a.verb("show ID", "One token, without its secret", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) error {
+		t, err := c.AccessToken(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.show(t, "Id", t.ID, "User", t.User.String(), "Creator", t.Creator.String(), "Created", t.Created, "Expires", t.Expires, "Enabled", strconv.FormatBool(t.Enabled))
+	})
+}
+
 func (a *app) accessTokenCreate() *cobra.Command {
 	var expires string
 	c := &cobra.Command{
 		Use: "create USER", Short: "Issue a token of a local user; it is shown only this once", Args: cobra.ExactArgs(1),
 		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
-			var at time.Time
-			if expires != "" {
-				var err error
-				if at, err = time.Parse(time.RFC3339, expires); err != nil {
-					return fmt.Errorf("--expires %q: want a time as 2030-01-31T00:00:00Z", expires)
-				}
+			at, err := tokenExpiry(expires)
+			if err != nil {
+				return err
 			}
 			id, secret, err := c.NewAccessToken(ctx, client.Named(args[0]), at)
 			if err != nil {
@@ -67,6 +74,30 @@ func (a *app) accessTokenCreate() *cobra.Command {
 		}),
 	}
 	c.Flags().StringVar(&expires, "expires", "", "a time as 2030-01-31T00:00:00Z; otherwise never")
+	return c
+}
+
+// tokenExpiry takes a time, or nothing and never for the zero time.
+func tokenExpiry(s string) (at time.Time, err error) {
+	if s != "" && s != "never" {
+		if at, err = time.Parse(time.RFC3339, s); err != nil {
+			err = fmt.Errorf("--expires %q: want a time as 2030-01-31T00:00:00Z, or never", s)
+		}
+	}
+	return at, err
+}
+
+func (a *app) accessTokenModify() *cobra.Command {
+	var expires string
+	c := a.verb("modify ID --expires TIME", "Change when a token expires", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) error {
+		at, err := tokenExpiry(expires)
+		if err != nil {
+			return err
+		}
+		return c.ExpireAccessToken(ctx, args[0], at)
+	})
+	c.Flags().StringVar(&expires, "expires", "", "a time as 2030-01-31T00:00:00Z, or never")
+	_ = c.MarkFlagRequired("expires")
 	return c
 }
 

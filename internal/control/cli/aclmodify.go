@@ -16,6 +16,7 @@ import (
 type entryFlags struct {
 	who, kind     string
 	rights, flags []string
+	noFlags       bool // entries have none
 }
 
 func (e *entryFlags) add(c *cobra.Command, prefix, of string) {
@@ -23,6 +24,9 @@ func (e *entryFlags) add(c *cobra.Command, prefix, of string) {
 	f.StringVar(&e.who, prefix+"who", "", "trustee "+of+", as local:jane, uid:1000 or Everyone")
 	f.StringVar(&e.kind, prefix+"type", "", "type "+of+": allowed or denied")
 	f.StringSliceVar(&e.rights, prefix+"rights", nil, "rights "+of+", as READ,EXECUTE")
+	if e.noFlags {
+		return
+	}
 	f.StringSliceVar(&e.flags, prefix+"flags", nil, "flags "+of+", as OBJECT_INHERIT,CONTAINER_INHERIT")
 }
 

@@ -3,7 +3,10 @@ package cli
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // conversions make the value of one of our options of what the reference
@@ -15,6 +18,66 @@ var conversions = map[string]func(values []string) (string, error){
 	"days":   aliasDays,
 	"period": aliasPeriod,
 	"from":   aliasOne, "to": aliasOne, // of a window
+	"one":  aliasOne,
+	"drop": func([]string) (string, error) { return "", nil },
+	"bool": aliasBool,
+	// dashes turns DISABLED_ERROR into disabled-error.
+	"dashes": func(values []string) (string, error) {
+		return strings.ToLower(strings.ReplaceAll(values[0], "_", "-")), nil
+	},
+	"dialects": aliasDialects,
+	"but none": func(values []string) (string, error) {
+		return strings.Join(slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == "NONE" }), ","), nil
+	},
+	"in days":  aliasIn(func(n int) time.Time { return time.Now().AddDate(0, 0, n) }),
+	"in years": aliasIn(func(n int) time.Time { return time.Now().AddDate(n, 0, 0) }),
+}
+
+// takesList are the conversions of options that take words up to the next option.
+var takesList = map[string]bool{"rights": true, "words": true, "list": true, "days": true, "period": true, "dialects": true, "but none": true}
+
+// convert converts values; a name that ends in : is put before the value, and what
+// follows a + behind it.
+func convert(name string, values []string) (string, error) {
+	if after, ok := strings.CutPrefix(name, "+"); ok {
+		return values[0] + after, nil
+	}
+	if strings.HasSuffix(name, ":") {
+		return name + values[0], nil
+	}
+	return conversions[name](values)
+}
+
+func aliasBool(values []string) (string, error) {
+	v := strings.ToLower(values[0])
+	if v != "true" && v != "false" {
+		return "", fmt.Errorf("%q: want true or false", values[0])
+	}
+	return v, nil
+}
+
+// aliasDialects takes SMB2_DIALECT_3_11, ALL, or an empty one for none.
+func aliasDialects(values []string) (string, error) {
+	var out []string
+	for _, v := range values {
+		switch v = strings.ToUpper(v); v {
+		case "ALL":
+			out = append(out, "2_002", "2_1", "3_0", "3_11")
+		default:
+			out = append(out, strings.TrimPrefix(v, "SMB2_DIALECT_"))
+		}
+	}
+	return strings.Join(out, ","), nil
+}
+
+func aliasIn(in func(int) time.Time) func([]string) (string, error) {
+	return func(values []string) (string, error) {
+		n, err := strconv.Atoi(values[0])
+		if err != nil || n < 1 {
+			return "", fmt.Errorf("%q: want a number above 0", values[0])
+		}
+		return in(n).UTC().Format(time.RFC3339), nil
+	}
 }
 
 func aliasOne(values []string) (string, error) { return values[0], nil }

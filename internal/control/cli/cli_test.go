@@ -184,10 +184,14 @@ func TestAliases(t *testing.T) {
 			t.Errorf("%s is there twice", x.name)
 		}
 		seen[x.name] = true
-		c, rest, err := root.Find(strings.Fields(x.to))
-		if err != nil || len(rest) != 0 || c.HasSubCommands() || c.Hidden {
+		words, always, _ := strings.Cut(x.to, " --")
+		c, rest, err := root.Find(strings.Fields(words))
+		if err != nil || len(rest) != 0 && c.Name() != "raw" || c.HasSubCommands() || c.Hidden {
 			t.Errorf("%s: there is no command %q", x.name, x.to)
 			continue
+		}
+		if always, _, _ := strings.Cut(always, "="); always != "" && c.Flag(always) == nil {
+			t.Errorf("%s: %q has no --%s", x.name, x.to, always)
 		}
 		takes := slices.DeleteFunc(slices.Clone(x.args), func(a string) bool { return strings.HasPrefix(a, "&") })
 		if places := len(strings.Fields(c.Use)) - 1; len(takes) > places {
@@ -195,7 +199,7 @@ func TestAliases(t *testing.T) {
 		}
 		for _, to := range x.flags {
 			to, conversion, _ := strings.Cut(to, "|")
-			if conversion != "" && conversions[conversion] == nil {
+			if conversion != "" && !strings.HasPrefix(conversion, "+") && !strings.HasSuffix(conversion, ":") && conversions[conversion] == nil {
 				t.Errorf("%s: there is no conversion %s", x.name, conversion)
 			}
 			to, _, _ = strings.Cut(to, "=")
@@ -235,7 +239,37 @@ func TestAliases(t *testing.T) {
 		{"fs_acl_explain_rights --path /a -u jane -p uid:1 -g a b", "fs acl explain /a jane --group uid:1 --also=a,b"},
 		{"auth_mod_user --id 1000 --home-directory /h", "user modify 1000 --home /h"}, {"smb_mod_share --id 1 --new-name n", "smb share modify 1 --name n"},
 		{"nfs_mod_export --export-path /a --new-export-path /b", "nfs export modify /a --export-path /b"},
-		{"whoami", ""}, {"quota_create_quota --limit 5GB", ""}, {"fs_read_dir --path", ""},
+		{"auth_find_identity --uid 1000", "identity find uid:1000"}, {"auth_expand_identity local:jane", "identity expand local:jane"},
+		{"auth_create_access_token --expiration-time 2030-01-31T00:00:00Z jane", "access-token create jane --expires=2030-01-31T00:00:00Z"},
+		{"auth_modify_access_token 7 --disable", "access-token disable 7"}, {"auth_modify_access_token 7 --expiration-time 2030-01-31T00:00:00Z", "access-token modify 7 --expires=2030-01-31T00:00:00Z"},
+		{"auth_modify_role -r R -d text -G A B -R C", "role modify R --description text --grant=A,B --revoke=C"}, {"auth_assign_role -r R -t local:jane", "role assign R local:jane"},
+		{"audit_set_syslog_config --enable --server-address a --server-port 601 --json", "audit send a --server-port 601 --format=json"}, {"audit_set_syslog_config --disable", "audit off"},
+		{"audit_set_syslog_config --local-disable", "audit local --off"},
+		{"fs_create_symlink --path /d --target t --name n", "fs ln t /d/n --symbolic"}, {"fs_read --path /a --file x", "fs download /a x"}, {"fs_read --path /a", "fs cat /a"},
+		{"fs_file_set_attr --path /a --mode 0600 --owner-uid 7", "fs set /a --mode 0600 --owner 7"}, {"fs_file_set_smb_attrs --path /a --hidden true", "fs set /a --hidden=true"}, {"fs_file_set_smb_attrs --path /a --hidden x", ""},
+		{"fs_file_modify_lock --path /a --enable-legal-hold", "fs lock /a --legal-hold=on"}, {"fs_file_set_lock --path /a --days 0", ""},
+		{"fs_list_locks --protocol smb --lock-type share-mode --path /a", "smb lock share-modes --file /a"}, {"fs_list_locks --protocol smb --lock-type byte-range --ip 192.0.2.1", "smb lock list --address 192.0.2.1"},
+		{"fs_list_locks --protocol nlm --lock-type byte-range", "nfs lock list"}, {"fs_set_atime_settings --enable --granularity DAY", "fs settings modify --atime=day"}, {"fs_set_atime_settings --disable", "fs settings modify --atime=off"},
+		{"fs_set_permissions_settings NATIVE", "fs settings modify --permissions=native"}, {"fs_set_notify_settings --recursive-mode DISABLED_IGNORE", "fs settings modify --notify=disabled-ignore"},
+		{"fs_get_user_metadata --path /a --key k --s3", "fs metadata get /a k --space=s3"}, {"ftp_modify_settings --enabled true --chroot-users False", "ftp modify --enabled=true --chroot-users=false"},
+		{"identity_attributes_set uid:7 --home-directory /h", "identity home uid:7 /h"}, {"network_poll --interface-id 1 --node-id 2", "network status 1"}, {"quota_list_quotas --page-size 9", "quota list"},
+		{"nfs_add_export --export-path /e --fs-path /d --no-restrictions --fields-to-present-as-32-bit FILE_IDS FS_SIZE", "nfs export add /e /d --host-rule=* --show-32-bit=FILE_IDS,FS_SIZE"},
+		{"nfs_mod_export --export-id 7 --fields-to-present-as-32-bit NONE", "nfs export modify 7 --show-32-bit="},
+		{"nfs_mod_export_host_access --export-path /e add_entry -o 192.0.2.1 192.0.2.7-9 --ro --root-squash --anon-uid 9 --anon-gid 8 -a 1", "nfs export rule add /e --host-rule=192.0.2.1,192.0.2.7-9 --read-only --squash=root --map-user 9 --map-group 8 --after 1"},
+		{"nfs_mod_export_host_access --export-id 1 modify_entry -p 2 --rw --no-root-squash", "nfs export rule modify 1 2 --read-only=false --squash=none"}, {"nfs_mod_export_host_access --id 1 remove_entry --position 2", "nfs export rule rm 1 2"},
+		{"nfs_mod_export_host_access --export-id 1", ""}, {"nfs_modify_settings --disable-auth-sys --enable-krb5", "nfs settings modify --auth-sys=false --krb5=true"},
+		{"s3_modify_bucket --name b --enable-object-lock-with-retention-days 30", "s3 bucket modify b --default-retention=30days"}, {"s3_modify_bucket --name b --enable-object-lock-without-retention", "s3 bucket modify b --object-lock"},
+		{"s3_modify_bucket_policy --bucket b append_statement --type Allow --principals local:jane,Everyone --actions s3:GetObject", "s3 policy statement add b --effect Allow --principal local:jane,Everyone --action s3:GetObject"},
+		{"s3_modify_bucket_policy --bucket b modify_statement --index 2 --new-actions s3:*", "s3 policy statement modify b 2 --action s3:*"}, {"s3_modify_bucket_policy --bucket b delete_statement --index 1", "s3 policy statement rm b 1"},
+		{"s3_bucket_policy_explain_access --bucket b --auth-id 500", "s3 policy explain b auth_id:500"}, {"s3_create_access_key --auth-id 500", "s3 access-key create auth_id:500"}, {"s3_modify_settings --enable --insecure", "s3 modify --enabled=true --secure=false"},
+		{"smb_mod_share_permissions --name s add_entry -t jane -y Allowed -r Read Change~permissions", "smb share permission add s --who jane --type Allowed --rights=READ,CHANGE_PERMISSIONS"},
+		{"smb_mod_share_permissions --id 1 remove_entry -p 2 -d", "smb share permission rm 1 --position 2 --dry-run"}, {"smb_mod_share_permissions --id 1 modify_entry -p 2 --new-rights All", "smb share permission modify 1 --position 2 --rights=ALL"},
+		{"smb_mod_share_permissions --id 1 replace --grant-read-write-access jane uid:7", "smb share modify 1 --grant-write=jane,uid:7"}, {"smb_mod_share_permissions --id 1 replace --no-access", "smb share modify 1 --grant="},
+		{"smb_add_share --name s --fs-path /d --read-only --deny-hosts 192.0.2.1 --full-control-hosts *", "smb share add s /d --grant-read=world:Everyone --deny-host=192.0.2.1 --host=*"},
+		{"smb_modify_settings -e REQUIRED -d SMB2_DIALECT_3_0 smb2_dialect_3_11 --signing-required true", "smb settings modify --encryption=required --dialects=3_0,3_11 --signing-required=true"},
+		{"time_set --ntp-servers a,b --unset-use-ad", "time modify --server=a,b --use-ad=false"}, {"dns_modify_system_config --dns-servers 192.0.2.1 192.0.2.2 --clear-dns-search-domains", "dns modify --server=192.0.2.1,192.0.2.2 --search="},
+		{"ssl_modify_ciphers --tls12 A B", "ssl ciphers set --tls12=A,B"}, {"web_ui_modify_settings --inactivity-timeout 15", "web modify --inactivity-timeout=15m"}, {"metrics_get", "raw GET /v2/metrics/endpoints/default/data"},
+		{"snapshot_unlock_snapshot -i 3 -k key", "snapshot unlock 3 key"}, {"whoami", ""}, {"quota_create_quota --limit 5GB", ""}, {"fs_read_dir --path", ""},
 	} {
 		f := strings.Fields(x.args)
 		if f[0] == "whoami" {

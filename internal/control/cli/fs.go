@@ -18,7 +18,7 @@ import (
 func (a *app) fsCommand() *cobra.Command {
 	return noun("fs", "Files and directories", append(a.fsMore(),
 		a.fsList(), a.fsStat(), a.fsMkdir(), a.fsCreate(), a.fsRemove(), a.fsMove(), a.fsLink(), a.fsChmod(), a.fsChown(),
-		a.fsCat(), a.fsWrite(), a.fsTruncate(), a.fsAggregates(), a.fsTreeDelete(), a.fsTreeDeleteStatus(), a.fsTreeDeleteCancel())...)
+		a.fsCat(), a.fsWrite(), a.fsTruncate(), a.fsAggregates(), a.fsTreeDelete(), a.fsTreeDeleteStatus(), a.fsTreeDeleteCancel(), a.fsTreeDeleteRestart())...)
 }
 
 // files wraps a command that takes one file and a snapshot.
@@ -94,10 +94,15 @@ func mode(a *client.Attributes) string {
 
 func (a *app) fsStat() *cobra.Command {
 	var snapshot uint64
+	var lock bool
 	c := &cobra.Command{
 		Use: "stat PATH", Short: "Attributes of a file", Args: cobra.ExactArgs(1),
 		RunE: a.file(func(ctx context.Context, c *client.Client, r client.Ref, _ []string) error {
-			at, err := c.Attributes(ctx, r, snapshot)
+			get := c.Attributes
+			if lock {
+				get = c.AttributesAndLock
+			}
+			at, err := get(ctx, r, snapshot)
 			if err != nil {
 				return err
 			}
@@ -105,6 +110,7 @@ func (a *app) fsStat() *cobra.Command {
 		}),
 	}
 	c.Flags().Uint64Var(&snapshot, "snapshot", 0, "as of this snapshot")
+	c.Flags().BoolVar(&lock, "lock", false, "also until when, and whether by a legal hold, it is kept from change")
 	return c
 }
 
@@ -113,10 +119,18 @@ func (a *app) showFile(f *client.Attributes) error {
 		return a.json(f)
 	}
 	t := func(t time.Time) string { return t.Format(time.RFC3339Nano) }
-	return a.record("Path", f.Path, "Id", f.ID.String(), "Type", strings.ToLower(strings.TrimPrefix(f.Type, "FS_FILE_TYPE_")), "Mode", f.Mode,
-		"Owner", f.OwnerDetails.Type+" "+f.OwnerDetails.Value, "Group", f.GroupDetails.Type+" "+f.GroupDetails.Value,
+	var lock []string
+	if l := f.Lock; l != nil {
+		until := "none"
+		if l.Retention != nil {
+			until = t(*l.Retention)
+		}
+		lock = []string{"Kept until", until, "Legal hold", onOff(l.LegalHold != nil && *l.LegalHold)}
+	}
+	return a.record(append([]string{"Path", f.Path, "Id", f.ID.String(), "Type", strings.ToLower(strings.TrimPrefix(f.Type, "FS_FILE_TYPE_")), "Mode", f.Mode,
+		"Owner", f.OwnerDetails.Type + " " + f.OwnerDetails.Value, "Group", f.GroupDetails.Type + " " + f.GroupDetails.Value,
 		"Size", f.Size.String(), "Blocks", f.Blocks.String(), "Links", strconv.Itoa(f.Links), "Entries", strconv.FormatUint(f.Children, 10),
-		"Accessed", t(f.AccessTime), "Modified", t(f.ModificationTime), "Changed", t(f.ChangeTime), "Created", t(f.CreationTime), "ETag", f.ETag)
+		"Accessed", t(f.AccessTime), "Modified", t(f.ModificationTime), "Changed", t(f.ChangeTime), "Created", t(f.CreationTime), "ETag", f.ETag}, lock...)...)
 }
 
 // made prints a new file with --json, nothing without.

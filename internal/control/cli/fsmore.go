@@ -21,7 +21,7 @@ import (
 // fsMore are the less common commands of files.
 func (a *app) fsMore() []*cobra.Command {
 	return []*cobra.Command{
-		a.fsUpload(), a.fsDownload(), a.fsCopy(), a.fsPunch(), a.fsWatch(), a.fsSample(), a.fsPath(), a.fsLock(),
+		a.fsUpload(), a.fsDownload(), a.fsCopy(), a.fsPunch(), a.fsWatch(), a.fsSample(), a.fsPath(), a.fsLock(), a.fsSet(),
 		noun("acl", "Permissions of files", a.aclShow(), a.aclSet(), a.aclAdd(), a.aclRemove(), a.aclModify(), a.aclSpecial(), a.aclExplainRights(), a.aclExplainMode(), a.aclExplainChmod()),
 		noun("stream", "Named streams of files", a.streamCommands()...),
 		noun("metadata", "User metadata of files", a.metadataCommands()...),

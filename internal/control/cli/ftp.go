@@ -86,7 +86,7 @@ func (a *app) ftpModify() *cobra.Command {
 			for name, m := range map[string]struct{ to, from *bool }{
 				"allow-unencrypted": {&v.AllowUnencryptedConnections, &n.AllowUnencryptedConnections}, "chroot-users": {&v.ChrootUsers, &n.ChrootUsers},
 				"check-remote-host": {&v.CheckRemoteHost, &n.CheckRemoteHost}, "expand-wildcards": {&v.ExpandWildcards, &n.ExpandWildcards},
-				"log-operations": {&v.LogOperations, &n.LogOperations},
+				"log-operations": {&v.LogOperations, &n.LogOperations}, "enabled": {&v.Enabled, &n.Enabled},
 			} {
 				if f.Changed(name) {
 					*m.to = *m.from
@@ -104,6 +104,7 @@ func (a *app) ftpModify() *cobra.Command {
 			}
 		})
 	})
+	f.BoolVar(&n.Enabled, "enabled", false, "serve FTP")
 	f.BoolVar(&n.AllowUnencryptedConnections, "allow-unencrypted", false, "let users log in without TLS")
 	f.BoolVar(&n.ChrootUsers, "chroot-users", false, "confine users to their home directory")
 	f.BoolVar(&n.CheckRemoteHost, "check-remote-host", true, "take data connections from the client's own host only; off allows FXP")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +14,8 @@ import (
 
 func (a *app) nfsCommand() *cobra.Command {
 	return noun("nfs", "NFS",
-		noun("export", "NFS exports", a.exportList(), a.exportShow(), a.exportAdd(), a.exportModify(), a.exportDelete()),
+		noun("export", "NFS exports", a.exportList(), a.exportShow(), a.exportAdd(), a.exportModify(), a.exportDelete(),
+			noun("rule", "Rules of an export, which are tried in their order and count from 1", a.ruleAdd(), a.ruleModify(), a.ruleRemove())),
 		noun("lock", "Byte-range locks of NFSv3 clients", a.lockCommands()...),
 		noun("settings", "Settings of NFS", a.nfsSettingsShow(), a.nfsSettingsModify()))
 }
@@ -95,10 +95,7 @@ func (a *app) showExport(e *client.Export) error {
 // exportFlags describe an export on the command line.
 type exportFlags struct {
 	path, dir, description string
-	hosts                  []string
-	readOnly, privileged   bool
-	squash                 string
-	uid, gid               string
+	rule                   ruleFlags
 	restrictions           string
 	present32              []string
 	mkdir                  bool
@@ -107,65 +104,55 @@ type exportFlags struct {
 func (f *exportFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.description, "description", "", "text for people")
-	fl.StringSliceVar(&f.hosts, "host-rule", nil, "hosts of the rule: address, range a-b, network, name with one leading *; none is every host")
-	fl.BoolVar(&f.readOnly, "read-only", false, "the rule's hosts may only read")
-	fl.BoolVar(&f.privileged, "privileged-port", false, "the rule's hosts must call from a port below 1024")
-	fl.StringVar(&f.squash, "squash", "none", "whom the rule maps to somebody else: none, root or all")
-	fl.StringVar(&f.uid, "map-user", "", "user to map to: a number or the name of a local user; nobody without it")
-	fl.StringVar(&f.gid, "map-group", "", "group to map to with a numeric user")
+	f.rule.add(c)
 	fl.StringVar(&f.restrictions, "restrictions", "", "file with all rules as JSON, - for standard input")
-	fl.StringSliceVar(&f.present32, "show-32-bit", nil, "show FILE_IDS, FILE_SIZES, FS_SIZE or ALL with 32 bits")
+	fl.StringSliceVar(&f.present32, "show-32-bit", nil, "show FILE_IDS, FILE_SIZES, FS_SIZE or ALL with 32 bits; empty for none")
 	fl.BoolVar(&f.mkdir, "create-directory", false, "make the directory if it is missing")
 }
 
-// ruleFlags are those that make up a rule.
-var ruleFlags = []string{"host-rule", "read-only", "privileged-port", "squash", "map-user", "map-group"}
-
 // apply changes what was given on the command line.
 func (f *exportFlags) apply(a *app, c *cobra.Command, e *client.Export) error {
-	given := c.Flags().Changed
-	if given("description") {
+	changed := c.Flags().Changed
+	if changed("description") {
 		e.Description = f.description
 	}
-	if given("show-32-bit") {
-		e.Present32 = f.present32
+	if changed("show-32-bit") {
+		e.Present32 = given(f.present32)
 	}
-	oneRule := slices.ContainsFunc(ruleFlags, given)
+	oneRule := f.rule.given(c)
 	switch {
-	case oneRule && given("restrictions"):
+	case oneRule && changed("restrictions"):
 		return errors.New("--restrictions and the flags of a single rule exclude each other")
-	case given("restrictions"):
+	case changed("restrictions"):
 		var err error
 		e.Restrictions, err = a.readRestrictions(f.restrictions)
 		return err
 	case oneRule:
-		r, err := f.rule()
+		r := client.Restriction{Hosts: []string{}, UserMapping: client.MapNone}
 		e.Restrictions = []client.Restriction{r}
-		return err
+		return f.rule.apply(c, &e.Restrictions[0])
 	}
 	return nil
 }
 
-func (f *exportFlags) rule() (client.Restriction, error) {
-	r := client.Restriction{Hosts: f.hosts, ReadOnly: f.readOnly, RequirePrivilegedPort: f.privileged,
-		MapToUser: principal(f.uid, "NFS_UID", "LOCAL_USER"), MapToGroup: principal(f.gid, "NFS_GID", "LOCAL_GROUP")}
-	if r.Hosts == nil {
-		r.Hosts = []string{}
-	}
-	m := map[string]string{"none": client.MapNone, "root": client.MapRoot, "all": client.MapAll}
-	if r.UserMapping = m[f.squash]; r.UserMapping == "" {
-		return r, fmt.Errorf("--squash %s: want none, root or all", f.squash)
-	}
-	return r, nil
-}
-
+// readRestrictions reads rules: a list, or an object that has it as
+// "restrictions", as the reference command line wants it.
 func (a *app) readRestrictions(name string) (out []client.Restriction, err error) {
 	b, err := a.read(name, 4<<20)
-	if err == nil {
+	if err == nil && strings.HasPrefix(strings.TrimSpace(string(b)), "{") {
+		var in struct{ Restrictions []client.Restriction }
+		err = json.Unmarshal(b, &in)
+		out = in.Restrictions
+	} else if err == nil {
 		err = json.Unmarshal(b, &out)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restrictions: %w", err)
+	}
+	for i := range out {
+		if m := mappings[strings.ToLower(out[i].UserMapping)]; m != "" {
+			out[i].UserMapping = m
+		}
 	}
 	return out, nil
 }

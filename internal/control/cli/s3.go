@@ -19,8 +19,9 @@ func (a *app) s3Command() *cobra.Command {
 		return a.changeS3(ctx, c, client.S3SettingsChange{Enabled: &on})
 	})
 	return noun("s3", "The S3 server: settings, buckets, access keys, uploads", a.s3Show(), on, off, a.s3Modify(),
-		noun("bucket", "Buckets", a.bucketList(), a.bucketAdd(), a.bucketModify(), a.bucketDelete()),
-		noun("policy", "Policies of buckets", a.policyShow(), a.policySet(), a.policyDelete(), a.policyExplain()),
+		noun("bucket", "Buckets", a.bucketList(), a.bucketShow(), a.bucketAdd(), a.bucketModify(), a.bucketDelete()),
+		noun("policy", "Policies of buckets", a.policyShow(), a.policySet(), a.policyDelete(), a.policyExplain(),
+			noun("statement", "Statements of a policy, which count from 1", a.statementAdd(), a.statementModify(), a.statementRemove())),
 		noun("access-key", "Access keys of users", a.s3KeyList(), a.s3KeyCreate(), a.s3KeyRevoke()),
 		noun("upload", "Multipart uploads under way", a.uploadList(), a.uploadAbort()))
 }
@@ -59,6 +60,7 @@ func (a *app) s3Modify() *cobra.Command {
 	var n client.S3Settings
 	c := &cobra.Command{Use: "modify", Short: "Change settings of the S3 server", Args: cobra.NoArgs}
 	f := c.Flags()
+	f.BoolVar(&n.Enabled, "enabled", false, "serve S3")
 	f.BoolVar(&n.Secure, "secure", true, "serve HTTPS only; --secure=false also serves plain HTTP")
 	f.StringVar(&n.BasePath, "base-path", "", "directory in which buckets are created")
 	f.StringVar(&n.UploadExpiry, "upload-expiry", "", "how long an upload may go without data, as 1days or never")
@@ -66,6 +68,9 @@ func (a *app) s3Modify() *cobra.Command {
 	f.BoolVar(&n.OpaqueETags, "opaque-etags", false, "give entity tags that are no MD5")
 	c.RunE = a.run(func(ctx context.Context, cl *client.Client, _ []string) error {
 		var v client.S3SettingsChange
+		if f.Changed("enabled") {
+			v.Enabled = &n.Enabled
+		}
 		if f.Changed("secure") {
 			v.Secure = &n.Secure
 		}
@@ -102,6 +107,44 @@ func (a *app) bucketList() *cobra.Command {
 	}
 }
 
+func (a *app) bucketShow() *cobra.Command {
+	return a.verb("show NAME", "One bucket", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) error {
+		bs, err := c.Buckets(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(bs, func(b client.Bucket) bool { return b.Name == args[0] })
+		if i < 0 {
+			return fmt.Errorf("there is no bucket %s", args[0])
+		}
+		return a.printBucket(&bs[i])
+	})
+}
+
+func (a *app) printBucket(b *client.Bucket) error {
+	retention := "none"
+	if r := b.Lock.Retention; r != nil {
+		retention = fmt.Sprintf("%d %s", r.Value, r.Units)
+	}
+	return a.show(b, "Name", b.Name, "Directory", b.Path, "Created", b.Created, "Versioning", b.Versioning,
+		"Object lock", onOff(b.Lock.Enabled), "Default retention", retention, "Anonymous", onOff(b.Anonymous))
+}
+
+// retentionOf takes 30days or 2years; none is nil.
+func retentionOf(s string) (*client.BucketRetention, error) {
+	if s == "none" {
+		return nil, nil
+	}
+	for _, units := range []string{"days", "years"} {
+		if n, ok := strings.CutSuffix(strings.TrimSuffix(s, "s")+"s", units); ok {
+			if v, err := strconv.ParseInt(strings.TrimSpace(n), 10, 32); err == nil && v > 0 {
+				return &client.BucketRetention{Units: units, Value: v}, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("--default-retention %q: want a time as 30days or 2years, or none", s)
+}
+
 func (a *app) bucketAdd() *cobra.Command {
 	var n client.NewBucket
 	c := &cobra.Command{Use: "add NAME [DIRECTORY]", Short: "Add a bucket over a directory; without one it is made below the base path", Args: cobra.RangeArgs(1, 2)}
@@ -122,12 +165,13 @@ func (a *app) bucketAdd() *cobra.Command {
 }
 
 func (a *app) bucketModify() *cobra.Command {
-	var versioning string
+	var versioning, keep string
 	var anonymous, lock bool
 	c := &cobra.Command{Use: "modify NAME", Short: "Change a bucket", Args: cobra.ExactArgs(1)}
 	c.Flags().StringVar(&versioning, "versioning", "", "Enabled or Suspended")
 	c.Flags().BoolVar(&anonymous, "anonymous", false, "let requests that nobody signed read where no policy says else")
-	c.Flags().BoolVar(&lock, "object-lock", false, "let objects be locked against change and removal")
+	c.Flags().BoolVar(&lock, "object-lock", false, "let objects be locked against change and removal, for which it keeps versions")
+	c.Flags().StringVar(&keep, "default-retention", "", "also lock new objects for a time as 30days or 2years; none for no more")
 	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {
 		var v client.BucketChange
 		if c.Flags().Changed("versioning") {
@@ -139,11 +183,28 @@ func (a *app) bucketModify() *cobra.Command {
 		if c.Flags().Changed("object-lock") {
 			v.Lock = &client.BucketLockChange{Enabled: &lock}
 		}
+		if keep != "" {
+			r, err := retentionOf(keep)
+			if err != nil {
+				return err
+			}
+			if v.Lock == nil {
+				v.Lock = &client.BucketLockChange{}
+			}
+			if v.Lock.Retention = &r; r != nil && v.Lock.Enabled == nil {
+				lock = true
+				v.Lock.Enabled = &lock
+			}
+		}
+		if v.Lock != nil && v.Lock.Enabled != nil && lock && v.Versioning == nil { // the lock is of versions
+			versioning = "Enabled"
+			v.Versioning = &versioning
+		}
 		b, err := cl.ChangeBucket(ctx, args[0], v)
-		if err != nil || !a.asJSON {
+		if err != nil {
 			return err
 		}
-		return a.json(b)
+		return a.printBucket(&b)
 	})
 	return c
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -121,9 +122,31 @@ func (a *app) dnsCommand() *cobra.Command {
 			}),
 			a.verb("rm ADDRESS", "Forget the names of an address", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) error {
 				return overrides(ctx, c, args[0], nil)
-			})),
+			}),
+			a.verb("load [FILE]", "Replace all by the JSON in a file or on standard input, as dns show --json has them", cobra.MaximumNArgs(1), a.loadOverrides)),
 		a.verb("resolve NAME...", "Look names or addresses up, as the server sees them", cobra.MinimumNArgs(1), a.dnsResolve),
 		a.verb("clear-cache", "Forget what servers answered", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) error { return c.ClearDNSCache(ctx) }))
+}
+
+func (a *app) loadOverrides(ctx context.Context, c *client.Client, args []string) error {
+	b, err := a.read(append(args, "-")[0], 4<<20)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Overrides []client.DNSOverride `json:"lookup_overrides"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return fmt.Errorf("overrides: %w", err)
+	}
+	if in.Overrides == nil {
+		return errors.New(`overrides: want {"lookup_overrides": [{"ip_address": "192.0.2.1", "aliases": ["name"]}]}`)
+	}
+	_, etag, err := c.DNSOverrides(ctx)
+	if err != nil {
+		return err
+	}
+	return c.SetDNSOverrides(ctx, in.Overrides, etag)
 }
 
 func (a *app) dnsModify() *cobra.Command {
@@ -214,14 +237,22 @@ func (a *app) webCommand() *cobra.Command {
 		}
 		return a.show(s, "Signs out after", timeout, "Banner", deref(s.LoginBanner))
 	}
-	var banner, timeout string
+	var banner, bannerFile, timeout string
 	modify := a.verb("modify", "Change settings of the web console", cobra.NoArgs, nil)
 	modify.Flags().StringVar(&banner, "login-banner", "", "text before signing in; empty for none")
+	modify.Flags().StringVar(&bannerFile, "login-banner-file", "", "file with that text, - for standard input")
 	modify.Flags().StringVar(&timeout, "inactivity-timeout", "", "sign out after so long without use, as 30m, or never")
 	modify.RunE = a.run(func(ctx context.Context, c *client.Client, _ []string) error {
 		s, etag, err := c.WebSettings(ctx)
 		if err != nil {
 			return err
+		}
+		if bannerFile != "" {
+			b, err := a.read(bannerFile, 1<<20)
+			if err != nil {
+				return err
+			}
+			s.LoginBanner = new(string(b))
 		}
 		if modify.Flags().Changed("login-banner") {
 			if s.LoginBanner = &banner; banner == "" {

@@ -16,7 +16,8 @@ import (
 
 func (a *app) smbCommand() *cobra.Command {
 	return noun("smb", "SMB",
-		noun("share", "SMB shares", a.shareList(), a.shareShow(), a.shareAdd(), a.shareModify(), a.shareDelete()),
+		noun("share", "SMB shares", a.shareList(), a.shareShow(), a.shareAdd(), a.shareModify(), a.shareDelete(),
+			noun("permission", "Permissions of a share, of which the first that names a right decides; they count from 1", a.permissionAdd(), a.permissionModify(), a.permissionRemove())),
 		noun("settings", "Settings of SMB", a.smbSettingsShow(), a.smbSettingsModify()),
 		noun("session", "Clients that have signed in over SMB", a.smbSessionList(), a.smbClose("session", (*client.Client).CloseSMBSessions)),
 		noun("file", "Files that are open over SMB", a.smbFileList(), a.smbClose("open file", (*client.Client).CloseSMBHandles)),
@@ -103,7 +104,7 @@ func (a *app) shareShow() *cobra.Command {
 // shareFlags describe a share on the command line.
 type shareFlags struct {
 	name, dir, description     string
-	full, read, denied         []string
+	full, write, read, denied  []string
 	hosts, readHosts, notHosts []string
 	fileMode, dirMode          string
 	abe, encrypt, mkdir        bool
@@ -112,10 +113,11 @@ type shareFlags struct {
 func (f *shareFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.description, "description", "", "text for people")
-	fl.StringSliceVar(&f.full, "grant", nil, "users and groups that may do everything; these three replace all permissions")
+	fl.StringSliceVar(&f.full, "grant", nil, "users and groups that may do everything; these four replace all permissions")
+	fl.StringSliceVar(&f.write, "grant-write", nil, "users and groups that may read and write")
 	fl.StringSliceVar(&f.read, "grant-read", nil, "users and groups that may read")
 	fl.StringSliceVar(&f.denied, "deny", nil, "users and groups that may do nothing, whatever else is said")
-	fl.StringSliceVar(&f.hosts, "host", nil, "addresses, ranges or networks with full access; these three replace all rules")
+	fl.StringSliceVar(&f.hosts, "host", nil, "addresses, ranges or networks with full access, * for all; these three replace all rules")
 	fl.StringSliceVar(&f.readHosts, "read-only-host", nil, "addresses from which nothing can be written")
 	fl.StringSliceVar(&f.notHosts, "deny-host", nil, "addresses without access, whatever else is said")
 	fl.StringVar(&f.fileMode, "file-mode", "0644", "mode of files where nothing is inherited")
@@ -131,15 +133,15 @@ func (f *shareFlags) apply(c *cobra.Command, s *client.Share) {
 	if given("description") {
 		s.Description = f.description
 	}
-	if slices.ContainsFunc([]string{"grant", "grant-read", "deny"}, given) {
+	if slices.ContainsFunc([]string{"grant", "grant-write", "grant-read", "deny"}, given) {
 		s.Permissions = []client.SharePermission{}
 		for _, x := range []struct {
 			who    []string
 			kind   string
-			rights string
-		}{{f.denied, "DENIED", "ALL"}, {f.full, "ALLOWED", "ALL"}, {f.read, "ALLOWED", "READ"}} {
+			rights []string
+		}{{f.denied, "DENIED", []string{"ALL"}}, {f.full, "ALLOWED", []string{"ALL"}}, {f.write, "ALLOWED", []string{"READ", "WRITE"}}, {f.read, "ALLOWED", []string{"READ"}}} {
 			for _, w := range x.who {
-				s.Permissions = append(s.Permissions, client.SharePermission{Type: x.kind, Trustee: client.Named(w), Rights: []string{x.rights}})
+				s.Permissions = append(s.Permissions, client.SharePermission{Type: x.kind, Trustee: client.Named(w), Rights: x.rights})
 			}
 		}
 	}
@@ -151,7 +153,11 @@ func (f *shareFlags) apply(c *cobra.Command, s *client.Share) {
 			rights string
 		}{{f.notHosts, "DENIED", "ALL"}, {f.readHosts, "ALLOWED", "READ"}, {f.hosts, "ALLOWED", "ALL"}} {
 			if len(x.hosts) > 0 {
-				s.Network = append(s.Network, client.NetworkPermission{Type: x.kind, Addresses: x.hosts, Rights: []string{x.rights}})
+				hosts := x.hosts
+				if len(hosts) == 1 && hosts[0] == "*" {
+					hosts = []string{}
+				}
+				s.Network = append(s.Network, client.NetworkPermission{Type: x.kind, Addresses: hosts, Rights: []string{x.rights}})
 			}
 		}
 	}
@@ -173,7 +179,7 @@ func (a *app) shareAdd() *cobra.Command {
 	var f shareFlags
 	c := &cobra.Command{
 		Use: "add NAME DIRECTORY", Short: "Share a directory", Args: cobra.ExactArgs(2),
-		Long: "Share a directory. Without --grant, --grant-read or --deny everybody who has an account may do everything,\nand without hosts from everywhere. Guests have to be named: --grant-read guest.",
+		Long: "Share a directory. Without --grant, --grant-write, --grant-read or --deny everybody who has an account may do everything,\nand without hosts from everywhere. Guests have to be named: --grant-read guest.",
 	}
 	f.add(c)
 	c.RunE = a.run(func(ctx context.Context, cl *client.Client, args []string) error {

@@ -163,16 +163,21 @@ func (a *app) fsTreeDeleteStatus() *cobra.Command {
 }
 
 func (a *app) fsTreeDeleteCancel() *cobra.Command {
-	return &cobra.Command{
-		Use: "tree-delete-cancel ID", Short: "Stop a deletion; what is gone stays gone", Args: cobra.ExactArgs(1),
-		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
-			var id client.ID
-			if err := id.UnmarshalText([]byte(args[0])); err != nil {
-				return err
-			}
-			return c.CancelTreeDelete(ctx, id)
-		}),
-	}
+	return a.treeDeleteVerb("tree-delete-cancel", "Stop a deletion; what is gone stays gone", (*client.Client).CancelTreeDelete)
+}
+
+func (a *app) fsTreeDeleteRestart() *cobra.Command {
+	return a.treeDeleteVerb("tree-delete-restart", "Go on with a deletion that met an error", (*client.Client).RestartTreeDelete)
+}
+
+func (a *app) treeDeleteVerb(verb, short string, do func(*client.Client, context.Context, client.ID) error) *cobra.Command {
+	return a.verb(verb+" ID", short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) error {
+		var id client.ID
+		if err := id.UnmarshalText([]byte(args[0])); err != nil {
+			return err
+		}
+		return do(c, ctx, id)
+	})
 }
 
 var units = []struct {

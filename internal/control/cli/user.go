@@ -75,9 +75,23 @@ func (a *app) userShow() *cobra.Command {
 	}
 }
 
-// newPassword asks for a password twice, or reads it from standard input.
-func (a *app) newPassword(stdin bool) (string, error) {
-	if stdin {
+// passwordFlags say where a new password comes from.
+type passwordFlags struct {
+	given string
+	stdin bool
+}
+
+func (f *passwordFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.given, "password", "", "password; others on this machine may see it, so better leave it out")
+	c.Flags().BoolVar(&f.stdin, "password-stdin", false, "read the password from the first line of standard input")
+}
+
+// newPassword asks for a password twice, unless it is given or on standard input.
+func (a *app) newPassword(f passwordFlags) (string, error) {
+	switch {
+	case f.given != "":
+		return f.given, nil
+	case f.stdin:
 		return line(a.o.In)
 	}
 	p, err := a.o.ReadPassword("New password: ")
@@ -94,7 +108,8 @@ func (a *app) newPassword(stdin bool) (string, error) {
 func (a *app) userAdd() *cobra.Command {
 	var n client.NewUser
 	var group string
-	var stdin, none bool
+	var none bool
+	var password passwordFlags
 	c := &cobra.Command{
 		Use: "add NAME", Short: "Add a local user", Args: cobra.ExactArgs(1),
 		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
@@ -104,7 +119,7 @@ func (a *app) userAdd() *cobra.Command {
 			}
 			n.Name, n.PrimaryGroup = args[0], g.ID
 			if !none {
-				if n.Password, err = a.newPassword(stdin); err != nil {
+				if n.Password, err = a.newPassword(password); err != nil {
 					return err
 				}
 			}
@@ -118,7 +133,7 @@ func (a *app) userAdd() *cobra.Command {
 	c.Flags().StringVar(&group, "primary-group", "Users", "name or id of the primary group")
 	c.Flags().StringVar(&n.UID, "uid", "", "POSIX user that it is one with")
 	c.Flags().StringVar(&n.Home, "home", "", "home directory")
-	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
+	password.add(c)
 	c.Flags().BoolVar(&none, "no-password", false, "nobody can sign in as this user")
 	return c
 }
@@ -163,18 +178,18 @@ func (a *app) userModify() *cobra.Command {
 }
 
 func (a *app) userSetPassword() *cobra.Command {
-	var stdin bool
+	var password passwordFlags
 	c := &cobra.Command{
 		Use: "set-password USER", Short: "Set a user's password; its sessions end", Args: cobra.ExactArgs(1),
 		RunE: a.named(func(ctx context.Context, c *client.Client, u client.LocalUser, _ []string) error {
-			p, err := a.newPassword(stdin)
+			p, err := a.newPassword(password)
 			if err != nil {
 				return err
 			}
 			return c.SetPassword(ctx, u.ID, p)
 		}),
 	}
-	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
+	password.add(c)
 	return c
 }
 

@@ -127,17 +127,26 @@ func attributeRoutes() []route {
 }
 
 func getAttributes(q *request) (reply, error) {
-	lock, err := q.argBool("retrieve-file-lock")
-	if err != nil {
+	var err error
+	if q.lock, err = q.argBool("retrieve-file-lock"); err != nil {
 		return reply{}, err
 	}
 	want := wantAttrs
-	if lock {
+	if q.lock {
 		want |= fs.AttrLock
 	}
 	f, err := q.file(want)
 	if err != nil {
 		return reply{}, err
+	}
+	if q.lock { // who may not read the permissions may not read the lock
+		ok, err := q.s.o.FS.Access(q.Context(), q.caller(), f.Attr.Node, fs.RightReadACL)
+		if err == nil && ok&fs.RightReadACL == 0 {
+			err = ofKind(fs.Access, nil)
+		}
+		if err != nil {
+			return reply{}, err
+		}
 	}
 	return q.attributes(f)
 }
@@ -172,7 +181,7 @@ func (q *request) fileAttrs(a *fs.Attr, path, name string) (fileAttrs, error) {
 		},
 		HashPolicy: "FS_DIRECTORY_HASH_VERSION_FOLDED", DataRevision: num(a.DataRevision), UserMetadataVersion: num(0),
 	}
-	if a.Mask&fs.AttrLock != 0 {
+	if q.lock { // an implementation may know it unasked
 		out.Lock = &fileLock{LegalHold: a.LegalHold}
 		if a.Retention != (fs.Time{}) {
 			t := timestamp(a.Retention.Time())

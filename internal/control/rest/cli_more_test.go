@@ -105,6 +105,8 @@ func TestCLI_permissions(t *testing.T) {
 	x.run("fs", "lock", "/d/f", "--until", "2099-01-01T00:00:00Z", "--legal-hold", "on")
 	x.fails("", "fs", "rm", "/d/f")
 	x.fails("", "fs", "tree-delete", "/d", "--yes")
+	x.has("Legal hold  on", "fs", "stat", "/d/f", "--lock")
+	x.has("2099-01-01T00:00:00Z", "fs_file_get_attr", "--path", "/d/f", "--retrieve-file-lock")
 	x.run("fs", "lock", "/d/f", "--legal-hold", "off")
 	x.fails("", "fs", "lock", "/d/f", "--until", "2050-01-01T00:00:00Z")
 	x.fails("say --until", "fs", "lock", "/d/f")
@@ -189,4 +191,89 @@ func TestCLI_policies(t *testing.T) {
 	x.has("/d", "fs_file_get_attr", "--path", "/d")
 	x.run("quota_create_quota", "--path", "/d", "--limit", "5GB")
 	x.has("/d", "quota_list_quotas")
+}
+
+// Parts of exports, shares and attributes change alone, under our names and those
+// of the reference command line.
+func TestCLI_parts(t *testing.T) {
+	x := signedIn(t)
+	x.run("fs", "mkdir", "/d")
+	x.run("nfs_add_export", "--export-path", "/e", "--fs-path", "/d", "--no-restrictions", "--fields-to-present-as-32-bit", "FILE_IDS")
+	x.run("nfs_mod_export_host_access", "--export-path", "/e", "add_entry", "-o", "192.0.2.1", "192.0.2.7-9", "--ro", "--root-squash", "--anon-uid", "9", "--anon-gid", "8", "-a", "0")
+	x.has("192.0.2.1,192.0.2.7-9:ro,root_squash", "nfs", "export", "show", "/e")
+	x.has(`"id_value": "9"`, "nfs", "export", "show", "/e", "--json")
+	x.has("everyone:ro", "nfs", "export", "rule", "modify", "/e", "2", "--read-only")
+	x.has("FILE_IDS", "nfs", "export", "rule", "rm", "/e", "2")
+	x.fails("there is no rule 2; there are 1", "nfs", "export", "rule", "rm", "/e", "2")
+	x.fails("there is no rule 3", "nfs", "export", "rule", "add", "/e", "--after", "3")
+	x.fails("nothing to change", "nfs", "export", "rule", "modify", "/e", "1")
+	if out := x.run("nfs", "export", "rule", "modify", "/e", "1", "--squash", "none", "--host-rule", "*", "--json"); strings.Contains(out, "192.0.2") || strings.Contains(out, `"9"`) {
+		t.Error(out)
+	}
+	rules := filepath.Join(x.home, "rules.json")
+	if err := os.WriteFile(rules, []byte(`{"restrictions": [{"host_restrictions": ["192.0.2.3"], "user_mapping": "all", "map_to_user": {"id_type": "LOCAL_USER", "id_value": "guest"}}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.run("nfs_mod_export", "--export-path", "/e", "--restrictions", rules)
+	x.has("192.0.2.3:rw,all_squash", "nfs", "export", "show", "/e")
+
+	x.run("smb_add_share", "--name", "s", "--fs-path", "/d", "--grant-read-write-access", "admin", "--deny-hosts", "192.0.2.1", "--full-control-hosts", "*")
+	x.has("READ,WRITE", "smb", "share", "show", "s")
+	x.has("not 192.0.2.1:READ,WRITE,CHANGE_PERMISSIONS; everyone:READ", "smb", "share", "show", "s")
+	x.has("not local:guest:READ,WRITE,CHANGE_PERMISSIONS; local:admin:READ,WRITE", "smb_mod_share_permissions", "--name", "s", "add_entry", "-t", "local:guest", "-y", "Denied", "-r", "All")
+	x.has("not local:guest:WRITE;", "smb", "share", "permission", "modify", "s", "--old-rights", "all", "--rights", "write")
+	x.has("READ,CHANGE_PERMISSIONS", "smb_mod_share_permissions", "--name", "s", "modify_entry", "-p", "2", "--new-rights", "Read", "Change permissions")
+	x.has("Permissions                  local:admin", "smb", "share", "permission", "rm", "s", "--position", "1", "--dry-run")
+	x.has("not local:guest", "smb", "share", "show", "s")
+	x.run("smb", "share", "permission", "rm", "s", "--who", "local:guest")
+	x.fails("no such entry", "smb", "share", "permission", "rm", "s", "--who", "local:guest")
+	x.run("smb_mod_share_permissions", "--name", "s", "replace", "--no-access")
+	x.has("nobody", "smb", "share", "show", "s")
+
+	x.run("fs", "create", "/d/f")
+	x.run("fs_file_set_attr", "--path", "/d/f", "--mode", "0640", "--size", "3", "--owner-uid", "7", "--creation-time", "2020-01-31T00:00:00Z")
+	x.run("fs_file_set_smb_attrs", "--path", "/d/f", "--hidden", "true")
+	for _, want := range []string{`"mode": "0640"`, `"size": "3"`, `"creation_time": "2020-01-31T00:00:00Z"`, `"hidden": true`} {
+		x.has(want, "fs", "stat", "/d/f", "--json")
+	}
+	x.fails("nothing to change", "fs", "set", "/d/f")
+	x.fails("want a time", "fs", "set", "/d/f", "--access-time", "noon")
+
+	over := filepath.Join(x.home, "over.json")
+	if err := os.WriteFile(over, []byte(`{"lookup_overrides": [{"ip_address": "198.51.100.7", "aliases": ["a.example"]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.run("dns_set_lookup_overrides", "--file", over)
+	x.has("198.51.100.7 a.example", "dns", "show")
+	if err := os.WriteFile(over, []byte("Be *careful*."), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.fails("overrides:", "dns", "override", "load", over)
+	x.has("Be *careful*.", "web_ui_modify_settings", "--login-banner", over, "--inactivity-timeout", "15")
+	x.has(`"id": "1"`, "auth_create_access_token", "--expiration-time", "2030-01-31T00:00:00Z", "admin", "--json")
+	x.run("auth_modify_access_token", "1", "--expiration-time", "2031-01-31T00:00:00Z")
+	x.has("2031-01-31T00:00:00Z", "access-token", "list")
+	x.run("access-token", "modify", "1", "--expires", "never")
+	x.has("never", "access-token", "list")
+	x.has("true", "auth_get_access_token", "1")
+	x.fails("want a time", "access-token", "modify", "1", "--expires", "soon")
+
+	x.run("user", "add", "jane", "--password", "Aa1!Aa1!")
+	x.run("s3_add_bucket", "--name", "b")
+	x.has("Enabled", "s3_modify_bucket", "--name", "b", "--enable-object-lock-with-retention-days", "30")
+	x.fails("want a time as 30days", "s3", "bucket", "modify", "b", "--default-retention", "30")
+	x.run("s3", "bucket", "modify", "b", "--default-retention", "none")
+	x.has("Versioning         Enabled", "s3_get_bucket", "--name", "b")
+	x.fails("there is no bucket c", "s3", "bucket", "show", "c")
+	x.has(`"s3:GetObject"`, "s3_modify_bucket_policy", "--bucket", "b", "append_statement", "--type", "Allow", "--principals", "local:jane", "--actions", "s3:GetObject,s3:PutObject", "--sid", "one")
+	x.has(`"Index": 2`, "s3", "policy", "statement", "add", "b", "--effect", "allow", "--principal", "Everyone", "--action", "s3:*")
+	if out := x.has(`"Deny"`, "s3_modify_bucket_policy", "--bucket", "b", "modify_statement", "--index", "2", "--type", "Deny", "--new-principals", "local:guest"); strings.Contains(out, "Everyone") {
+		t.Error(out)
+	}
+	if out := x.has("local:guest", "s3", "policy", "statement", "rm", "b", "1"); strings.Contains(out, "jane") || strings.Contains(out, "one") {
+		t.Error(out)
+	}
+	x.fails("there is no statement 2; there are 1", "s3", "policy", "statement", "rm", "b", "2")
+	x.fails("give --effect", "s3", "policy", "statement", "add", "b")
+	x.fails("s3 policy delete", "s3_modify_bucket_policy", "--bucket", "b", "delete_statement", "--index", "1")
 }

@@ -50,6 +50,9 @@ func entryRoutes() []route {
 	}
 }
 
+// longPage is from how many entries on a page is long.
+const longPage = 200
+
 func listEntries(q *request) (reply, error) {
 	p, err := q.page()
 	if err != nil {
@@ -66,34 +69,47 @@ func listEntries(q *request) (reply, error) {
 	if f.Attr.Type != fs.Directory {
 		return reply{}, ofKind(fs.NotDir, nil)
 	}
+	if f.Attr.Children >= longPage && p.limit >= longPage {
+		select {
+		case q.s.long <- struct{}{}:
+			defer func() { <-q.s.long }() // before the answer is sent
+		case <-q.Context().Done():
+			return reply{}, q.Context().Err()
+		}
+	}
 	matches := pattern(q.arg("smb-pattern"))
-	out := entries{Path: f.Path, ID: num(uint64(f.Attr.Node.ID)), ChildCount: f.Attr.Children, Files: []fileAttrs{}}
-	last, more := "", false
+	room := q.s.rooms.Get().(*[]byte)
+	out := newEntryPage((*room)[:0], f.Path, uint64(f.Attr.Node.ID), f.Attr.Children)
+	last, next, more := "", "", false
 	var inner error
 	_, err = q.s.o.FS.ReadDirByName(q.Context(), q.caller(), f.Attr.Node, after, wantAttrs, func(d *fs.Dirent) bool {
 		if d.Attr.Mask == 0 || !matches(d.Name) {
 			return true
 		}
-		if len(out.Files) == p.limit {
+		if out.n == p.limit {
 			more = true
 			return false
 		}
-		a, err := q.fileAttrs(&d.Attr, childPath(f.Path, d.Name, d.Type), d.Name)
-		if err != nil {
-			inner = err
+		if inner = out.add(q, &d.Attr, d.Name); inner != nil {
 			return false
 		}
-		out.Files = append(out.Files, a)
-		last = strings.Clone(d.Name) // valid only during the call
+		if out.n == p.limit {
+			last = strings.Clone(d.Name) // valid only during the call
+		}
 		return true
 	})
 	if err == nil {
 		err = inner
 	}
 	if more {
-		out.Paging.Next = q.next(p, nameKey(last))
+		next = q.next(p, nameKey(last))
 	}
-	return reply{body: out}, err
+	*room = out.end(next)
+	if err != nil {
+		q.s.vacate(room)
+		return reply{}, err
+	}
+	return reply{room: room}, nil
 }
 
 // childPath is the path of an entry of a directory whose path ends in '/'.

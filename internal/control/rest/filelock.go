@@ -67,6 +67,7 @@ func patchFileLock(q *request) (reply, error) {
 	if _, err := q.s.o.FS.SetAttr(q.Context(), q.caller(), f.Attr.Node, set); err != nil {
 		return reply{}, err
 	}
+	q.lock = true
 	return q.reread(f, wantAttrs|fs.AttrLock)
 }
 

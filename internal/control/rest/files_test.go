@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -55,6 +56,9 @@ func TestAttributes(t *testing.T) {
 	lock := a.must(200, "GET", f+"?retrieve-file-lock=True", nil)
 	if lock.at("lock", "legal_hold") != false || lock.at("lock", "retention_period") != nil {
 		t.Errorf("%s", lock.raw)
+	}
+	if bytes.Contains(got.raw, []byte(`"lock"`)) {
+		t.Errorf("not asked for: %s", got.raw)
 	}
 	for _, bad := range []object{{"mode": "abc"}, {"mode": "10000"}, {"size": "-1"}, {"owner": "0"}, {"access_time": "yesterday"}, {"owner_details": object{"id_type": "LOCAL_USER", "id_value": "nobody"}}} {
 		a.must(400, "PATCH", f, bad)
@@ -348,4 +352,45 @@ func FuzzSetAttr(f *testing.F) {
 		}
 		_, _ = q.setAttr(&in, &fs.Attr{})
 	})
+}
+
+// Long pages are read by few at a time, in the order of asking; short ones do not
+// wait for them, and who goes away waits no more.
+func TestEntries_long(t *testing.T) {
+	a := newAPI(t)
+	a.must(200, "POST", "/v1/files/2/entries/", object{"name": "d", "action": "CREATE_DIRECTORY"})
+	for i := range longPage {
+		a.must(200, "POST", "/v1/files/%2Fd/entries/", object{"name": fmt.Sprint(i), "action": "CREATE_FILE"})
+	}
+	s := New(a.options).(*server)
+	get := func(ctx context.Context, path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
+		r.Header.Set("Authorization", "Bearer "+a.token)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w
+	}
+	const long = "/v1/files/%2Fd/entries/"
+	for range cap(s.long) {
+		s.long <- struct{}{}
+	}
+	for _, short := range []string{"/v1/files/2/entries/", long + "?limit=9"} {
+		if w := get(t.Context(), short); w.Code != 200 {
+			t.Errorf("%s: %d", short, w.Code)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w := get(ctx, long); w.Code == 200 {
+		t.Error("it did not wait")
+	}
+	done := make(chan *httptest.ResponseRecorder)
+	go func() { done <- get(t.Context(), long) }()
+	<-s.long
+	if w := <-done; w.Code != 200 || strings.Count(w.Body.String(), `"file_number"`) != longPage {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if len(s.long) != cap(s.long)-1 {
+		t.Error("a place was not given back")
+	}
 }

@@ -60,6 +60,8 @@ type reply struct {
 	body any    // nil: empty
 	tag  string // entity tag, quoted
 	done bool   // the handler has written the answer itself
+	// room holds the answer, rendered already; body is not looked at.
+	room *[]byte
 }
 
 // request is one call of an operation.
@@ -77,6 +79,8 @@ type request struct {
 		of   fs.Time
 		text string
 	}
+	// lock tells that file locks are asked for.
+	lock bool
 	// settleBy is when nothing more is waited for; zero while nothing was.
 	settleBy time.Time
 	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.

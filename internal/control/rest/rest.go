@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -102,6 +103,10 @@ type server struct {
 	api    func() []byte // openapi.json, made when it is first asked for
 	chunks chunks
 	rooms  sync.Pool // of *[]byte that answers were rendered into
+	// long holds who reads a long page of a directory; others wait in the order
+	// in which they came. Left to the scheduler some wait ten times as long as
+	// most, and all of them together for the collector.
+	long chan struct{}
 }
 
 // New builds the handler. It starts nothing that would have to be stopped.
@@ -118,7 +123,7 @@ func New(o Options) http.Handler {
 	if o.NodeID == 0 {
 		o.NodeID = 1
 	}
-	s := &server{o: o, log: o.Logger, now: o.Now, svc: o.Service}
+	s := &server{o: o, log: o.Logger, now: o.Now, svc: o.Service, long: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}
 	s.rooms.New = func() any { return new([]byte) }
 	if s.svc == nil {
 		s.svc = service.New(service.Options{FS: o.FS, Auth: o.Auth, Sessions: o.Sessions, Principals: o.Principals, Roles: o.Roles, Now: o.Now})
@@ -211,6 +216,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // maxRoom bounds memory that is kept for the next answer.
 const maxRoom = 2 << 20
 
+// vacate gives back a room in which nobody reads any more.
+func (s *server) vacate(room *[]byte) {
+	if cap(*room) <= maxRoom {
+		s.rooms.Put(room)
+	}
+}
+
 // client is the peer's address.
 func client(r *http.Request) netip.AddrPort {
 	a, _ := netip.ParseAddrPort(r.RemoteAddr)
@@ -228,19 +240,17 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, rt *route, rep r
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if rep.body == nil {
-		empty(w, status)
-		return
-	}
-	if v, ok := rep.body.(rendered); ok && r.ProtoMajor == 1 {
+	if rep.room != nil {
+		writeJSON(w, status, *rep.room)
 		// Pages are large, so their memory is used again. Not with HTTP/2: there
 		// a write that was given up may still be under way.
-		room := s.rooms.Get().(*[]byte)
-		*room = v.appendJSON((*room)[:0])
-		writeJSON(w, status, *room)
-		if cap(*room) <= maxRoom {
-			s.rooms.Put(room)
+		if r.ProtoMajor == 1 {
+			s.vacate(rep.room)
 		}
+		return
+	}
+	if rep.body == nil {
+		empty(w, status)
 		return
 	}
 	b, err := encode(rep.body)

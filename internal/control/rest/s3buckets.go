@@ -107,7 +107,7 @@ func (q *request) bucketError(name string, err error) error {
 	case errors.Is(err, control.ErrS3Policy):
 		return badRequest("s3_bucket_policy_invalid_error", "%v", err)
 	case errors.Is(err, control.ErrS3Retention):
-		return badRequest("http_bad_request_error", "default_retention: want 1 to 36500 DAYS or 1 to 100 YEARS")
+		return badRequest("http_bad_request_error", "default_retention: want 1 to 36500 days or 1 to 100 years")
 	}
 	return err
 }
@@ -123,9 +123,9 @@ func (q *request) renderBucket(b *config.Bucket) (s3Bucket, error) {
 		out.Versioning = "Unversioned"
 	}
 	if r := q.s.o.S3.Retention(b.LockDefault); r != nil {
-		out.LockConfig.Retention = &s3Retention{"DAYS", r.Days}
+		out.LockConfig.Retention = &s3Retention{"days", r.Days}
 		if r.Years != 0 {
-			out.LockConfig.Retention = &s3Retention{"YEARS", r.Years}
+			out.LockConfig.Retention = &s3Retention{"years", r.Years}
 		}
 	}
 	p, err := q.s.o.FS.PathOf(q.Context(), fs.Node{ID: b.Root})
@@ -227,10 +227,10 @@ func (q *request) applyBucket(b *config.Bucket, in *s3BucketPatch) error {
 			}
 			var r *control.S3Retention
 			if v := l.Retention.Value; v != nil {
-				switch v.Units {
-				case "DAYS":
+				switch strings.ToLower(v.Units) {
+				case "days":
 					r = &control.S3Retention{Days: v.Value}
-				case "YEARS":
+				case "years":
 					r = &control.S3Retention{Years: v.Value}
 				default:
 					return control.ErrS3Retention

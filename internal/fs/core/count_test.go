@@ -107,11 +107,22 @@ func TestCommitsPerOperation(t *testing.T) {
 		// The first of each kind takes a batch of ids besides.
 		{"first create", create("first"), 2, 0},
 		{"create", create("a"), 1, 0},
+		{"first create with data", func(ctx context.Context) error {
+			_, err := f.Create(ctx, root, fs.Root, "whole", &fs.CreateSpec{Type: fs.File, Data: make([]byte, fs.MaxCreateData)})
+			return err
+		}, 2, 0},
+		{"open that creates with data, and close", func(ctx context.Context) error {
+			h, _, err := f.Open(ctx, root, &fs.OpenSpec{Dir: fs.Root, Name: "whole2", Desired: fs.RightsWriteData, Share: fs.ShareAll, Disposition: fs.OpenCreate,
+				Create: fs.CreateSpec{Type: fs.File, Data: make([]byte, 4096)}})
+			if err != nil {
+				return err
+			}
+			return h.Close(ctx)
+		}, 1, 0},
 		{"set a mode", func(ctx context.Context) error {
 			_, err := f.SetAttr(ctx, root, n, &fs.SetAttr{Mode: &mode})
 			return err
 		}, 1, 0},
-		{"first stable write", write(0, 4096, fs.FileSync), 2, 0},
 		{"stable write of 4 KiB", write(0, 4096, fs.FileSync), 1, 0},
 		{"stable write of 1 MiB", write(0, 1<<20, fs.FileSync), 1, 1},
 		{"unstable write", write(0, 4096, fs.Unstable), 0, 0},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"manifold/internal/data"
 	"manifold/internal/fs"
 	"manifold/internal/fs/acl"
 	"manifold/internal/identity"
@@ -39,10 +40,17 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	if err != nil {
 		return err
 	}
+	if err := f.roomFor(len(spec.Data)); err != nil {
+		return err
+	}
+	contents, err := f.io.Prepare(ctx, spec.Data)
+	if err != nil {
+		return err
+	}
 	defer f.quotas.still()()
 	var release func()
 	err = f.exactly(ctx, func() (err error) {
-		release, err = f.reserve(ctx, dir.ID, meta.MetaBytesPerObject)
+		release, err = f.reserve(ctx, dir.ID, meta.MetaBytesPerObject+contents.Blocks()*fs.BlockSize)
 		return err
 	})
 	if err != nil {
@@ -86,6 +94,12 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 				return err
 			}
 		}
+		if err := contents.Put(ctx, tx, i); err != nil {
+			return err
+		}
+		if len(spec.Data) > 0 && !acl.IsSuper(c) {
+			i.Mode = acl.DropSetID(i.Mode, false) // as of a write
+		}
 		b := before(d)
 		if _, err := tx.AddDentry(ctx, d, name, i); err != nil {
 			return err
@@ -104,8 +118,14 @@ func (f *FS) create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	})
 	if err == nil && res.Created {
 		f.hub.name(fs.EventAdded, dir.ID, name, res.Attr.Node.ID, res.Attr.Type, 0)
+		if len(spec.Data) > 0 {
+			f.hub.object(fs.EventData, res.Attr.Node.ID)
+		}
 	}
 	inOrder()
+	if errors.Is(err, data.ErrMoved) {
+		err = fs.Retry // with Data that do not go with the transaction, see streamio
+	}
 	if err == nil && resize {
 		ch, serr := f.SetAttr(ctx, c, res.Attr.Node, &fs.SetAttr{Size: spec.Set.Size})
 		if serr != nil {
@@ -144,6 +164,9 @@ func checkCreate(spec *fs.CreateSpec) error {
 		if *spec.Set.Size > fs.MaxFileSize {
 			return fs.TooBig
 		}
+	}
+	if len(spec.Data) > 0 && (spec.Type != fs.File || spec.Set.Size != nil || len(spec.Data) > fs.MaxCreateData) {
+		return fs.Invalid
 	}
 	return checkMetaItems(spec.Meta)
 }

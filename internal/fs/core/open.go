@@ -173,6 +173,8 @@ func (f *FS) tryOpen(ctx context.Context, c *fs.Caller, o *fs.OpenSpec, res *fs.
 	var a fs.Attr
 	stored := o.Name
 	switch {
+	case o.Disposition == fs.OpenCreate && o.StreamName == "" && !o.FoldCase && fs.CheckName(o.Name) == nil:
+		err = fs.NotExist // making it tells
 	case o.Name == "":
 		a, err = f.GetAttr(ctx, c, o.Dir, o.Want)
 	case o.FoldCase:
@@ -291,6 +293,8 @@ func mayMake(o *fs.OpenSpec, spec *fs.CreateSpec) error {
 		return fs.IsDir
 	case o.DeleteOnClose && !o.MaximumAllowed && o.Desired&fs.RightDelete == 0:
 		return fs.Access
+	case o.StreamName != "" && len(spec.Data) > 0:
+		return fs.Invalid
 	case o.StreamName != "":
 		return fs.CheckName(o.StreamName)
 	}

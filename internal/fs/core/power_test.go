@@ -128,11 +128,17 @@ func (w *acked) step(ctx context.Context, n int) error {
 	switch k := w.rnd.IntN(12); {
 	case k < 3 || name == "":
 		name = fmt.Sprintf("f%d", n)
-		r, err := w.f.Create(ctx, root, fs.Root, name, &fs.CreateSpec{Type: fs.File})
+		data := make([]byte, w.rnd.IntN(2)*w.rnd.IntN(fs.MaxCreateData))
+		for i := range data {
+			data[i] = byte(w.rnd.Uint32())
+		}
+		r, err := w.f.Create(ctx, root, fs.Root, name, &fs.CreateSpec{Type: fs.File, Data: data})
 		if err != nil {
 			return err
 		}
-		w.files[name] = nil
+		if w.files[name] = data; k == 0 {
+			return nil
+		}
 		return w.write(ctx, name, r.Attr.Node)
 	case k < 6:
 		node, err := w.node(ctx, name)

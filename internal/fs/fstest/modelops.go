@@ -42,7 +42,10 @@ func (m *model) create() error {
 	if m.rnd.IntN(2) == 0 {
 		spec.Set.Mode = ptr([]fs.Mode{0o777, 0o755, 0o700, 0o666, 0o644, 0o2777, 0o1777}[m.rnd.IntN(7)])
 	}
-	what := fmt.Sprintf("%s creates type %d %q in %v, disposition %d", user(c), spec.Type, name, dir, spec.Disposition)
+	if m.rnd.IntN(4) == 0 {
+		spec.Data = pattern(byte(m.rnd.IntN(256)), m.rnd.IntN(fs.MaxCreateData+100))
+	}
+	what := fmt.Sprintf("%s creates type %d %q in %v, disposition %d, %d bytes", user(c), spec.Type, name, dir, spec.Disposition, len(spec.Data))
 	want, got, err := m.do(what, func(s side) (any, error) {
 		spec := spec
 		r, err := s.Create(m.ctx, c, s.node(dir), name, &spec)

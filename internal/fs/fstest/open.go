@@ -26,6 +26,73 @@ func (e *env) mustOpen(c *fs.Caller, name string, change func(o *fs.OpenSpec)) f
 }
 
 var openTests = []test{
+	{"create_with_data", func(e *env) {
+		d := e.mkdir(e.home, "d")
+		_, err := e.SetQuota(e.ctx, d.ID, 100*kib, true, 0)
+		e.must(err)
+		suid := fs.ModeSetuid | 0o777
+		data := pattern(7, 9000)
+		r, err := e.Create(e.ctx, e.alice, d, "f", &fs.CreateSpec{Type: fs.File, Data: data, Set: fs.SetAttr{Mode: &suid}, Want: fs.AttrEverything})
+		e.must(err)
+		eq(e, "size", r.Attr.Size, uint64(len(data)))
+		eq(e, "space", r.Attr.DataBytes, e.attr(r.Attr.Node).DataBytes)
+		eq(e, "mode", e.attr(r.Attr.Node).Mode, fs.Mode(0o777))
+		e.hasContent(r.Attr.Node, string(data))
+		w := e.file(d, "written", "")
+		e.write(w, 0, string(data))
+		eq(e, "revision", e.attr(r.Attr.Node).DataRevision != 0, true)
+		eq(e, "space as of a write", e.attr(r.Attr.Node).DataBytes, e.attr(w).DataBytes)
+		e.exact("totals", d)
+		// It is a file like any other.
+		e.write(r.Attr.Node, 3, "xyz")
+		e.hasContent(r.Attr.Node, string(data[:3])+"xyz"+string(data[6:]))
+		_, err = e.Create(e.ctx, e.root, d, "f", &fs.CreateSpec{Type: fs.File, Disposition: fs.CreateUnchecked, Data: []byte("no")})
+		e.must(err)
+		_, err = e.Create(e.ctx, e.root, d, "f", &fs.CreateSpec{Type: fs.File, Data: []byte("no")})
+		e.want(err, fs.Exist)
+		eq(e, "size of what was there", e.lookup(d, "f").Size, uint64(len(data)))
+		// What is too much, or no contents of a file.
+		size := uint64(1)
+		for _, spec := range []fs.CreateSpec{
+			{Type: fs.File, Data: make([]byte, fs.MaxCreateData+1)},
+			{Type: fs.File, Data: data, Set: fs.SetAttr{Size: &size}},
+			{Type: fs.Directory, Data: data},
+			{Type: fs.Symlink, Target: []byte("t"), Data: data},
+		} {
+			_, err := e.Create(e.ctx, e.root, d, "g", &spec)
+			e.want(err, fs.Invalid)
+			e.missing(d, "g")
+		}
+		q, err := e.Quota(e.ctx, d.ID)
+		e.must(err)
+		_, err = e.SetQuota(e.ctx, d.ID, q.Used+2*fs.BlockSize, false, 0)
+		e.must(err)
+		_, err = e.Create(e.ctx, e.root, d, "g", &fs.CreateSpec{Type: fs.File, Data: data})
+		e.want(err, fs.QuotaExceeded)
+		e.missing(d, "g")
+		e.exact("totals after what was refused", d)
+	}},
+	{"open_creates_with_data", func(e *env) {
+		made := func(o *fs.OpenSpec) { o.Disposition, o.Create.Data = fs.OpenOverwriteIf, []byte("data") }
+		h, r, err := e.opened(e.alice, "f", made)
+		e.must(err)
+		eq(e, "action", r.Action, fs.OpenCreated)
+		eq(e, "size", r.Attr.Size, uint64(4))
+		_, err = h.Write(e.ctx, &fs.WriteRequest{Offset: 4, Data: []byte("more")})
+		e.must(err)
+		e.must(h.Close(e.ctx))
+		e.hasContent(h.Node(), "datamore")
+		h, r, err = e.opened(e.alice, "f", made)
+		e.must(err)
+		eq(e, "action", r.Action, fs.OpenOverwritten)
+		e.must(h.Close(e.ctx))
+		e.hasContent(h.Node(), "")
+		_, _, err = e.opened(e.alice, "f", func(o *fs.OpenSpec) { o.Disposition, o.Create.Data = fs.OpenCreate, []byte("data") })
+		e.want(err, fs.Exist)
+		_, _, err = e.opened(e.alice, "g", func(o *fs.OpenSpec) { made(o); o.StreamName = "s" })
+		e.want(err, fs.Invalid)
+		e.missing(e.home, "g")
+	}},
 	{"dispositions", func(e *env) {
 		const none = fs.Kind(255)
 		for _, c := range []struct {

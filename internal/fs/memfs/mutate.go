@@ -55,7 +55,7 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	}
 	n, err := f.build(c, d, spec)
 	if err == nil {
-		err = f.room(op, d, fs.BlockSize)
+		err = f.room(op, d, fs.BlockSize+n.data.growth(0, uint64(len(spec.Data))))
 	}
 	if err != nil {
 		return fs.CreateResult{}, err
@@ -64,10 +64,17 @@ func (f *FS) create(c *fs.Caller, dir fs.Node, name fs.Name, spec *fs.CreateSpec
 	f.nextID++
 	f.live[n.id] = n
 	n.putMeta(spec.Meta)
+	if len(spec.Data) > 0 {
+		n.data.write(0, spec.Data)
+		n.dropSetID(c)
+	}
 	b := before(d)
 	f.add(d, name, n)
 	f.touch(d, true)
 	f.notifyName(d, name, n, fs.EventAdded, 0)
+	if len(spec.Data) > 0 {
+		f.notify(n, fs.EventData|fs.EventSize)
+	}
 	return fs.CreateResult{Attr: f.attr(n, fs.Node{ID: n.id}, spec.Want), Created: true, Dir: f.changed(d, b)}, nil
 }
 
@@ -92,6 +99,8 @@ func checkSpec(spec *fs.CreateSpec) error {
 		return fs.Invalid
 	case spec.Type == fs.Symlink && len(spec.Target) > 4095:
 		return fs.NameTooLong
+	case len(spec.Data) > 0 && (spec.Type != fs.File || spec.Set.Size != nil || len(spec.Data) > fs.MaxCreateData):
+		return fs.Invalid
 	}
 	if err := checkMetaItems(spec.Meta); err != nil {
 		return err

@@ -110,6 +110,8 @@ func (f *FS) openNew(c *fs.Caller, o *fs.OpenSpec, h *handle, name fs.Name) (fs.
 		return fail(fs.IsDir)
 	case o.DeleteOnClose && !o.MaximumAllowed && o.Desired&fs.RightDelete == 0:
 		return fail(fs.Access)
+	case o.StreamName != "" && len(spec.Data) > 0:
+		return fail(fs.Invalid)
 	}
 	if o.StreamName != "" {
 		if err := fs.CheckName(o.StreamName); err != nil {

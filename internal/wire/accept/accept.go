@@ -134,7 +134,7 @@ func (s *Set) Serve(ctx context.Context, l net.Listener, h Handler) error {
 
 // Add takes one connection as Serve does.
 func (s *Set) Add(ctx context.Context, nc net.Conn, h Handler) {
-	c := &Conn{Conn: nc, From: AddrPort(nc.RemoteAddr()), Local: AddrPort(nc.LocalAddr()), Since: time.Now(), s: s, place: s.places.Take(AddrPort(nc.RemoteAddr()).Addr())}
+	c := &Conn{Conn: newQuiet(nc), From: AddrPort(nc.RemoteAddr()), Local: AddrPort(nc.LocalAddr()), Since: time.Now(), s: s, place: s.places.Take(AddrPort(nc.RemoteAddr()).Addr())}
 	ctx, c.cancel = context.WithCancel(ctx)
 	s.mu.Lock()
 	if s.mu.closed || s.mu.draining || c.place == nil {

@@ -196,25 +196,62 @@ func (c *conn) channels(ctx context.Context, sc *ssh.ServerConn, a *Account, cha
 	}
 }
 
-// timed gives each read and write of a connection its time.
+// timed gives each read and write of a connection its time, or up to an eighth
+// less: so deadlines are not set for every packet. What arrives is read in
+// pieces of more than a packet's usual size, which what is above does not.
 type timed struct {
 	net.Conn
 	idle  atomic.Int64 // nanoseconds; 0 while logging in, which has a deadline of its own
 	write time.Duration
+
+	// Each is of the one who reads and the one who writes.
+	in, out deadline
+	buf     []byte
+	ahead   []byte // of buf: what has been read and not taken
 }
 
+// deadline is one that is moved on now and then.
+type deadline struct{ set time.Time }
+
+func (d *deadline) move(in time.Duration, set func(time.Time) error) error {
+	now := time.Now()
+	if now.Sub(d.set) < in/8 {
+		return nil
+	}
+	d.set = now
+	return set(now.Add(in))
+}
+
+// readAhead is what is read at once.
+const readAhead = 8 << 10
+
 func (t *timed) Read(b []byte) (int, error) {
-	if d := t.idle.Load(); d > 0 {
-		if err := t.Conn.SetReadDeadline(time.Now().Add(time.Duration(d))); err != nil {
+	if len(t.ahead) == 0 {
+		if d := t.idle.Load(); d > 0 {
+			if err := t.in.move(time.Duration(d), t.Conn.SetReadDeadline); err != nil {
+				return 0, err
+			}
+		}
+		if len(b) >= readAhead {
+			return t.Conn.Read(b)
+		}
+		if t.buf == nil {
+			t.buf = make([]byte, readAhead)
+		}
+		n, err := t.Conn.Read(t.buf)
+		t.ahead = t.buf[:n]
+		if n == 0 {
 			return 0, err
 		}
 	}
-	return t.Conn.Read(b)
+	n := copy(b, t.ahead)
+	t.ahead = t.ahead[n:]
+	return n, nil
 }
 
 func (t *timed) Write(b []byte) (int, error) {
 	if t.idle.Load() > 0 {
-		if err := t.Conn.SetWriteDeadline(time.Now().Add(t.write)); err != nil {
+		if err := t.out.move(t.write, t.Conn.SetWriteDeadline); err != nil {
 			return 0, err
 		}
 	}

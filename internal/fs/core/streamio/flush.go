@@ -242,6 +242,14 @@ func (e *Engine) place(ctx context.Context, exts []extent) error {
 	return e.store.Sync(ctx)
 }
 
+// put records the extent, held by a stream.
+func (x *extent) put(tx *meta.Txn, sid fs.StreamID) error {
+	if x.inline {
+		return data.PutInline(tx.KV(), x.id, uint64(sid), x.parts)
+	}
+	return data.PutExtent(tx.KV(), uint64(sid), x.record)
+}
+
 // cutExtents joins adjoining spans and cuts them at chunk boundaries.
 func cutExtents(spans []span) []extent {
 	var exts []extent
@@ -311,12 +319,7 @@ func (e *Engine) install(ctx context.Context, c *commit, exts []extent) error {
 					break
 				}
 				ch.Frags = putFrag(ch.Frags, meta.Frag{Off: in, Len: uint32(x.length), Extent: uint64(x.id)})
-				if x.inline {
-					err = data.PutInline(tx.KV(), x.id, uint64(st.ID), x.parts)
-				} else {
-					err = data.PutExtent(tx.KV(), uint64(st.ID), x.record)
-				}
-				if err != nil {
+				if err := x.put(tx, st.ID); err != nil {
 					return err
 				}
 			}

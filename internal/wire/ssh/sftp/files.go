@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"manifold/internal/fs"
 	"manifold/internal/fs/walk"
@@ -23,9 +24,13 @@ const (
 
 // handle is an open file or directory.
 type handle struct {
-	file    fs.Handle // nil for a directory
+	file    fs.Handle // nil for a directory, and for what is not made
 	append  bool
 	written bool
+
+	making *fs.OpenSpec // what is still to be done, see making.go
+	opened time.Time    // then
+	err    error        // that it was not done
 
 	// What is written goes to disk beside what still comes.
 	gathered int
@@ -61,6 +66,15 @@ func (s *session) handleReply(id, h uint32) packet {
 
 // handle reads a handle from a request.
 func (s *session) handle(r *reader) (*handle, uint32, error) {
+	h, n, err := s.named(r)
+	if err == nil {
+		err = h.err
+	}
+	return h, n, err
+}
+
+// named is handle, of files that could not be made too.
+func (s *session) named(r *reader) (*handle, uint32, error) {
 	b := r.bytes()
 	if r.err != nil {
 		return nil, 0, r.err
@@ -138,6 +152,9 @@ func (s *session) open(ctx context.Context, id uint32, r *reader) (packet, error
 		}
 		return nil, fs.NotFile
 	}
+	if s.later(ctx, flags, &p) {
+		return s.handleReply(id, s.add(s.begin(ctx, &o))), nil
+	}
 	var f fs.Handle
 	err = walk.Retry(ctx, func() (err error) {
 		f, _, err = s.FS.Open(ctx, s.Caller, &o)
@@ -152,20 +169,27 @@ func (s *session) open(ctx context.Context, id uint32, r *reader) (packet, error
 
 // close is section 6.3: what was written is stable before it is answered.
 func (s *session) close(ctx context.Context, _ uint32, r *reader) (packet, error) {
-	h, n, err := s.handle(r)
+	h, n, err := s.named(r)
 	if err != nil {
 		return nil, err
 	}
 	delete(s.handles, n)
-	return nil, h.close(ctx)
+	return nil, s.end(ctx, h)
+}
+
+func (s *session) end(ctx context.Context, h *handle) error {
+	// A client that hangs up now does not take back what it asked for.
+	ctx = context.WithoutCancel(ctx)
+	if h.making != nil {
+		s.settle(ctx)
+	}
+	return errors.Join(h.err, h.close(ctx))
 }
 
 func (h *handle) close(ctx context.Context) error {
 	if h.file == nil {
 		return nil
 	}
-	// A client that hangs up now does not take back what it asked for.
-	ctx = context.WithoutCancel(ctx)
 	h.flushes.Wait()
 	var err error
 	if h.written {
@@ -177,7 +201,7 @@ func (h *handle) close(ctx context.Context) error {
 // closeAll closes what the client left open.
 func (s *session) closeAll(ctx context.Context) {
 	for n, h := range s.handles {
-		if err := h.close(ctx); err != nil {
+		if err := s.end(ctx, h); err != nil {
 			s.Logger.WarnContext(ctx, "sftp: closing a file that the client left open", "err", err)
 		}
 		delete(s.handles, n)
@@ -215,7 +239,7 @@ func (s *session) read(ctx context.Context, id uint32, r *reader) (packet, error
 
 // write is section 6.4. It is stable at the close, or at fsync@openssh.com.
 func (s *session) write(ctx context.Context, _ uint32, r *reader) (packet, error) {
-	h, err := s.file(r)
+	h, _, err := s.handle(r)
 	if err != nil {
 		return nil, err
 	}
@@ -226,8 +250,20 @@ func (s *session) write(ctx context.Context, _ uint32, r *reader) (packet, error
 	if len(data) == 0 {
 		return nil, nil
 	}
-	h.written = true
 	s.in = len(data)
+	if h.making != nil {
+		if s.hold(h, off, data) {
+			return nil, nil
+		}
+		s.settle(ctx)
+	}
+	switch {
+	case h.err != nil:
+		return nil, h.err
+	case h.file == nil:
+		return nil, fs.IsDir
+	}
+	h.written = true
 	err = walk.Retry(ctx, func() error {
 		_, err := h.file.Write(ctx, &fs.WriteRequest{Offset: off, Data: data, Append: h.append})
 		return err

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"manifold/internal/fs"
@@ -56,14 +57,21 @@ type Options struct {
 
 type session struct {
 	Options
-	tree    walk.Tree
-	umask   fs.Mode
-	out     io.Writer
+	tree  walk.Tree
+	umask fs.Mode
+	out   io.Writer
+
+	// mu is held while a request is answered; it guards all below.
+	mu      sync.Mutex
 	handles map[uint32]*handle
 	next    uint32
 	buf     []byte // of the reply
 	busy    bool   // as told
 	in, got int    // bytes of file data of the present request
+
+	making *handle                   // the one that is to be made, if any
+	timer  *time.Timer               // of making
+	after  func(ctx context.Context) // to be done when the request is answered; may be nil
 }
 
 // Serve answers requests from rw until it ends, ctx ends, or the client sends
@@ -91,6 +99,8 @@ func Serve(ctx context.Context, rw io.ReadWriter, o Options) (err error) {
 	}
 	// What was acknowledged as written reaches the disk even if the client has gone.
 	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.closeAll(context.WithoutCancel(ctx))
 		s.tell(false)
 	}()
@@ -124,12 +134,25 @@ func (s *session) run(ctx context.Context, in io.Reader) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err = s.answer(ctx, p[0], &reader{b: p[1:]})
-		s.tell(len(s.handles) > 0)
-		if err != nil {
+		if err := s.serve(ctx, p[0], &reader{b: p[1:]}); err != nil {
 			return err
 		}
 	}
+}
+
+func (s *session) serve(ctx context.Context, typ byte, r *reader) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.making != nil && typ != typeWrite && typ != typeClose {
+		s.settle(ctx)
+	}
+	err := s.answer(ctx, typ, r)
+	s.tell(len(s.handles) > 0)
+	if after := s.after; after != nil {
+		s.after = nil
+		after(context.WithoutCancel(ctx))
+	}
+	return err
 }
 
 func (s *session) tell(busy bool) {
