@@ -137,7 +137,7 @@ func (r *auditRun) do(op string, conf map[string]any) audited {
 	if op == "remove" {
 		r.fill()
 	}
-	time.Sleep(auditRest) // what that left behind
+	<-time.After(auditRest) // what that left behind
 	before := clockOf(r.b, r.s.Pid())
 	took := r.each(r.ops, func(ctx context.Context, c *nfsclient.Conn, i int) (err error) {
 		switch op {
@@ -158,7 +158,7 @@ func (r *auditRun) do(op string, conf map[string]any) audited {
 		}
 		return err
 	})
-	time.Sleep(auditRest)
+	<-time.After(auditRest)
 	t := audited{float64((clockOf(r.b, r.s.Pid()) - before).Nanoseconds()) / float64(r.ops) / 1e3, float64(took.Nanoseconds()) / float64(r.ops) / 1e3}
 	if op == "create" {
 		r.empty()

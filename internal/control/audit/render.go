@@ -40,16 +40,13 @@ func (m *messages) append(b []byte, e *entry) []byte {
 // appendTime renders nanoseconds since 1970 with microseconds. Most records
 // fall into the second of the one before.
 func (m *messages) appendTime(b []byte, ns int64) []byte {
-	t := time.Unix(0, ns).UTC()
-	if sec := t.Unix(); sec != m.second || m.text == nil {
-		m.second, m.text = sec, t.AppendFormat(m.text[:0], "2006-01-02T15:04:05.")
+	sec, us := ns/1e9, uint32(ns%1e9/1000)
+	if sec != m.second || m.text == nil {
+		m.second, m.text = sec, time.Unix(sec, 0).UTC().AppendFormat(m.text[:0], "2006-01-02T15:04:05.")
 	}
 	b = append(b, m.text...)
-	us := t.Nanosecond() / 1000
-	for unit := 100_000; unit > 0; unit /= 10 {
-		b = append(b, '0'+byte(us/unit%10))
-	}
-	return append(b, 'Z')
+	digit := func(n uint32) byte { return '0' + byte(n%10) }
+	return append(b, digit(us/100_000), digit(us/10_000), digit(us/1000), digit(us/100), digit(us/10), digit(us), 'Z')
 }
 
 // header keeps a name within what a header field may hold.
