@@ -168,7 +168,11 @@ func (s *spool) openIntake() error {
 	}
 	defer f.Close() // memory stays mapped
 	// Blocks first: memory behind which there is no room on disk is a trap.
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, intakeBytes); err != nil {
+	err = unix.Fallocate(int(f.Fd()), 0, 0, intakeBytes)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = lengthen(f, intakeBytes)
+	}
+	if err != nil {
 		return err
 	}
 	if s.mu.intake, err = unix.Mmap(int(f.Fd()), 0, intakeBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
@@ -195,6 +199,16 @@ func (s *spool) openIntake() error {
 		s.mu.from, s.mu.used = 0, 0
 	}
 	return nil
+}
+
+// lengthen writes zeros up to a size, for file systems that do not preallocate.
+func lengthen(f *os.File, size int64) error {
+	st, err := f.Stat()
+	if err != nil || st.Size() >= size {
+		return err
+	}
+	_, err = f.WriteAt(make([]byte, size-st.Size()), st.Size())
+	return err
 }
 
 func (s *spool) path(name string) string { return filepath.Join(s.dir, name) }

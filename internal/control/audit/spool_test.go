@@ -200,6 +200,27 @@ func TestSpool_noSegment(t *testing.T) {
 	}
 }
 
+// Where nothing can be preallocated, what is there stays.
+func TestLengthen(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("abc"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := lengthen(f, 100); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(f.Name())
+		if err != nil || len(b) != 100 || string(b[:4]) != "abc\x00" {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+}
+
 // kill leaves a spool as a process does that is killed.
 func kill(s *spool) {
 	for _, o := range append(s.mu.old, s.mu.current) {
