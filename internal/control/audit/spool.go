@@ -168,7 +168,10 @@ func (s *spool) openIntake() error {
 	}
 	defer f.Close() // memory stays mapped
 	// Blocks first: memory behind which there is no room on disk is a trap.
-	err = unix.Fallocate(int(f.Fd()), 0, 0, intakeBytes)
+	err = unix.EINTR
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Fallocate(int(f.Fd()), 0, 0, intakeBytes)
+	}
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		err = lengthen(f, intakeBytes)
 	}
