@@ -252,6 +252,24 @@ func TestWrap_handle(t *testing.T) {
 }
 
 // Before and after of changes are shown where the format has them.
+// A file that is made with contents was made and written.
+func TestWrap_createWithData(t *testing.T) {
+	w := wrap(t, CSV)
+	spec := fs.CreateSpec{Type: fs.File, Data: []byte("data")}
+	for range 2 { // the second finds the first
+		spec.Disposition = fs.CreateUnchecked
+		_, err := w.Create(w.ctx, w.c, fs.Root, "f", &spec)
+		w.must(err)
+	}
+	for range 2 {
+		h, _, err := w.Open(w.ctx, w.c, &fs.OpenSpec{Dir: fs.Root, Name: "g", Desired: fs.RightRead, Share: fs.ShareAll, Disposition: fs.OpenIf, Create: spec})
+		w.must(err)
+		w.must(h.Close(w.ctx))
+	}
+	w.want(`fs_create_file,ok,3,"/f",""`, `fs_write_data,ok,3,"/f",""`, `fs_create_file,ok,3,"/f",""`,
+		`fs_create_file,ok,4,"/g",""`, `fs_write_data,ok,4,"/g",""`, `fs_open,ok,4,"/g",""`)
+}
+
 func TestWrap_attributes(t *testing.T) {
 	w := wrap(t, JSON)
 	f := w.create(fs.Root, "f", fs.File)
