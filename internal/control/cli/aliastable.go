@@ -134,7 +134,7 @@ var aliases = []alias{
 		"--chroot-users": "--chroot-users|bool", "--allow-unencrypted-connections": "--allow-unencrypted|bool", "--expand-wildcards": "--expand-wildcards|bool",
 		"--anonymous-user-as-local-user": "--anonymous-user", "--anonymous-user-none": "--anonymous-user="}},
 	{"identity_attributes_get", "identity home", nil, nil}, {"identity_attributes_set", "identity home", []string{"*", "--home-directory"}, nil},
-	{"metrics_get", "raw GET /v2/metrics/endpoints/default/data", nil, nil}, {"checksumming_get_status", "raw GET /v1/checksumming/status", nil, nil},
+	{"metrics_get", "raw GET /v2/metrics/endpoints/default/data", nil, nil}, {"snapshot_get_total_used_capacity", "raw GET /v1/snapshots/total-used-capacity", nil, nil}, {"checksumming_get_status", "raw GET /v1/checksumming/status", nil, nil},
 	{"network_get_interface", "network interfaces", nil, map[string]string{"--interface-id": "|drop"}},
 	{"network_get_network", "network list", []string{"--interface-id"}, map[string]string{"--network-id": "|drop"}},
 	{"network_poll", "network status", []string{"--interface-id"}, map[string]string{"--node-id": "|drop"}},

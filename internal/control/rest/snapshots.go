@@ -95,6 +95,10 @@ func renderV3(s *fs.Snapshot) snapshotV3 {
 	return out
 }
 
+type usedBySnapshots struct {
+	Bytes u64 `json:"bytes"`
+}
+
 func snapshotRoutes() []route {
 	v1 := func(s *fs.Snapshot) any { return renderV1(s) }
 	v2 := func(s *fs.Snapshot) any { return renderV2(s) }
@@ -104,6 +108,11 @@ func snapshotRoutes() []route {
 	filter := query{"filter", "string", "all, exclude_in_delete or only_in_delete."}
 
 	rs := []route{
+		{Method: "GET", Path: "/v1/snapshots/total-used-capacity", Privilege: control.SnapshotUsedRead, Summary: "Space that would be free if there were no snapshots.", Out: usedBySnapshots{},
+			handle: func(q *request) (reply, error) {
+				st, err := q.s.o.FS.StatFS(q.Context(), q.caller(), fs.Root)
+				return reply{body: usedBySnapshots{num(st.SnapshotBytes)}}, err
+			}},
 		{Method: "GET", Path: "/v1/snapshots/", Summary: "All snapshots, by path.", Out: snapshotList[snapshotV1]{}, Query: []query{inDelete}, handle: listSnapshots(renderV1)},
 		{Method: "POST", Path: "/v1/snapshots/", Summary: "Take a snapshot.", In: newSnapshot{}, Out: snapshotV1{}, Query: []query{ttl}, handle: takeSnapshot(v1)},
 		{Method: "GET", Path: "/v2/snapshots/", Summary: "All snapshots, by directory id.", Out: snapshotList[snapshotV2]{}, Query: []query{inDelete}, handle: listSnapshots(renderV2)},
@@ -125,8 +134,11 @@ func snapshotRoutes() []route {
 		)
 	}
 	for i := range rs {
-		rs[i].Privilege = control.SnapshotRead
-		if rs[i].Method != "GET" {
+		switch {
+		case rs[i].Privilege != "":
+		case rs[i].Method == "GET":
+			rs[i].Privilege = control.SnapshotRead
+		default:
 			rs[i].Privilege = control.SnapshotWrite
 		}
 	}
