@@ -1,9 +1,15 @@
 package ftpssh
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"manifold/e2e/harness"
 	"manifold/e2e/netns"
@@ -151,6 +157,78 @@ func TestResume(t *testing.T) {
 	p.Kill()
 	w.sftp("admin", "reget /bysftp sftpback\n")
 	w.same("sftpback", data)
+}
+
+var restarted = regexp.MustCompile(`---> REST ([1-9]\d*)(?s:.*?)---> (STOR|RETR) f1`)
+
+// A mirror that was cut goes on with the file in which it was cut, both ways.
+func TestResume_mirror(t *testing.T) {
+	w := newWorld(t)
+	const files = 5
+	for i := range files {
+		name := fmt.Sprintf("tree/d/f%d", i)
+		w.write(name, 4<<20+i, byte(i))
+		// lftp takes only what is younger than its source for a part of it.
+		hourAgo := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(w.path(name), hourAgo, hourAgo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut := func(what, script string, part func() int64) int64 {
+		t.Helper()
+		p, out := w.start("", "lftp", "-u", "admin,"+harness.Password, netns.Server, "-e", lftpSet+"set net:limit-rate 3M; set net:limit-total-rate 3M; "+script+"; exit")
+		w.until("part of the second file", func() bool { return part() > 0 })
+		p.Kill()
+		if n := part(); n < 4<<20 {
+			return n
+		}
+		t.Fatalf("%s: the second file was complete\n%s", what, out)
+		return 0
+	}
+	// What has arrived before is not sent again: the client says where it goes on.
+	resumed := func(script, verb string, had int64) {
+		t.Helper()
+		log := w.path("commands")
+		w.lftp("debug -o " + log + " 5; " + script)
+		b, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := int64(-1)
+		if m := restarted.FindSubmatch(b); m != nil && string(m[2]) == verb {
+			at, _ = strconv.ParseInt(string(m[1]), 10, 64)
+		}
+		if at < had || at > 4<<20 || bytes.Contains(b, []byte(verb+" f0")) {
+			t.Errorf("%d bytes of the second file were there, and it went on at %d:\n%s", had, at, b)
+		}
+		_ = os.Remove(log)
+	}
+	up := cut("upload", "mirror -R -v tree /mirrored", func() int64 {
+		out, _, err := w.s.CLI(t.Context(), "fs", "stat", "/mirrored/d/f1", "--json")
+		if err != nil {
+			return 0
+		}
+		var st struct {
+			Size int64 `json:"size,string"`
+		}
+		if err := json.Unmarshal([]byte(out), &st); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return st.Size
+	})
+	resumed("mirror -R -c -v tree /mirrored", "STOR", up)
+	w.lftp("mirror /mirrored whole")
+	w.must("diff", "-r", "tree", "whole")
+
+	down := cut("download", "mirror -v /mirrored back", func() int64 {
+		st, err := os.Stat(w.path("back/d/f1"))
+		if err != nil {
+			return 0
+		}
+		return st.Size()
+	})
+	resumed("mirror -c -v /mirrored back", "RETR", down)
+	w.must("diff", "-r", "tree", "back")
 }
 
 // Stopping lets transfers finish, and what they were told is durable is there.

@@ -126,11 +126,12 @@ func (w *world) curl(args ...string) string {
 
 const ftpURL = "ftp://" + netns.Server
 
+const lftpSet = "set net:max-retries 1; set net:timeout 30; set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; "
+
 // lftp runs a script as a user over explicit TLS.
 func (w *world) lftp(script string) string {
 	w.Helper()
-	const set = "set net:max-retries 1; set net:timeout 30; set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; "
-	return w.must("lftp", "-u", "admin,"+harness.Password, netns.Server, "-e", set+script+"; exit")
+	return w.must("lftp", "-u", "admin,"+harness.Password, netns.Server, "-e", lftpSet+script+"; exit")
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }

@@ -168,7 +168,7 @@ const (
 	AttrChange                        // Change
 	AttrDOS                           // DOS
 	AttrChildren                      // Children (directories)
-	AttrParent                        // Parent
+	AttrParent                        // Parent, ParentName
 	AttrStreams                       // NamedStreams
 	AttrLock                          // Retention, LegalHold
 	AttrMetas                         // Metas
@@ -202,6 +202,7 @@ type Attr struct {
 	DOS          DOSAttr
 	Children     uint64 // entries of a directory
 	Parent       FileID // a directory: its parent; else the primary parent
+	ParentName   Name   // what it is called there
 	NamedStreams uint32
 	Metas        uint32 // pairs of metadata, of all spaces
 	RdevMajor    uint32

@@ -63,7 +63,8 @@ type Options struct {
 	LocalBytes int64
 	// Retry is how long to wait after a connection failed; 0 is 5 s.
 	Retry time.Duration
-	Now   func() time.Time
+	// Now replaces the system's clock.
+	Now func() time.Time
 	// Logger gets troubles; nil discards.
 	Logger *slog.Logger
 }
@@ -100,9 +101,9 @@ type Log struct {
 	epoch atomic.Uint64 // how often it was switched on
 	json  atomic.Bool
 	spool *spool
+	clock *clock
 	fold  folder
 	again repeats
-	texts sync.Pool // of *[]byte
 	lost  atomic.Uint64
 	full  atomic.Bool // a record was dropped since sync looked
 
@@ -128,9 +129,6 @@ func Open(o Options) (*Log, error) {
 	if o.Retry == 0 {
 		o.Retry = 5 * time.Second
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Names == nil {
 		o.Names = func(identity.AuthID) (string, string) { return "", "" }
 	}
@@ -142,8 +140,7 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	l := &Log{o: o, spool: s, fold: newFolder()}
-	l.texts.New = func() any { b := make([]byte, 0, 512); return &b }
+	l := &Log{o: o, spool: s, clock: newClock(o.Now), fold: newFolder()}
 	for i := range l.more {
 		l.more[i].c = make(chan struct{}, 1)
 	}
@@ -197,7 +194,7 @@ func (l *Log) Verb(e control.AuditEvent) {
 
 // Once stores a record unless it has stored the same of late.
 func (l *Log) Once(r *Record) {
-	if l.on.Load() && l.again.first(r, l.o.Now()) {
+	if l.on.Load() && l.again.first(r, l.clock.coarse()) {
 		l.add(r)
 	}
 }
@@ -256,15 +253,9 @@ func (l *Log) Add(r *Record) {
 }
 
 func (l *Log) add(r *Record) {
-	at := r.Time
-	if at.IsZero() {
-		at = l.o.Now()
-	}
-	text := l.texts.Get().(*[]byte)
-	*text = appendText((*text)[:0], r, l.format(), l.o.Names)
-	err := l.spool.append(at.UnixNano(), *text, l.dropped)
-	l.texts.Put(text)
-	if err != nil {
+	at := l.clock.read()
+	var room [512]byte // of most texts
+	if err := l.spool.append(at, appendText(room[:0], r, l.format(), l.o.Names), l.dropped); err != nil {
 		l.lost.Add(1)
 		l.full.Store(true)
 		return
@@ -314,6 +305,7 @@ func (l *Log) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			l.clock.reset()
 			if err := l.tidy(); err != nil {
 				l.o.Logger.ErrorContext(ctx, "audit spool", "error", err)
 			}
@@ -337,7 +329,7 @@ func (l *Log) tidy() error {
 	}
 	err := errors.Join(l.spool.sync(), l.spool.trim(done))
 	if l.full.Swap(false) {
-		switch ferr := l.spool.flushDropped(l.o.Now().UnixNano(), l.dropped); {
+		switch ferr := l.spool.flushDropped(l.clock.read(), l.dropped); {
 		case errors.Is(ferr, errFull):
 			l.full.Store(true)
 		case ferr != nil:

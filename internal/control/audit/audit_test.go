@@ -231,6 +231,9 @@ func TestLog_full(t *testing.T) {
 
 // stored are the texts of all records, whose numbers must be without a gap.
 func stored(s *spool) (out []string) {
+	if err := s.file(); err != nil {
+		panic(err)
+	}
 	r := s.readFrom(1)
 	defer r.close()
 	for {

@@ -11,7 +11,7 @@ import (
 
 func (f *FS) GetAttr(ctx context.Context, c *fs.Caller, n fs.Node, want fs.AttrMask) (fs.Attr, error) {
 	a, err := f.FS.GetAttr(ctx, c, n, want)
-	f.looked(ctx, c, readMetadata, n, err)
+	f.looked(ctx, c, readMetadata, n, &a, err)
 	return a, err
 }
 
@@ -57,25 +57,25 @@ func (f *FS) CopyRange(ctx context.Context, c *fs.Caller, src fs.Node, srcStream
 
 func (f *FS) Regions(ctx context.Context, c *fs.Caller, n fs.Node, stream fs.StreamID, off uint64, yield func(fs.Region) bool) error {
 	err := f.FS.Regions(ctx, c, n, stream, off, yield)
-	f.looked(ctx, c, readMetadata, n, err)
+	f.looked(ctx, c, readMetadata, n, nil, err)
 	return err
 }
 
 func (f *FS) StatFS(ctx context.Context, c *fs.Caller, n fs.Node) (fs.StatFS, error) {
 	s, err := f.FS.StatFS(ctx, c, n)
-	f.looked(ctx, c, statFS, n, err)
+	f.looked(ctx, c, statFS, n, nil, err)
 	return s, err
 }
 
 func (f *FS) Access(ctx context.Context, c *fs.Caller, n fs.Node, want fs.Rights) (fs.Rights, error) {
 	r, err := f.FS.Access(ctx, c, n, want)
-	f.looked(ctx, c, readMetadata, n, err)
+	f.looked(ctx, c, readMetadata, n, nil, err)
 	return r, err
 }
 
 func (f *FS) GetACL(ctx context.Context, c *fs.Caller, n fs.Node) (fs.ACL, error) {
 	a, err := f.FS.GetACL(ctx, c, n)
-	f.looked(ctx, c, readMetadata, n, err)
+	f.looked(ctx, c, readMetadata, n, nil, err)
 	return a, err
 }
 
@@ -87,7 +87,7 @@ func (f *FS) SetACL(ctx context.Context, c *fs.Caller, n fs.Node, a *fs.ACL) (fs
 
 func (f *FS) GetMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpace, key string) ([]byte, error) {
 	b, err := f.FS.GetMeta(ctx, c, n, s, key)
-	f.looked(ctx, c, readUserMetadata, n, err)
+	f.looked(ctx, c, readUserMetadata, n, nil, err)
 	return b, err
 }
 
@@ -105,13 +105,13 @@ func (f *FS) RemoveMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaS
 
 func (f *FS) ListMeta(ctx context.Context, c *fs.Caller, n fs.Node, s fs.MetaSpace, after string, yield func(string, int) bool) error {
 	err := f.FS.ListMeta(ctx, c, n, s, after, yield)
-	f.looked(ctx, c, readUserMetadata, n, err)
+	f.looked(ctx, c, readUserMetadata, n, nil, err)
 	return err
 }
 
 func (f *FS) Streams(ctx context.Context, c *fs.Caller, n fs.Node) ([]fs.StreamInfo, error) {
 	s, err := f.FS.Streams(ctx, c, n)
-	f.looked(ctx, c, readMetadata, n, err)
+	f.looked(ctx, c, readMetadata, n, nil, err)
 	return s, err
 }
 

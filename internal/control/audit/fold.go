@@ -62,9 +62,9 @@ const (
 )
 
 // folder remembers what was recorded of late, of each set the last few: a
-// record too many does no harm. Two keys of one hash would be a record too few,
-// which among 65,536 that are remembered has a chance of 2^-48; nobody
-// can seek such keys, since the seed is secret.
+// record too many does no harm. Two keys of one set and hash would be a record
+// too few, which for each record has a chance of 2^-62; nobody can seek such
+// keys, since the seed is secret.
 type folder struct {
 	seed   maphash.Seed
 	shards [foldShards]foldShard
@@ -78,17 +78,29 @@ type foldShard struct {
 
 func newFolder() folder { return folder{seed: maphash.MakeSeed()} }
 
-// first tells whether something is to be recorded, and remembers it.
-func (f *folder) first(k foldKey, now time.Time) bool {
+// place answers the set that a key belongs to. Neighbours share it: who goes
+// through a directory meets files in the order in which they were made, and a
+// set that is not in the processor's cache is most of what a key costs.
+func (k *foldKey) place() uint64 {
+	by := uint64(k.user)<<4 | uint64(k.op)
+	if k.ok {
+		by = ^by
+	}
+	return uint64(k.node.ID)/2 + (by^uint64(k.node.Snap)<<32)*0x9e3779b97f4a7c15>>32
+}
+
+// first tells whether something is to be recorded, and remembers it. at are
+// nanoseconds since 1970.
+func (f *folder) first(k foldKey, at int64) bool {
 	h := maphash.Comparable(f.seed, k)
-	s := &f.shards[h%foldShards]
-	at := now.UnixNano()
+	place := k.place()
+	s := &f.shards[place%foldShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
 		s.seen = new([foldSets][foldWays]folded)
 	}
-	set := &s.seen[h/foldShards%foldSets]
+	set := &s.seen[place/foldShards%foldSets]
 	oldest := &set[0]
 	for i := range set {
 		e := &set[i]
@@ -124,10 +136,9 @@ type repeat struct {
 // maxRepeatText is what counts of a text that a peer may have chosen.
 const maxRepeatText = 128
 
-func (p *repeats) first(r *Record, now time.Time) bool {
+func (p *repeats) first(r *Record, at int64) bool {
 	own := func(s string) string { return strings.Clone(s[:min(len(s), maxRepeatText)]) }
 	k := repeat{r.User, r.Client, r.Protocol, r.Operation, r.Status, own(r.Extra), own(r.Extra2)}
-	at := now.UnixNano()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if last, ok := p.seen[k]; ok && at-last < int64(foldTime) && at >= last {

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"time"
 
 	"manifold/internal/fs"
 )
@@ -65,40 +64,39 @@ func (f *FS) onNode(ctx context.Context, c *fs.Caller, op string, n fs.Node, tar
 }
 
 // first tells whether what a caller did is to be recorded: it is no repetition,
-// nor something that a server looks up for itself. It answers when it was done.
-func (f *FS) first(c *fs.Caller, op repeated, n fs.Node, err error) (at time.Time, ok bool) {
-	if !f.log.Enabled() || c.Protocol == fs.ProtoInternal || f.staged.has(n) {
-		return at, false
-	}
-	return f.fresh(c, op, n, err)
+// nor something that a server looks up for itself.
+func (f *FS) first(c *fs.Caller, op repeated, n fs.Node, err error) bool {
+	return f.log.Enabled() && c.Protocol != fs.ProtoInternal && !f.staged.has(n) && f.fresh(c, op, n, err)
 }
 
 // fresh tells whether a caller did something for the first time of late.
-func (f *FS) fresh(c *fs.Caller, op repeated, n fs.Node, err error) (at time.Time, ok bool) {
-	at = f.log.o.Now()
-	return at, f.log.fold.first(foldKey{c.User(), n, op, err == nil}, at)
+func (f *FS) fresh(c *fs.Caller, op repeated, n fs.Node, err error) bool {
+	return f.log.fold.first(foldKey{c.User(), n, op, err == nil}, f.log.clock.coarse())
 }
 
 // Watched records that a caller watches a directory, which the file system is
 // not told. Repetitions are one record.
 func (f *FS) Watched(ctx context.Context, c *fs.Caller, n fs.Node) {
-	f.looked(ctx, c, notifyRequest, n, nil)
+	f.looked(ctx, c, notifyRequest, n, nil, nil)
 }
 
-// looked records the first of repeated reads of what is not data.
-func (f *FS) looked(ctx context.Context, c *fs.Caller, op repeated, n fs.Node, err error) {
-	if at, ok := f.first(c, op, n, err); ok {
-		f.add(c, &Record{Time: at, Operation: op.String(), FileID: uint64(n.ID), Path: f.path(ctx, n)}, err)
+// looked records the first of repeated reads of what is not data. a are what
+// attributes the call has answered, if any.
+func (f *FS) looked(ctx context.Context, c *fs.Caller, op repeated, n fs.Node, a *fs.Attr, err error) {
+	if f.first(c, op, n, err) {
+		r := Record{Operation: op.String(), FileID: uint64(n.ID)}
+		r.Path, r.Name = f.where(ctx, n, a)
+		f.add(c, &r, err)
 	}
 }
 
 // read records the first of repeated reads of data.
 func (f *FS) read(ctx context.Context, c *fs.Caller, n fs.Node, off uint64, res *fs.ReadResult, err error) {
-	at, ok := f.first(c, readData, n, err)
-	if !ok {
+	if !f.first(c, readData, n, err) {
 		return
 	}
-	r := Record{Time: at, Operation: "fs_read_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: number(off), Size: number(uint64(res.N))}
+	r := Record{Operation: "fs_read_data", FileID: uint64(n.ID), Offset: number(off), Size: number(uint64(res.N))}
+	r.Path, r.Name = f.where(ctx, n, &res.Attr)
 	if res.Attr.Mask&fs.AttrSize != 0 {
 		r.FileSize = number(res.Attr.Size)
 	}
@@ -110,7 +108,8 @@ func (f *FS) wrote(ctx context.Context, c *fs.Caller, n fs.Node, off, size uint6
 	if f.staged.has(n) {
 		return
 	}
-	r := Record{Operation: "fs_write_data", FileID: uint64(n.ID), Path: f.path(ctx, n), Offset: number(off), Size: number(size)}
+	r := Record{Operation: "fs_write_data", FileID: uint64(n.ID), Offset: number(off), Size: number(size)}
+	r.Path, r.Name = f.where(ctx, n, after)
 	if after.Mask&fs.AttrSize != 0 {
 		r.FileSize = number(after.Size)
 	}
@@ -124,13 +123,16 @@ func (f *FS) changed(ctx context.Context, c *fs.Caller, op string, n fs.Node, ch
 		return
 	}
 	if op == writeMetadata.String() && f.log.format() == CSV {
-		if _, ok := f.fresh(c, writeMetadata, n, err); !ok {
+		if !f.fresh(c, writeMetadata, n, err) {
 			return
 		}
 	}
-	r := Record{Operation: op, FileID: uint64(n.ID), Path: f.path(ctx, n)}
+	r := Record{Operation: op, FileID: uint64(n.ID)}
+	r.Path, r.Name = f.where(ctx, n, &ch.After)
+	var before, after Attributes
 	if err == nil {
-		r.Before, r.After = attributesBefore(&ch.Before), attributesOf(&ch.After)
+		before, after = attributesBefore(&ch.Before), attributesOf(&ch.After)
+		r.Before, r.After = &before, &after
 	}
 	f.add(c, &r, err)
 }

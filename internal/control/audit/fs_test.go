@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -47,11 +46,18 @@ func wrap(t testing.TB, format Format) *wrapped {
 
 // want fails unless these are the records since the last call, without user,
 // address and protocol.
+// read answers the next record, false if there is none.
+func (w *wrapped) read() (entry, bool) {
+	w.t.Helper()
+	w.must(w.l.spool.file())
+	return w.r.read()
+}
+
 func (w *wrapped) want(want ...string) {
 	w.t.Helper()
 	var got []string
 	for {
-		e, ok := w.r.read()
+		e, ok := w.read()
 		if !ok {
 			break
 		}
@@ -207,7 +213,7 @@ func TestWrap_folding(t *testing.T) {
 		}
 		ops := map[string]int{}
 		for {
-			e, ok := w.r.read()
+			e, ok := w.read()
 			if !ok {
 				break
 			}
@@ -246,6 +252,24 @@ func TestWrap_handle(t *testing.T) {
 }
 
 // Before and after of changes are shown where the format has them.
+// A file that is made with contents was made and written.
+func TestWrap_createWithData(t *testing.T) {
+	w := wrap(t, CSV)
+	spec := fs.CreateSpec{Type: fs.File, Data: []byte("data")}
+	for range 2 { // the second finds the first
+		spec.Disposition = fs.CreateUnchecked
+		_, err := w.Create(w.ctx, w.c, fs.Root, "f", &spec)
+		w.must(err)
+	}
+	for range 2 {
+		h, _, err := w.Open(w.ctx, w.c, &fs.OpenSpec{Dir: fs.Root, Name: "g", Desired: fs.RightRead, Share: fs.ShareAll, Disposition: fs.OpenIf, Create: spec})
+		w.must(err)
+		w.must(h.Close(w.ctx))
+	}
+	w.want(`fs_create_file,ok,3,"/f",""`, `fs_write_data,ok,3,"/f",""`, `fs_create_file,ok,3,"/f",""`,
+		`fs_create_file,ok,4,"/g",""`, `fs_write_data,ok,4,"/g",""`, `fs_open,ok,4,"/g",""`)
+}
+
 func TestWrap_attributes(t *testing.T) {
 	w := wrap(t, JSON)
 	f := w.create(fs.Root, "f", fs.File)
@@ -289,7 +313,7 @@ func (still) Read(context.Context, *fs.Caller, fs.Node, *fs.ReadRequest, []byte)
 	return r, nil
 }
 func (still) GetAttr(context.Context, *fs.Caller, fs.Node, fs.AttrMask) (a fs.Attr, err error) {
-	return a, nil
+	return fs.Attr{Mask: fs.AttrParent, Parent: fs.RootID, ParentName: "a file"}, nil
 }
 func (still) PathOf(context.Context, fs.Node) (string, error) { return "/some/directory/a file", nil }
 
@@ -315,7 +339,7 @@ func BenchmarkWrap(b *testing.B) {
 						_, _ = w.Read(w.ctx, w.c, n, read, buf)
 					}
 					if i&0xffff == 0xffff { // as if it had been sent
-						w.l.spool.sent(w.l.Status().Last, w.l.o.Now())
+						w.l.spool.sent(w.l.Status().Last, time.Now())
 						_ = w.l.spool.sync()
 						_ = w.l.spool.trim(w.l.Status().Last)
 					}
@@ -346,8 +370,8 @@ func BenchmarkLog(b *testing.B) {
 			for b.Loop() {
 				_, _ = f.Write(b.Context(), c, fs.Node{ID: fs.FileID(3 + n&1023)}, write)
 				if n++; n&1023 == 0 {
-					for st := l.Status(); st.Last-l.local.Load() > 100_000; {
-						runtime.Gosched()
+					for st := l.Status(); st.Last-l.local.Load() > 200_000 || st.Bytes > st.Limit/2; st = l.Status() {
+						<-time.After(10 * time.Millisecond) // to spin would be most of what is counted
 					}
 				}
 			}

@@ -303,7 +303,7 @@ func TestContract(t *testing.T) {
 				err := m.do(w)
 				var got []string
 				for {
-					e, ok := w.r.read()
+					e, ok := w.read()
 					if !ok {
 						break
 					}

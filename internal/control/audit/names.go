@@ -16,11 +16,10 @@ func (f *FS) denied(ctx context.Context, c *fs.Caller, dir fs.Node, name string,
 	if k := fs.KindOf(err); k != fs.Access && k != fs.Perm {
 		return
 	}
-	at, ok := f.first(c, readMetadata, dir, err)
-	if !ok {
+	if !f.first(c, readMetadata, dir, err) {
 		return
 	}
-	f.add(c, &Record{Time: at, Operation: "fs_read_metadata", Path: f.path(ctx, dir), Name: name}, err)
+	f.add(c, &Record{Operation: "fs_read_metadata", Path: f.path(ctx, dir), Name: name}, err)
 }
 
 // Lookup leaves a record only if it is refused: what is then done to the object
@@ -49,13 +48,13 @@ func (f *FS) Resolve(ctx context.Context, c *fs.Caller, path string, want fs.Att
 
 func (f *FS) ReadDir(ctx context.Context, c *fs.Caller, dir fs.Node, after uint64, want fs.AttrMask, yield func(*fs.Dirent) bool) (bool, error) {
 	eof, err := f.FS.ReadDir(ctx, c, dir, after, want, yield)
-	f.looked(ctx, c, listDirectory, dir, err)
+	f.looked(ctx, c, listDirectory, dir, nil, err)
 	return eof, err
 }
 
 func (f *FS) ReadDirByName(ctx context.Context, c *fs.Caller, dir fs.Node, after fs.Name, want fs.AttrMask, yield func(*fs.Dirent) bool) (bool, error) {
 	eof, err := f.FS.ReadDirByName(ctx, c, dir, after, want, yield)
-	f.looked(ctx, c, listDirectory, dir, err)
+	f.looked(ctx, c, listDirectory, dir, nil, err)
 	return eof, err
 }
 
@@ -63,14 +62,17 @@ func (f *FS) Create(ctx context.Context, c *fs.Caller, dir fs.Node, name fs.Name
 	if !f.log.Enabled() {
 		return f.FS.Create(ctx, c, dir, name, spec)
 	}
-	before := f.paths.stamps()
+	var before stamps
+	if spec.Type == fs.Directory {
+		before = f.paths.stamps()
+	}
 	op, target := createOp(spec.Type), ""
 	if spec.Type == fs.Symlink {
 		target = string(spec.Target)
 	}
 	res, err := f.FS.Create(ctx, c, dir, name, spec)
 	path := f.path(ctx, dir)
-	if err == nil && res.Created {
+	if err == nil && res.Created && spec.Type == fs.Directory {
 		f.made(res.Attr.Node, path, name, &before)
 	}
 	f.add(c, &Record{Operation: op, FileID: uint64(res.Attr.Node.ID), Path: path, Name: name, Target: target}, err)
@@ -96,7 +98,9 @@ func (f *FS) Retype(ctx context.Context, c *fs.Caller, n fs.Node, spec *fs.Retyp
 func (f *FS) Link(ctx context.Context, c *fs.Caller, target, dir fs.Node, name fs.Name) (fs.LinkResult, error) {
 	res, err := f.FS.Link(ctx, c, target, dir, name)
 	if f.log.Enabled() {
-		f.add(c, &Record{Operation: "fs_create_hard_link", FileID: uint64(target.ID), Path: f.path(ctx, dir), Name: name, Target: f.path(ctx, target)}, err)
+		r := Record{Operation: "fs_create_hard_link", FileID: uint64(target.ID), Path: f.path(ctx, dir), Name: name}
+		r.Target, r.TargetName = f.where(ctx, target, &res.Target)
+		f.add(c, &r, err)
 	}
 	return res, err
 }
@@ -142,7 +146,7 @@ func (f *FS) moved(ctx context.Context, n fs.Node) {
 
 func (f *FS) Readlink(ctx context.Context, c *fs.Caller, n fs.Node) ([]byte, error) {
 	b, err := f.FS.Readlink(ctx, c, n)
-	f.looked(ctx, c, readLink, n, err)
+	f.looked(ctx, c, readLink, n, nil, err)
 	return b, err
 }
 

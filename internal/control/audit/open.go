@@ -45,7 +45,9 @@ func (f *FS) opened(ctx context.Context, c *fs.Caller, dir fs.Node, name, stream
 		if res.Attr.Type == fs.TypeNone { // it was not asked for
 			r.Operation = createOp(fs.File)
 		}
-		f.made(h.Node(), r.Path, name, before)
+		if res.Attr.Type == fs.Directory {
+			f.made(h.Node(), r.Path, name, before)
+		}
 	}
 	f.add(c, &r, err)
 	if res.Action == fs.OpenOverwritten || res.Action == fs.OpenSuperseded {
@@ -82,7 +84,7 @@ func (h *handle) Write(ctx context.Context, w *fs.WriteRequest) (fs.WriteResult,
 
 func (h *handle) GetAttr(ctx context.Context, want fs.AttrMask) (fs.Attr, error) {
 	a, err := h.Handle.GetAttr(ctx, want)
-	h.f.looked(ctx, h.c, readMetadata, h.Node(), err)
+	h.f.looked(ctx, h.c, readMetadata, h.Node(), &a, err)
 	return a, err
 }
 

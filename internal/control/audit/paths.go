@@ -131,6 +131,20 @@ func (p *paths) forgetAll() {
 	}
 }
 
+// where is the path of a node, as that of a directory and the name in it if a
+// call has answered what they are: then only those of directories are to be
+// looked up, of which there are few.
+func (f *FS) where(ctx context.Context, n fs.Node, a *fs.Attr) (path, name string) {
+	if a == nil || a.Mask&fs.AttrParent == 0 || a.ParentName == "" || !n.Live() {
+		return f.path(ctx, n), ""
+	}
+	path = f.path(ctx, fs.Node{ID: a.Parent})
+	if path == "" { // it has no path, so neither has what is in it
+		return "", ""
+	}
+	return path, a.ParentName
+}
+
 // path is that of a node, "" if it has none.
 func (f *FS) path(ctx context.Context, n fs.Node) string {
 	epoch := f.log.epoch.Load()
@@ -153,7 +167,7 @@ func (f *FS) path(ctx context.Context, n fs.Node) string {
 	return p
 }
 
-// made notes the path of a new object, if nothing has moved since before was
+// made notes the path of a new directory, if nothing has moved since before was
 // taken, which was before it was made.
 func (f *FS) made(n fs.Node, dir, name string, before *stamps) {
 	if dir == "" {

@@ -13,11 +13,12 @@ type reader struct {
 	s    *spool
 	next uint64
 	seg  uint64 // first record of the segment that f reads
+	at   uint64 // number of the record that comes next in it
 	f    *os.File
 	off  int64 // bytes of the segment that were read into buf
 	buf  []byte
 	rest []byte // what of buf is still to be decoded
-	seen uint64 // number that the next record had when there was nothing to read
+	seen uint64 // number of the first record that was not in a file when there was nothing to read
 }
 
 func (s *spool) readFrom(seq uint64) *reader { return &reader{s: s, next: seq} }
@@ -72,7 +73,7 @@ func (r *reader) read() (entry, bool) {
 	for {
 		e, size, err := decode(r.rest)
 		switch {
-		case err != nil: // damaged: the rest of the segment is lost
+		case err != nil || size > 0 && e.seq != r.at: // damaged: the rest of the segment is lost
 			r.close()
 			r.next = max(r.next, r.seg+1)
 			if !r.fill(true) {
@@ -84,6 +85,7 @@ func (r *reader) read() (entry, bool) {
 			}
 		default:
 			r.rest = r.rest[size:]
+			r.at++
 			if e.seq >= r.next {
 				r.next = e.seq + 1
 				return e, true
@@ -106,7 +108,7 @@ func (r *reader) fill(skip bool) bool {
 			if err != nil {
 				return false
 			}
-			r.f, r.seg = f, seg
+			r.f, r.seg, r.at = f, seg, seg
 		}
 		if r.buf == nil {
 			r.buf = make([]byte, readBytes)
@@ -129,7 +131,7 @@ func (r *reader) place(skip bool) (first uint64, bytes int64, ok bool) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	segs := r.s.mu.segments
-	r.seen = r.s.mu.next
+	r.seen = r.s.filed()
 	if r.f != nil && !skip {
 		for i, g := range segs {
 			switch {

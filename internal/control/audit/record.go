@@ -2,7 +2,6 @@ package audit
 
 import (
 	"net/netip"
-	"time"
 
 	"manifold/internal/fs"
 	"manifold/internal/identity"
@@ -11,7 +10,6 @@ import (
 // Record is one thing that somebody did. It is only read during [Log.Add], so
 // its texts may lie in memory that is used again.
 type Record struct {
-	Time      time.Time // zero: now
 	User      identity.AuthID
 	Client    netip.Addr
 	Protocol  string
@@ -26,7 +24,7 @@ type Record struct {
 	Target, TargetName     string
 	Offset, Size, FileSize Number
 	// Before and After are what a change of attributes found and left.
-	Before, After Attributes
+	Before, After *Attributes
 
 	// Extra names what an operation that is on no file was about.
 	Extra, Extra2 string

@@ -40,16 +40,13 @@ func (m *messages) append(b []byte, e *entry) []byte {
 // appendTime renders nanoseconds since 1970 with microseconds. Most records
 // fall into the second of the one before.
 func (m *messages) appendTime(b []byte, ns int64) []byte {
-	t := time.Unix(0, ns).UTC()
-	if sec := t.Unix(); sec != m.second || m.text == nil {
-		m.second, m.text = sec, t.AppendFormat(m.text[:0], "2006-01-02T15:04:05.")
+	sec, us := ns/1e9, uint32(ns%1e9/1000)
+	if sec != m.second || m.text == nil {
+		m.second, m.text = sec, time.Unix(sec, 0).UTC().AppendFormat(m.text[:0], "2006-01-02T15:04:05.")
 	}
 	b = append(b, m.text...)
-	us := t.Nanosecond() / 1000
-	for unit := 100_000; unit > 0; unit /= 10 {
-		b = append(b, '0'+byte(us/unit%10))
-	}
-	return append(b, 'Z')
+	digit := func(n uint32) byte { return '0' + byte(n%10) }
+	return append(b, digit(us/100_000), digit(us/10_000), digit(us/1000), digit(us/100), digit(us/10), digit(us), 'Z')
 }
 
 // header keeps a name within what a header field may hold.
@@ -74,17 +71,24 @@ func appendText(b []byte, r *Record, f Format, names Names) []byte {
 	return appendCSV(b, r, names)
 }
 
-// appendUser appends the best name there is, fit for the quotes of a CSV field
-// or of JSON.
-func appendUser(b []byte, a identity.AuthID, name, sid string, text func([]byte, string) []byte) []byte {
+// escape appends a text, fit for the quotes of a CSV field or of JSON.
+func escape(b []byte, s string, f Format) []byte {
+	if f == JSON {
+		return jsonText(b, s)
+	}
+	return csvText(b, s)
+}
+
+// appendUser appends the best name there is.
+func appendUser(b []byte, a identity.AuthID, name, sid string, f Format) []byte {
 	n, posix := a.POSIX()
 	switch {
 	case name != "":
-		return text(b, name)
+		return escape(b, name, f)
 	case posix:
 		return strconv.AppendUint(b, uint64(n), 10)
 	case sid != "":
-		return text(b, sid)
+		return escape(b, sid, f)
 	}
 	return strconv.AppendUint(b, uint64(a), 10)
 }
@@ -97,15 +101,15 @@ func appendClient(b []byte, r *Record) []byte {
 }
 
 // appendPath joins a directory's path and a name.
-func appendPath(b []byte, path, name string, text func([]byte, string) []byte) []byte {
-	b = text(b, path)
+func appendPath(b []byte, path, name string, f Format) []byte {
+	b = escape(b, path, f)
 	if name == "" {
 		return b
 	}
 	if !strings.HasSuffix(path, "/") {
 		b = append(b, '/')
 	}
-	return text(b, name)
+	return escape(b, name, f)
 }
 
 func (r *Record) onFile() bool { return r.FileID != 0 || r.Path != "" }
@@ -141,7 +145,7 @@ func appendCSV(b []byte, r *Record, names Names) []byte {
 	name, sid := names(r.User)
 	b = appendClient(b, r)
 	b = append(b, ',', '"')
-	b = appendUser(b, r.User, name, sid, csvText)
+	b = appendUser(b, r.User, name, sid, CSV)
 	b = append(b, '"', ',')
 	b = append(b, r.Protocol...)
 	b = append(b, ',')
@@ -154,9 +158,9 @@ func appendCSV(b []byte, r *Record, names Names) []byte {
 	}
 	b = append(b, ',', '"')
 	if r.onFile() {
-		b = appendPath(b, r.Path, r.Name, csvText)
+		b = appendPath(b, r.Path, r.Name, CSV)
 		b = append(b, `","`...)
-		b = appendPath(b, r.Target, r.TargetName, csvText)
+		b = appendPath(b, r.Target, r.TargetName, CSV)
 	} else {
 		b = csvText(b, r.Extra)
 		b = append(b, `","`...)
@@ -207,7 +211,7 @@ func appendJSON(b []byte, r *Record, names Names) []byte {
 	b = append(b, `","auth_id":"`...)
 	b = strconv.AppendUint(b, uint64(r.User), 10)
 	b = append(b, `","name":"`...)
-	b = appendUser(b, r.User, name, sid, jsonText)
+	b = appendUser(b, r.User, name, sid, JSON)
 	b = append(b, `"},"user_ip":"`...)
 	b = appendClient(b, r)
 	b = append(b, `","protocol":"`...)
@@ -219,17 +223,17 @@ func appendJSON(b []byte, r *Record, names Names) []byte {
 	b = append(b, `","details":{`...)
 	if r.onFile() {
 		b = append(b, `"path":"`...)
-		b = appendPath(b, r.Path, r.Name, jsonText)
+		b = appendPath(b, r.Path, r.Name, JSON)
 		b = append(b, `","target":"`...)
-		b = appendPath(b, r.Target, r.TargetName, jsonText)
+		b = appendPath(b, r.Target, r.TargetName, JSON)
 		b = append(b, `","file_id":"`...)
 		b = strconv.AppendUint(b, r.FileID, 10)
 		b = append(b, '"')
 		b = appendNumber(b, `,"offset":`, r.Offset)
 		b = appendNumber(b, `,"size":`, r.Size)
 		b = appendNumber(b, `,"file_size":`, r.FileSize)
-		b = appendAttributes(b, `,"before":`, &r.Before, names)
-		b = appendAttributes(b, `,"after":`, &r.After, names)
+		b = appendAttributes(b, `,"before":`, r.Before, names)
+		b = appendAttributes(b, `,"after":`, r.After, names)
 	} else {
 		b = append(b, `"extra_name":"`...)
 		b = jsonText(b, r.Extra)
@@ -248,7 +252,7 @@ func appendNumber(b []byte, name string, n Number) []byte {
 }
 
 func appendAttributes(b []byte, name string, a *Attributes, names Names) []byte {
-	if !a.Set {
+	if a == nil || !a.Set {
 		return b
 	}
 	b = append(b, name...)

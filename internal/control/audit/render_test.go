@@ -54,8 +54,8 @@ func TestText(t *testing.T) {
 func TestText_attributes(t *testing.T) {
 	r := Record{
 		Operation: "fs_write_metadata", Status: "ok", FileID: 7, Path: "/", Name: "f",
-		Before: Attributes{true, fs.Time{Sec: 1, Nsec: 2}, fs.Time{}, 500, 513, 0o7, 9},
-		After:  Attributes{true, fs.Time{Sec: 3}, fs.Time{}, 500, 513, 0o4755, 9},
+		Before: &Attributes{true, fs.Time{Sec: 1, Nsec: 2}, fs.Time{}, 500, 513, 0o7, 9},
+		After:  &Attributes{true, fs.Time{Sec: 3}, fs.Time{}, 500, 513, 0o4755, 9},
 	}
 	got := render(&r, JSON)
 	_, got, _ = strings.Cut(got, `"details":`)

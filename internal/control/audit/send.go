@@ -96,17 +96,14 @@ var errGone = errors.New("the syslog server closed the connection")
 // wait returns when there may be more, the configuration changes or ctx ends.
 func (b *bell) wait(ctx context.Context, changed, gone <-chan struct{}, r *reader) error {
 	b.waiting.Store(true)
-	if r.ready() {
-		return nil
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-changed:
-		return nil
-	case <-gone:
-		return errGone
-	case <-b.c:
+	if !r.ready() {
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-gone:
+			return errGone
+		case <-b.c:
+		}
 	}
 	t := time.NewTimer(gather)
 	defer t.Stop()
@@ -115,6 +112,7 @@ func (b *bell) wait(ctx context.Context, changed, gone <-chan struct{}, r *reade
 	case <-changed:
 	case <-t.C:
 	}
+	_ = r.s.file() // [Log.tidy] reports it, and more may be there nevertheless
 	return nil
 }
 
@@ -150,6 +148,7 @@ func (w *wire) end() error {
 	if err := w.conn.SetDeadline(time.Now().Add(farewell)); err != nil {
 		return err
 	}
+	_ = w.l.spool.file() // what is there goes out nevertheless
 	p, _ := w.l.spool.state()
 	for w.r.next < p.Next {
 		if n, err := w.burst(nil); n == 0 || err != nil {
@@ -192,6 +191,6 @@ func (w *wire) burst(ctx context.Context) (n int, err error) {
 	if _, err := w.conn.Write(w.out); err != nil {
 		return 0, err
 	}
-	w.l.spool.sent(last, w.l.o.Now())
+	w.l.spool.sent(last, time.Unix(0, w.l.clock.read()))
 	return n, nil
 }

@@ -30,11 +30,15 @@ const (
 // A spool is a directory of segments, each named by the sequence number of its
 // first record. A record is its length and CRC-32C, 4 bytes each, and then,
 // counted and summed by them, sequence number and nanoseconds since 1970, 8
-// bytes each, all big-endian, and the text. A torn end is cut off. The file
-// "position" says what was sent.
+// bytes each, all big-endian, and the text. Numbers within a segment grow by
+// one; a torn end is cut off. The file "position" says what was sent.
 //
-// The segment that is written to is mapped into memory, so a record that was
-// appended outlives the process however that ends, and costs no system call.
+// A record comes into the file "intake" first, which is mapped into memory, so
+// that it outlives the process however that ends, and costs no system call. A
+// full intake is written to the segment at once and then written over: its few
+// pages stay in the processor's cache, and mapping ever new ones would cost more
+// than all else that is done for a record. What of it is in the segments
+// already is told by the numbers.
 type spool struct {
 	dir          string
 	limit        int64
@@ -43,12 +47,16 @@ type spool struct {
 
 	mu struct {
 		sync.Mutex
-		segments []segment // the last is written to if current is set
-		current  *mapping
-		old      []*mapping // full, to be closed by sync
-		next     uint64     // sequence number of the next record
-		stored   uint64     // records since the start of the process
-		bytes    int64
+		segments []segment // what is in files; the last is written to if current is set
+		current  *output
+		old      []*output // full, to be closed by sync
+		intake   []byte    // mapped
+		from     int64     // what is to be written of intake, up to used; before are older records
+		used     int64
+		first    uint64 // sequence number of the first record in it
+		next     uint64 // sequence number of the next record
+		stored   uint64 // records since the start of the process
+		bytes    int64  // of segments and intake
 		pos      position
 		moved    bool // pos is not on disk
 		closed   bool
@@ -60,10 +68,9 @@ type segment struct {
 	bytes int64
 }
 
-// mapping is a file whose content is memory.
-type mapping struct {
+// output is a segment that is written to.
+type output struct {
 	f     *os.File
-	mem   []byte
 	used  int64
 	clean int64 // what of used is on disk
 }
@@ -89,10 +96,14 @@ var errFull = errors.New("the spool is full")
 
 const (
 	maxSegment = 4 << 20
-	maxText    = 128 << 10
-	sumBytes   = 8  // length and checksum
-	headBytes  = 24 // those, sequence number, time
-	segmentExt = ".records"
+	// intakeBytes hold any record, and what comes while a disk is full;
+	// intakeFull are written to the segment.
+	intakeBytes = 256 << 10
+	intakeFull  = 64 << 10
+	maxText     = 128 << 10
+	sumBytes    = 8  // length and checksum
+	headBytes   = 24 // those, sequence number, time
+	segmentExt  = ".records"
 )
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
@@ -143,7 +154,64 @@ func openSpool(dir string, limit int64) (*spool, error) {
 		s.mu.bytes += good
 	}
 	slices.SortFunc(s.mu.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
+	if err := s.openIntake(); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// openIntake maps it and takes over what an earlier process left there.
+func (s *spool) openIntake() error {
+	f, err := os.OpenFile(s.path("intake"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // memory stays mapped
+	// Blocks first: memory behind which there is no room on disk is a trap.
+	err = unix.EINTR
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Fallocate(int(f.Fd()), 0, 0, intakeBytes)
+	}
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = lengthen(f, intakeBytes)
+	}
+	if err != nil {
+		return err
+	}
+	if s.mu.intake, err = unix.Mmap(int(f.Fd()), 0, intakeBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		return err
+	}
+	for last := uint64(0); ; {
+		e, size, err := decode(s.mu.intake[s.mu.used:])
+		if err != nil || size == 0 || last != 0 && e.seq != last+1 {
+			break // behind the last are zeros or older records
+		}
+		last = e.seq
+		if s.mu.used == s.mu.from && e.seq < s.mu.next { // it is in a segment, or was
+			s.mu.from += int64(size)
+		} else {
+			if s.mu.used == s.mu.from {
+				s.mu.first = e.seq
+			}
+			s.mu.next = e.seq + 1
+			s.mu.bytes += int64(size)
+		}
+		s.mu.used += int64(size)
+	}
+	if s.mu.from == s.mu.used {
+		s.mu.from, s.mu.used = 0, 0
+	}
+	return nil
+}
+
+// lengthen writes zeros up to a size, for file systems that do not preallocate.
+func lengthen(f *os.File, size int64) error {
+	st, err := f.Stat()
+	if err != nil || st.Size() >= size {
+		return err
+	}
+	_, err = f.WriteAt(make([]byte, size-st.Size()), st.Size())
+	return err
 }
 
 func (s *spool) path(name string) string { return filepath.Join(s.dir, name) }
@@ -161,6 +229,7 @@ func (s *spool) check(first uint64) (last uint64, good int64, err error) {
 		return 0, 0, err
 	}
 	b := make([]byte, 1<<20)
+	next := first
 	for have, off := 0, int64(0); off < st.Size(); {
 		n, err := f.ReadAt(b[have:min(int64(len(b)), int64(have)+st.Size()-off)], off)
 		if n == 0 {
@@ -171,12 +240,13 @@ func (s *spool) check(first uint64) (last uint64, good int64, err error) {
 		at := 0
 		for {
 			e, size, err := decode(b[at:have])
-			if err != nil {
-				return last, good, f.Truncate(good) // damaged, or the zeros behind the last
+			if err != nil || size > 0 && e.seq != next {
+				return last, good, f.Truncate(good) // damaged
 			}
 			if size == 0 {
 				break // more is to be read
 			}
+			next++
 			at += size
 			last, good = e.seq, good+int64(size)
 		}
@@ -259,48 +329,67 @@ func (s *spool) put(at int64, text []byte) error {
 	if s.mu.bytes+size > s.limit {
 		return errFull
 	}
-	if m := s.mu.current; m == nil || m.used+size > int64(len(m.mem)) {
-		if err := s.rotate(); err != nil {
+	if s.mu.used-s.mu.from+size > min(intakeFull, s.segmentBytes) || s.mu.used+size > intakeBytes {
+		if err := s.flush(); err != nil && s.mu.used+size > intakeBytes {
 			return err
 		}
 	}
-	m := s.mu.current
-	encode(m.mem[m.used:m.used+size], s.mu.next, at, text)
-	m.used += size
-	s.mu.segments[len(s.mu.segments)-1].bytes += size
+	if s.mu.used == 0 {
+		s.mu.first = s.mu.next
+	}
+	encode(s.mu.intake[s.mu.used:s.mu.used+size], s.mu.next, at, text)
+	s.mu.used += size
 	s.mu.bytes += size
 	s.mu.next++
 	s.mu.stored++
 	return nil
 }
 
-// rotate begins a segment. mu is held.
-func (s *spool) rotate() error {
-	f, err := os.OpenFile(s.segment(s.mu.next), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+// flush writes the intake to the segment. mu is held.
+func (s *spool) flush() error {
+	if s.mu.used == 0 {
+		return nil
 	}
-	// Blocks first: memory behind which there is no room on disk is a trap.
-	err = unix.Fallocate(int(f.Fd()), 0, 0, s.segmentBytes)
-	if err == nil {
-		var mem []byte
-		mem, err = unix.Mmap(int(f.Fd()), 0, int(s.segmentBytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-		if err == nil {
-			if s.mu.current != nil {
-				s.mu.old = append(s.mu.old, s.mu.current)
-			}
-			s.mu.current = &mapping{f: f, mem: mem}
-			s.mu.segments = append(s.mu.segments, segment{first: s.mu.next})
-			return nil
+	part := s.mu.intake[s.mu.from:s.mu.used]
+	if o := s.mu.current; o == nil || o.used > 0 && o.used+int64(len(part)) > s.segmentBytes {
+		f, err := os.OpenFile(s.segment(s.mu.first), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
 		}
+		if o != nil {
+			s.mu.old = append(s.mu.old, o)
+		}
+		s.mu.current = &output{f: f}
+		s.mu.segments = append(s.mu.segments, segment{first: s.mu.first})
 	}
-	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	o := s.mu.current
+	if _, err := o.f.WriteAt(part, o.used); err != nil {
+		return err // what was written of it will be written over
+	}
+	o.used += int64(len(part))
+	s.mu.segments[len(s.mu.segments)-1].bytes = o.used
+	s.mu.from, s.mu.used = 0, 0
+	return nil
 }
 
-// close cuts the file to what is used, makes it durable and lets go of it.
-func (m *mapping) close() error {
-	return errors.Join(unix.Munmap(m.mem), m.f.Truncate(m.used), m.f.Sync(), m.f.Close())
+// file brings what was appended to where readers look for it.
+func (s *spool) file() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flush()
 }
+
+// filed answers the number of the first record that is not in a segment yet.
+// mu is held.
+func (s *spool) filed() uint64 {
+	if s.mu.used > 0 {
+		return s.mu.first
+	}
+	return s.mu.next
+}
+
+// close makes the file durable and lets go of it.
+func (o *output) close() error { return errors.Join(o.f.Sync(), o.f.Close()) }
 
 // trim removes segments whose records everybody has up to the sequence number
 // done and that will not be sent again.
@@ -331,6 +420,7 @@ func (s *spool) trim(done uint64) error {
 // sync makes durable what was stored and where the sender is.
 func (s *spool) sync() error {
 	s.mu.Lock()
+	err := s.flush()
 	old := s.mu.old
 	s.mu.old = nil
 	m := s.mu.current
@@ -341,8 +431,8 @@ func (s *spool) sync() error {
 	moved := s.mu.moved
 	s.mu.moved = false
 	pos := s.position()
+	pos.Next = s.filed() // else what is in the intake would count as older
 	s.mu.Unlock()
-	var err error
 	fresh := m != nil && m.clean == 0 // a file whose name may not be on disk
 	for _, m := range old {
 		fresh = fresh || m.clean == 0
@@ -351,7 +441,7 @@ func (s *spool) sync() error {
 	if fresh {
 		err = errors.Join(err, syncNames(s.dir))
 	}
-	// Only sync and close close mappings, and their caller is one.
+	// Only sync and close close files, and their caller is one.
 	if m != nil && used > m.clean {
 		err = errors.Join(err, unix.Fdatasync(int(m.f.Fd())))
 		m.clean = used
@@ -416,12 +506,18 @@ func (s *spool) close() error {
 	err := s.sync()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	pos := s.position()
+	pos.Next = s.filed()
 	if m := s.mu.current; m != nil {
 		err = errors.Join(err, m.close())
 		s.mu.current = nil
 	}
+	if s.mu.intake != nil {
+		err = errors.Join(err, unix.Munmap(s.mu.intake))
+		s.mu.intake, s.mu.from, s.mu.used = nil, 0, 0
+	}
 	s.mu.closed = true
-	return errors.Join(err, s.writePosition(s.position()))
+	return errors.Join(err, s.writePosition(pos))
 }
 
 // flushDropped reports what was dropped, if there is room.

@@ -152,7 +152,7 @@ func (f *FS) published(staged fs.Node, res *fs.PublishResult, err error) {
 func (f *FS) Splice(ctx context.Context, c *fs.Caller, dst fs.Node, parts []fs.Node) (uint64, error) {
 	size, err := f.FS.Splice(ctx, c, dst, parts)
 	for _, p := range parts {
-		f.looked(ctx, c, readData, p, err)
+		f.looked(ctx, c, readData, p, nil, err)
 	}
 	return size, err
 }

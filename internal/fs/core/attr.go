@@ -13,7 +13,7 @@ func attrOf(n fs.Node, i *meta.Inode) fs.Attr {
 		Mask: fs.AttrEverything, Node: n, Type: i.Type, Mode: i.Mode, Links: i.Links, Owner: i.Owner, Group: i.Group,
 		Size: i.Data.Size, DataRevision: i.Data.Rev, DataBytes: i.Data.AllocBytes, MetaBytes: meta.MetaBytesPerObject,
 		Atime: i.Atime, Mtime: i.Mtime, Ctime: i.Ctime, Btime: i.Btime, Change: i.Change, DOS: i.DOS,
-		Children: i.Children, Parent: i.Parent, NamedStreams: i.NamedStreams, Metas: i.Xattrs, RdevMajor: i.RdevMajor, RdevMinor: i.RdevMinor,
+		Children: i.Children, Parent: i.Parent, ParentName: i.ParentName, NamedStreams: i.NamedStreams, Metas: i.Xattrs, RdevMajor: i.RdevMajor, RdevMinor: i.RdevMinor,
 		SymlinkHint: i.SymlinkHint, Retention: i.Retention, LegalHold: i.LegalHold,
 	}
 	switch i.Type {
@@ -32,7 +32,7 @@ func attrOf(n fs.Node, i *meta.Inode) fs.Attr {
 func snapshotDirAttr(i *meta.Inode) fs.Attr {
 	a := attrOf(fs.Node{ID: i.ID, Snap: fs.SnapshotDir}, i)
 	a.Mode = 0o555
-	a.Links, a.Size, a.Children, a.Parent = 2, 0, 0, i.ID
+	a.Links, a.Size, a.Children, a.Parent, a.ParentName = 2, 0, 0, i.ID, fs.SnapshotDirName
 	return a
 }
 

@@ -162,6 +162,7 @@ var createTests = []test{
 			eq(e, "owner", a.Owner, identity.UID(0))
 			eq(e, "group", a.Group, identity.GID(0))
 			eq(e, "parent", a.Parent, e.home.ID)
+			eq(e, "name in it", a.ParentName, name)
 			eq(e, "atime", a.Atime, a.Btime)
 			eq(e, "mtime", a.Mtime, a.Btime)
 			eq(e, "ctime", a.Ctime, a.Btime)

@@ -44,6 +44,8 @@ var renameTests = []test{
 		eq(e, "..", e.lookup(sub, "..").Node, b)
 		eq(e, "parent", e.attr(sub).Parent, b.ID)
 		eq(e, "parent of file", e.attr(f).Parent, b.ID)
+		eq(e, "name in it", e.attr(sub).ParentName, "sub2")
+		eq(e, "name of file", e.attr(f).ParentName, "g")
 		e.has(a)
 		e.has(b, "g", "sub2")
 		p, err := e.PathOf(e.ctx, deep)

@@ -74,6 +74,7 @@ var stageTests = []test{
 		eq(e, "owner", got.Owner, identity.UID(1000))
 		eq(e, "mtime", got.Mtime, fs.Time{Sec: 12345})
 		eq(e, "parent", got.Parent, e.home.ID)
+		eq(e, "name in it", got.ParentName, "f")
 		e.later("file", a, got)
 		e.hasContent(n, "hello")
 		for k, want := range map[string]string{"early": "1", "k": "v"} {

@@ -263,7 +263,7 @@ func (f *FS) attr(n *inode, node fs.Node, want fs.AttrMask) fs.Attr {
 	if n.id == fs.RootID {
 		a.Parent = fs.RootID
 	} else if len(n.links) > 0 {
-		a.Parent = n.links[0].dir
+		a.Parent, a.ParentName = n.links[0].dir, n.links[0].name
 	}
 	a.NamedStreams = uint32(len(n.streams))
 	for _, kv := range n.meta {
