@@ -112,6 +112,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	build := BuildInfo()
 	metrics := telemetry.New()
 	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
+	hardware{"/proc", "/sys"}.describe(metrics)
 
 	auditLog, err := openAudit(st, ledger, m.name, o.Logger)
 	if err != nil {
@@ -163,6 +164,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	dns := newResolver(st.config, ledger)
 	ntp := newClock(st.config, ledger, dns, o.Logger)
+	ntp.describe(metrics)
 	api = rest.New(rest.Options{
 		General: st.config, Clock: ntp, Resolver: dns, FSSettings: st.config,
 		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),
