@@ -162,6 +162,7 @@ var aliases = []alias{
 		"--hide-shares-from-unauthorized-hosts": "--hide-from-hosts|bool", "--hide-shares-from-unauthorized-users": "--hide-from-users|bool",
 		"--snapshot-directory-mode": "--snapshot-directories", "--bypass-traverse-checking": "--bypass-traverse-check|bool", "--signing-required": "--signing-required|bool"}},
 	{"snapshot_file_diff", "snapshot file-diff", []string{"--older-snapshot/-o", "--newer-snapshot/-n", "--path/--file-id"}, map[string]string{"--page-size": "|drop"}},
+	{"snapshot_get_capacity_used_per_snapshot", "snapshot capacity", []string{"--id/-i"}, nil}, {"snapshot_calculate_used_capacity", "snapshot capacity", []string{"--ids/-i"}, nil},
 	{"snapshot_unlock_snapshot", "snapshot unlock", []string{"--id/-i", "--private-key-file/-k"}, nil},
 	{"ssl_get_ciphers", "ssl ciphers show", nil, nil}, {"ssl_modify_ciphers", "ssl ciphers set", nil, map[string]string{"--tls12": "--tls12|list", "--tls13": "--tls13|list"}},
 	{"time_set", "time modify", nil, map[string]string{"--set-use-ad": "--use-ad=true", "--unset-use-ad": "--use-ad=false", "--ntp-servers": "--server|list"}},
