@@ -119,7 +119,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	open.add("audit log", auditLog.Close)
-	activity := analytics.New(analytics.Options{})
+	activity := analytics.New(analytics.Options{Reclaimed: st.fs.Reclaimed})
 	describeAudit(metrics, auditLog)
 	files := audit.Wrap(activity.Wrap(st.fs), auditLog)
 	history := analytics.NewHistory(analytics.HistoryOptions{FS: st.fs, Store: st.config, Logger: o.Logger})
