@@ -185,6 +185,27 @@ func (c *Client) DeleteSnapshot(ctx context.Context, id uint64) error {
 	return c.do(ctx, "DELETE", "/v3/snapshots/"+strconv.FormatUint(id, 10), nil, nil)
 }
 
+// SnapshotCapacity is what one snapshot keeps that nothing else does.
+type SnapshotCapacity struct {
+	ID    uint64 `json:"id"`
+	Bytes Number `json:"capacity_used_bytes"`
+}
+
+// SnapshotCapacities answers for each snapshot what would be free without it
+// alone; an estimate where it keeps much.
+func (c *Client) SnapshotCapacities(ctx context.Context) ([]SnapshotCapacity, error) {
+	var out struct{ Entries []SnapshotCapacity }
+	err := c.do(ctx, "GET", "/v1/snapshots/capacity-used-per-snapshot/", nil, &out)
+	return out.Entries, err
+}
+
+// SnapshotsKeep answers what would be free without those snapshots together.
+func (c *Client) SnapshotsKeep(ctx context.Context, ids []uint64) (Number, error) {
+	var out struct{ Bytes Number }
+	err := c.do(ctx, "POST", "/v1/snapshots/calculate-used-capacity", ids, &out)
+	return out.Bytes, err
+}
+
 // Change is what happened to a path between two snapshots.
 type Change struct {
 	Op   string `json:"op"` // CREATE, MODIFY or DELETE

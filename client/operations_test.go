@@ -33,7 +33,7 @@ var notCalled = []struct{ operation, why string }{
 	{"* /v1/smb/shares/", "an older form"}, {"* /v1/smb/shares/{id}", "an older form"},
 	{"* /v3/smb/shares/", "v2 takes names in place of ids, too"}, {"* /v3/smb/shares/{share_id}", "v2 takes names in place of ids, too"},
 	{"* /v3/nfs/exports/", "v2 takes paths in place of ids, too"}, {"* /v3/nfs/exports/{export_id}", "v2 takes paths in place of ids, too"},
-	{"* /v1/snapshots/", "an older form"}, {"* /v1/snapshots/{id}", "an older form"},
+	{"GET /v1/snapshots/total-used-capacity", "the sizes of the file system have it"}, {"GET /v1/snapshots/capacity-used-per-snapshot/{id}", "SnapshotsKeep of one"}, {"* /v1/snapshots/", "an older form"}, {"* /v1/snapshots/{id}", "an older form"},
 	{"* /v2/snapshots/", "an older form"}, {"* /v2/snapshots/{id}", "an older form"},
 	{"* /v2/snapshots/status/", "an older form"}, {"* /v2/snapshots/status/{id}", "an older form"}, {"* /v4/snapshots/status/", "the same as v3 but for fields of other products"},
 	{"* /v1/snapshots/policies/", "an older form"}, {"* /v1/snapshots/policies/{id}", "an older form"},

@@ -63,6 +63,7 @@ const (
 	SnapshotDiffRead   Privilege = "PRIVILEGE_SNAPSHOT_DIFFERENCE_READ"
 	SnapshotLock       Privilege = "PRIVILEGE_SNAPSHOT_LOCK"
 	SnapshotRead       Privilege = "PRIVILEGE_SNAPSHOT_READ"
+	SnapshotUsedRead   Privilege = "PRIVILEGE_SNAPSHOT_CALCULATE_USED_CAPACITY_READ"
 	SnapshotWrite      Privilege = "PRIVILEGE_SNAPSHOT_WRITE"
 	TimeRead           Privilege = "PRIVILEGE_TIME_READ"
 	S3BucketsRead      Privilege = "PRIVILEGE_S3_BUCKETS_READ"
@@ -160,7 +161,7 @@ var dataAdministrators = []Privilege{
 	IdentityRead, GroupRead, UserRead, NFSExportRead, NFSExportWrite, NFSSettingsRead, NFSSettingsWrite,
 	QuotaRead, QuotaWrite,
 	SMBFileHandleRead, SMBFileHandleWrite, SMBSessionRead, SMBSessionWrite, SMBShareRead, SMBShareWrite,
-	"PRIVILEGE_SNAPSHOT_CALCULATE_USED_CAPACITY_READ", SnapshotDiffRead, SnapshotRead, SnapshotWrite, PolicyRead, PolicyWrite,
+	SnapshotUsedRead, SnapshotDiffRead, SnapshotRead, SnapshotWrite, PolicyRead, PolicyWrite,
 }
 
 // notObserved are the settings of authentication.

@@ -62,6 +62,10 @@ type Snapshots interface {
 	// DeleteSnapshot marks it at once and reclaims space in the background.
 	// Busy: it has owners or is locked.
 	DeleteSnapshot(ctx context.Context, id SnapshotID) error
+	// SnapshotsKeep is by how much StatFS.SnapshotBytes would fall were those
+	// snapshots deleted; an estimate where they keep much. NotExist: one of them
+	// is not there, or in deletion.
+	SnapshotsKeep(ctx context.Context, ids []SnapshotID) (uint64, error)
 	// DiffSnapshots yields the changes from older to newer of the same root in
 	// path order by O(changes) work, those after the path after.
 	DiffSnapshots(ctx context.Context, older, newer SnapshotID, after string, yield func(*DiffEntry) bool) error

@@ -76,6 +76,7 @@ type DB struct {
 	// releases holds what release signals.
 	releases releaseQueue
 	orphans  workSignal
+	freed    atomic.Uint64 // see FreedWithSnapshots
 }
 
 // workSignal wakes a worker.

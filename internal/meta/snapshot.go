@@ -268,7 +268,9 @@ func (db *DB) StepSnapshotDelete(ctx context.Context) (more bool, err error) {
 	if err != nil || victim == 0 {
 		return false, err
 	}
+	freed := int64(0)
 	err = db.Update(ctx, func(tx *Txn) error {
+		freed = 0
 		if len(entries) == 0 {
 			tx.kv.Delete(snapshotKey(victim))
 			return nil
@@ -278,76 +280,84 @@ func (db *DB) StepSnapshotDelete(ctx context.Context) (more bool, err error) {
 			return err
 		}
 		for _, k := range entries {
-			if err := tx.bury(ctx, list, k, uint64(victim)); err != nil {
+			n, err := tx.bury(ctx, list, k, uint64(victim))
+			if err != nil {
 				return err
 			}
+			freed += n
 		}
 		return nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("meta: reclaim snapshot %d: %w", victim, err)
 	}
+	db.freed.Add(uint64(max(0, freed)))
 	return true, nil
 }
 
+// FreedWithSnapshots is how many bytes of data that only snapshots kept have gone
+// with them since the start.
+func (db *DB) FreedWithSnapshots() uint64 { return db.freed.Load() }
+
 // bury handles one death list entry: the old version goes, or is filed under
-// the next older snapshot that may need it.
-func (tx *Txn) bury(ctx context.Context, list *snapList, death []byte, victim uint64) error {
+// the next older snapshot that may need it. It answers the bytes that no snapshot
+// keeps any more.
+func (tx *Txn) bury(ctx context.Context, list *snapList, death []byte, victim uint64) (freed int64, err error) {
 	h := death[9:]
 	key, end, ok := splitHistory(h)
 	if !ok {
-		return fmt.Errorf("%w: death list of snapshot %d", ErrCorrupt, victim)
+		return 0, fmt.Errorf("%w: death list of snapshot %d", ErrCorrupt, victim)
 	}
 	tx.kv.Delete(death)
 	v, err := tx.kv.Get(ctx, h)
 	if errors.Is(err, kv.ErrNotFound) {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	birth := birthOf(v)
 	if s := list.older(birth, victim); s != 0 {
 		tx.kv.Put(deathKey(fs.SnapshotID(s), h), []byte{recordFormat})
-		return nil
+		return 0, nil
 	}
 	if key[0] == tagChunk {
-		if err := tx.buryChunk(ctx, key, end, v); err != nil {
-			return err
+		if freed, err = tx.buryChunk(ctx, key, end, v); err != nil {
+			return 0, err
 		}
 	}
 	tx.kv.Delete(h)
-	return nil
+	return freed, nil
 }
 
 // buryChunk queues for release the holds that go with a version: of extents that
 // neither the version before nor the one after maps, and, since those two come
 // to be neighbours, of those that both map but this one does not.
-func (tx *Txn) buryChunk(ctx context.Context, key []byte, end uint64, v []byte) error {
+func (tx *Txn) buryChunk(ctx context.Context, key []byte, end uint64, v []byte) (freed int64, err error) {
 	sid := fs.StreamID(idOf(key))
 	c, err := decodeChunk(uint64(sid), v)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	p := historyPrefix(key)
 	// The neighbours in history; the scan also sees what this step deleted.
 	before, err := tx.neighbour(ctx, sid, kv.Range{Start: p, End: binary.BigEndian.AppendUint64(bytes.Clone(p), end)}, true)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	after, err := tx.neighbour(ctx, sid, kv.Range{Start: binary.BigEndian.AppendUint64(bytes.Clone(p), end+1), End: kv.Successor(p)}, false)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if after == nil {
 		cur, err := tx.kv.Get(ctx, key)
 		switch {
 		case err == nil:
 			if after, err = decodeChunk(uint64(sid), cur); err != nil {
-				return err
+				return 0, err
 			}
 		case !errors.Is(err, kv.ErrNotFound):
-			return err
+			return 0, err
 		}
 	}
 	change := int64(0)
@@ -365,7 +375,7 @@ func (tx *Txn) buryChunk(ctx context.Context, key []byte, end uint64, v []byte) 
 		}
 	}
 	if err := tx.addSnapshotBytes(ctx, change); err != nil {
-		return err
+		return 0, err
 	}
 	gone := missing(c.Frags, nil)
 	if before != nil {
@@ -377,7 +387,7 @@ func (tx *Txn) buryChunk(ctx context.Context, key []byte, end uint64, v []byte) 
 	if before != nil && after != nil {
 		gone = append(gone, both(missing(before.Frags, c.Frags), after.Frags)...)
 	}
-	return tx.queueRelease(ctx, sid, gone)
+	return -change, tx.queueRelease(ctx, sid, gone)
 }
 
 // neighbour is the first old version of a chunk in a range, from one end.

@@ -11,6 +11,7 @@ import (
 	"manifold/internal/node/ntpcheck"
 	"manifold/internal/node/resolver"
 	"manifold/internal/ports"
+	"manifold/internal/telemetry"
 )
 
 // newResolver makes the resolver that the settings describe.
@@ -39,6 +40,16 @@ func newResolver(c *config.Store, l *ports.Ledger) *resolver.Resolver {
 
 // clock is the comparison with time servers as administrators see it.
 type clock struct{ *ntpcheck.Monitor }
+
+// describe declares what the metrics say about the clock.
+func (c clock) describe(r *telemetry.Registry) {
+	r.Gauge("qumulo_time_is_not_synchronizing", "Whether the clock does not agree with a time server, or none is asked.", func() float64 {
+		if _, ok := c.Status(); ok {
+			return 0
+		}
+		return 1
+	}, "node_id", nodeID)
+}
 
 // newClock compares the clock with the servers of the settings, whose names the
 // resolver knows.

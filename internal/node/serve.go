@@ -112,13 +112,14 @@ func Serve(ctx context.Context, o Options) (err error) {
 	build := BuildInfo()
 	metrics := telemetry.New()
 	describe(metrics, st.fs, build, cluster.Value.Name, cluster.Value.UUID)
+	hardware{"/proc", "/sys"}.describe(metrics)
 
 	auditLog, err := openAudit(st, ledger, m.name, o.Logger)
 	if err != nil {
 		return err
 	}
 	open.add("audit log", auditLog.Close)
-	activity := analytics.New(analytics.Options{})
+	activity := analytics.New(analytics.Options{Reclaimed: st.fs.Reclaimed})
 	describeAudit(metrics, auditLog)
 	files := audit.Wrap(activity.Wrap(st.fs), auditLog)
 	history := analytics.NewHistory(analytics.HistoryOptions{FS: st.fs, Store: st.config, Logger: o.Logger})
@@ -163,6 +164,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	}
 	dns := newResolver(st.config, ledger)
 	ntp := newClock(st.config, ledger, dns, o.Logger)
+	ntp.describe(metrics)
 	api = rest.New(rest.Options{
 		General: st.config, Clock: ntp, Resolver: dns, FSSettings: st.config,
 		Service: svc, FTP: remote.ftpAdmin(), SSH: remote.sshAdmin(), SSHKeys: remote.sshAdmin(),

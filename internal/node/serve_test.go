@@ -121,7 +121,8 @@ func TestServe(t *testing.T) {
 		t.Fatalf("%d %s", code, body)
 	}
 	token := readPrivate(t, filepath.Join(dir, metricsFile))
-	if code, body := r.rest(t, "GET", "/v2/metrics/endpoints/default/data", token, nil); code != 200 || !strings.HasSuffix(body, "# EOF\n") || !strings.Contains(body, "qumulo_fs_capacity_bytes ") {
+	if code, body := r.rest(t, "GET", "/v2/metrics/endpoints/default/data", token, nil); code != 200 || !strings.HasSuffix(body, "# EOF\n") || !strings.Contains(body, "qumulo_fs_capacity_bytes ") ||
+		!strings.Contains(body, `qumulo_time_is_not_synchronizing{node_id="1"} 1`) || !strings.Contains(body, `qumulo_quorum_node_is_offline{node_id="1"} 0`) {
 		t.Errorf("%d %s", code, body)
 	}
 	if code, _ := r.rest(t, "GET", "/v1/users/", token, nil); code == 200 {

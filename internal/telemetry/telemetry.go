@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // DataType of an operation.
@@ -114,6 +115,74 @@ func (r *Registry) Gauge(name, help string, read func() float64, labels ...strin
 // Counter declares a growing value that is read when metrics are.
 func (r *Registry) Counter(name, help string, read func() float64, labels ...string) {
 	r.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: pairs(labels)}, read))
+}
+
+// Gauges declares a family of values that are read when metrics are, with labels
+// that are known only then.
+func (r *Registry) Gauges(name, help string, labels []string, read func(put func(v float64, labels ...string))) {
+	r.values(prometheus.GaugeValue, name, help, labels, read)
+}
+
+// Counters is Gauges for growing values.
+func (r *Registry) Counters(name, help string, labels []string, read func(put func(v float64, labels ...string))) {
+	r.values(prometheus.CounterValue, name, help, labels, read)
+}
+
+func (r *Registry) values(kind prometheus.ValueType, name, help string, labels []string, read func(put func(v float64, labels ...string))) {
+	f := &family{desc: prometheus.NewDesc(name, help, labels, nil)}
+	f.read = func(put func(prometheus.Metric)) {
+		read(func(v float64, l ...string) {
+			m, err := prometheus.NewConstMetric(f.desc, kind, v, l...)
+			if err == nil {
+				put(m)
+			}
+		})
+	}
+	r.reg.MustRegister(f)
+}
+
+// Times is Gauges for durations that somebody else counts: how many there were,
+// and their sum in seconds.
+func (r *Registry) Times(name, help string, labels []string, read func(put func(count uint64, sum float64, labels ...string))) {
+	f := &family{desc: prometheus.NewDesc(name, help, labels, nil)}
+	f.read = func(put func(prometheus.Metric)) {
+		read(func(count uint64, sum float64, l ...string) {
+			m, err := prometheus.NewConstHistogram(f.desc, count, sum, nil, l...)
+			if err == nil {
+				put(m)
+			}
+		})
+	}
+	r.reg.MustRegister(f)
+}
+
+// family collects metrics that exist only while they are read.
+type family struct {
+	desc *prometheus.Desc
+	read func(put func(prometheus.Metric))
+}
+
+// Describe implements prometheus.Collector.
+func (f *family) Describe(c chan<- *prometheus.Desc) { c <- f.desc }
+
+// Collect implements prometheus.Collector. What comes twice with the same labels
+// counts once: the registry would answer nothing at all otherwise.
+func (f *family) Collect(c chan<- prometheus.Metric) {
+	seen := map[string]bool{}
+	f.read(func(m prometheus.Metric) {
+		var d dto.Metric
+		if m.Write(&d) != nil {
+			return
+		}
+		key := ""
+		for _, l := range d.GetLabel() {
+			key += l.GetName() + "\x00" + l.GetValue() + "\x00"
+		}
+		if !seen[key] {
+			seen[key] = true
+			c <- m
+		}
+	})
 }
 
 // Info declares a metric that is 1 and says something by its labels.

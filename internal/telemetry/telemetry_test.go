@@ -91,3 +91,38 @@ func TestEvents(t *testing.T) {
 	var none *Events
 	none.Emit(context.Background(), started{})
 }
+
+// What comes twice, or with other labels than declared, takes nothing away from
+// the rest.
+func TestFamilies(t *testing.T) {
+	r := New()
+	r.Gauges("speed", "Speed.", []string{"fan"}, func(put func(float64, ...string)) {
+		put(1, "a")
+		put(2, "a")
+		put(3)
+		put(4, "b")
+	})
+	r.Counters("errors", "Errors.", []string{"fan"}, func(put func(float64, ...string)) { put(5, "a") })
+	r.Times("took", "Time.", []string{"fan"}, func(put func(uint64, float64, ...string)) { put(6, 0.5, "a") })
+	var b bytes.Buffer
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = `# HELP errors Errors.
+# TYPE errors counter
+errors_count{fan="a"} 5
+# HELP speed Speed.
+# TYPE speed gauge
+speed{fan="a"} 1
+speed{fan="b"} 4
+# HELP took Time.
+# TYPE took histogram
+took_bucket{fan="a",le="+Inf"} 6
+took_count{fan="a"} 6
+took_sum{fan="a"} 0.5
+# EOF
+`
+	if b.String() != want {
+		t.Errorf("got\n%s", &b)
+	}
+}

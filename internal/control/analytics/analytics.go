@@ -23,11 +23,15 @@ import (
 // Options shape a Recorder; the zero value works.
 type Options struct {
 	Now func() time.Time // nil is the system's clock
+	// Reclaimed answers how many bytes of data went with deleted trees and
+	// snapshots since the start; nil where nobody counts them.
+	Reclaimed func() (trees, snapshots uint64)
 }
 
 // Recorder counts operations.
 type Recorder struct {
 	now    func() time.Time
+	freed  func() (trees, snapshots uint64)
 	seed   maphash.Seed
 	shards [shards]shard
 
@@ -37,8 +41,9 @@ type Recorder struct {
 		last, current time.Time
 		// Totals when the current window began.
 		before [kinds]uint64
-		points []point // a ring
-		first  int     // of the ring
+		freed  [2]uint64 // the same of what was reclaimed
+		points []point   // a ring
+		first  int       // of the ring
 	}
 }
 
@@ -92,7 +97,7 @@ type shard struct {
 // point of all series: rates over the window that ended then.
 type point struct {
 	at    int64 // seconds since 1970
-	rates [4]float64
+	rates [6]float64
 }
 
 // New makes a Recorder; [Recorder.Run] makes it tell rates.
@@ -100,12 +105,15 @@ func New(o Options) *Recorder {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Recorder{now: o.Now, seed: maphash.MakeSeed()}
+	r := &Recorder{now: o.Now, freed: o.Reclaimed, seed: maphash.MakeSeed()}
 	for i := range r.shards {
 		r.shards[i].last, r.shards[i].current = map[key]*counts{}, map[key]*counts{}
 	}
 	t := r.now()
 	r.mu.last, r.mu.current = t, t
+	if r.freed != nil {
+		r.mu.freed[0], r.mu.freed[1] = r.freed()
+	}
 	return r
 }
 
@@ -182,9 +190,14 @@ func (r *Recorder) turn() {
 	for k := range now {
 		delta[k] = now[k] - r.mu.before[k]
 	}
-	p := point{t.Unix(), [4]float64{
+	var freed [2]uint64
+	if r.freed != nil {
+		freed[0], freed[1] = r.freed()
+	}
+	p := point{t.Unix(), [6]float64{
 		float64(delta[fileRead]+delta[metaRead]) / took, float64(delta[fileWrite]+delta[metaWrite]) / took,
 		float64(delta[bytesRead]) / took, float64(delta[bytesWritten]) / took,
+		float64(freed[0]-r.mu.freed[0]) / took, float64(freed[1]-r.mu.freed[1]) / took,
 	}}
 	if len(r.mu.points) < maxPoints {
 		r.mu.points = append(r.mu.points, p)
@@ -192,7 +205,7 @@ func (r *Recorder) turn() {
 		r.mu.points[r.mu.first] = p
 		r.mu.first = (r.mu.first + 1) % maxPoints
 	}
-	r.mu.before = now
+	r.mu.before, r.mu.freed = now, freed
 	r.mu.last, r.mu.current = r.mu.current, t
 	for i := range r.shards {
 		s := &r.shards[i]
@@ -248,14 +261,18 @@ func (r *Recorder) Activity(only control.ActivityType) []control.Activity {
 }
 
 // seriesIDs in the order of a point's rates.
-var seriesIDs = [4]string{"iops.read.rate", "iops.write.rate", "throughput.read.rate", "throughput.write.rate"}
+var seriesIDs = [6]string{"iops.read.rate", "iops.write.rate", "throughput.read.rate", "throughput.write.rate", "reclaim.deferred.rate", "reclaim.snapshot.rate"}
 
 // Series implements control.Analytics.
 func (r *Recorder) Series(begin int64) []control.Series {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]control.Series, len(seriesIDs))
-	for i, id := range seriesIDs {
+	ids := seriesIDs[:]
+	if r.freed == nil {
+		ids = ids[:4]
+	}
+	out := make([]control.Series, len(ids))
+	for i, id := range ids {
 		out[i].ID = id
 	}
 	for i := range r.mu.points {

@@ -43,7 +43,8 @@ func caller(addr string) *fs.Caller {
 
 func TestRecorder(t *testing.T) {
 	c := &clock{t: time.Unix(1000, 0)}
-	r := New(Options{Now: c.now})
+	trees, snapshots := uint64(1000), uint64(2000) // before anybody looked
+	r := New(Options{Now: c.now, Reclaimed: func() (uint64, uint64) { return trees, snapshots }})
 	f := r.Wrap(memfs.New(memfs.Options{}))
 	ctx, a, b := t.Context(), caller("192.0.2.1:700"), caller("[::ffff:192.0.2.2]:701")
 
@@ -81,9 +82,16 @@ func TestRecorder(t *testing.T) {
 	if got := r.Activity(control.FileWrites); len(got) != 1 || got[0] != want[1] {
 		t.Errorf("%+v", got)
 	}
+	trees, snapshots = trees+50, snapshots+500
 	r.turn()
 	s := r.Series(0)
-	if len(s) != 4 || s[1].ID != "iops.write.rate" || !slices.Equal(s[1].Times, []int64{1005, 1010}) || !slices.Equal(s[1].Values, []float64{11.0 / 5, 0}) ||
+	if len(s) != 6 || s[4].ID != "reclaim.deferred.rate" || !slices.Equal(s[4].Values, []float64{0, 10}) || s[5].ID != "reclaim.snapshot.rate" || !slices.Equal(s[5].Values, []float64{0, 100}) {
+		t.Errorf("%+v", s)
+	}
+	if n := len(New(Options{}).Series(0)); n != 4 {
+		t.Errorf("%d series where nobody counts what is reclaimed", n)
+	}
+	if s[1].ID != "iops.write.rate" || !slices.Equal(s[1].Times, []int64{1005, 1010}) || !slices.Equal(s[1].Values, []float64{11.0 / 5, 0}) ||
 		s[2].Values[0] != 10 || s[3].Values[0] != 200 {
 		t.Errorf("%+v", s)
 	}

@@ -166,7 +166,7 @@ var contract = map[string]method{
 	"ReleaseClient": {without: noCaller}, "ReleaseOwner": {without: noCaller}, "LockList": {without: noCaller}, "SetGrace": {without: noCaller}, "SetStrict": {without: noCaller}, "CheckIO": {without: "the read or write that it asks for leaves its own"},
 
 	"TakeSnapshot": {without: noCaller}, "Snapshot": {without: noCaller}, "ListSnapshots": {without: noCaller}, "ModifySnapshot": {without: noCaller},
-	"DeleteSnapshot": {without: noCaller}, "DiffSnapshots": {without: noCaller}, "DiffFile": {without: noCaller},
+	"DeleteSnapshot": {without: noCaller}, "SnapshotsKeep": {without: noCaller}, "DiffSnapshots": {without: noCaller}, "DiffFile": {without: noCaller},
 
 	"TotalsOf": {without: noCaller}, "ChildTotalsOf": {without: noCaller},
 	"StatFS": {record: "fs_fsstat", do: func(w *wrapped) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 
 func (a *app) snapshotCommand() *cobra.Command {
 	return noun("snapshot", "Snapshots of directories",
-		a.snapshotCreate(), a.snapshotList(), a.snapshotShow(), a.snapshotModify(), a.snapshotDelete(), a.snapshotDiff(), a.snapshotFileDiff(),
+		a.snapshotCreate(), a.snapshotList(), a.snapshotShow(), a.snapshotModify(), a.snapshotDelete(), a.snapshotCapacity(), a.snapshotDiff(), a.snapshotFileDiff(),
 		a.snapshotLock(), a.snapshotUnlock(), a.policyCommand(), a.keyCommand())
 }
 
@@ -153,6 +154,46 @@ func (a *app) snapshotModify() *cobra.Command {
 	}
 	c.Flags().StringVar(&expires, "expires", "", "a time as 2030-01-31T00:00:00Z, or never")
 	return c
+}
+
+func (a *app) snapshotCapacity() *cobra.Command {
+	return &cobra.Command{
+		Use: "capacity [ID...]", Short: "Space that would be free without each snapshot, or without those together", Args: cobra.ArbitraryArgs,
+		Long: "Shows for each snapshot the space that would be free without it alone, or what would be free without the given ones\ntogether. What several snapshots keep is free only without all of them. Figures are estimates where snapshots keep much.",
+		RunE: a.run(func(ctx context.Context, c *client.Client, args []string) error {
+			if len(args) > 0 {
+				var ids []uint64
+				for _, s := range strings.Split(strings.Join(args, ","), ",") {
+					id, err := snapshotID(s)
+					if err != nil {
+						return err
+					}
+					ids = append(ids, id)
+				}
+				n, err := c.SnapshotsKeep(ctx, ids)
+				if err != nil {
+					return err
+				}
+				if a.asJSON {
+					return a.json(map[string]client.Number{"bytes": n})
+				}
+				_, err = fmt.Fprintln(a.o.Out, bytesText(n))
+				return err
+			}
+			all, err := c.SnapshotCapacities(ctx)
+			if err != nil {
+				return err
+			}
+			if a.asJSON {
+				return a.json(all)
+			}
+			var rows [][]string
+			for _, s := range all {
+				rows = append(rows, []string{strconv.FormatUint(s.ID, 10), bytesText(s.Bytes)})
+			}
+			return a.table("ID FREED", rows)
+		}),
+	}
 }
 
 func (a *app) snapshotDelete() *cobra.Command {

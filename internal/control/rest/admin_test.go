@@ -1,10 +1,12 @@
 package rest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
 
+	"manifold/internal/control"
 	"manifold/internal/fs"
 	"manifold/internal/fs/memfs"
 )
@@ -137,6 +139,61 @@ func TestTreeDelete(t *testing.T) {
 	if got := a.must(202, "POST", "/v1/tree-delete/jobs/restart/"+id, nil); got.str("monitor_uri") != "v1/tree-delete/jobs/"+id {
 		t.Errorf("%s", got.raw)
 	}
+}
+
+func TestSnapshotsUsedCapacity(t *testing.T) {
+	a := newAPI(t)
+	path := "/v1/snapshots/total-used-capacity"
+	is := func(when, want string) {
+		t.Helper()
+		if n := a.must(200, "GET", path, nil).str("bytes"); n != want {
+			t.Errorf("%s, snapshots alone keep %s bytes, not %s", when, n, want)
+		}
+		if n := a.must(200, "GET", "/v1/file-system", nil).str("snapshot_size_bytes"); n != want {
+			t.Errorf("%s, the file system has %s bytes in snapshots, not %s", when, n, want)
+		}
+	}
+	const size = 256 << 10
+	a.create("2", "f")
+	a.must(200, "PUT", "/v1/files/%2Ff/data", bytes.Repeat([]byte("x"), size))
+	is("without snapshots", "0")
+	id := fmt.Sprint(a.must(200, "POST", "/v3/snapshots/", object{"source_file_id": "2"}).at("id"))
+	is("while the files are there", "0")
+	second := fmt.Sprint(a.must(200, "POST", "/v3/snapshots/", object{"source_file_id": "2"}).at("id"))
+	a.must(200, "DELETE", "/v1/files/%2Ff", nil)
+	is("after the file was deleted", fmt.Sprint(size))
+	const per, calculate = "/v1/snapshots/capacity-used-per-snapshot/", "/v1/snapshots/calculate-used-capacity"
+	if l := a.must(200, "GET", per, nil).list("entries"); len(l) != 2 {
+		t.Errorf("%v", l)
+	}
+	for _, s := range []string{id, second} { // both keep it
+		if one := a.must(200, "GET", per+s, nil); one.str("capacity_used_bytes") != "0" || fmt.Sprint(one.at("id")) != s {
+			t.Errorf("%s", one.raw)
+		}
+	}
+	if n := a.must(200, "POST", calculate, "["+id+","+second+"]").str("bytes"); n != fmt.Sprint(size) {
+		t.Errorf("both keep %s", n)
+	}
+	if n := a.must(200, "POST", calculate, "[]").str("bytes"); n != "0" {
+		t.Errorf("none keep %s", n)
+	}
+	a.must(202, "DELETE", "/v3/snapshots/"+second, nil)
+	if l := a.must(200, "GET", per, nil); len(l.list("entries")) != 1 || l.str("entries", 0, "capacity_used_bytes") != fmt.Sprint(size) || fmt.Sprint(l.at("entries", 0, "id")) != id {
+		t.Errorf("%s", l.raw)
+	}
+	a.fails(404, "api_snapshots_snapshot_not_found_error", "POST", calculate, "["+id+",999]")
+	a.fails(404, "api_snapshots_snapshot_not_found_error", "GET", per+"999", nil)
+	a.fails(400, "decode_error", "POST", calculate, `["x"]`)
+	a.must(202, "DELETE", "/v3/snapshots/"+id, nil)
+	is("after the snapshot was", "0")
+
+	var err error
+	if a.token, _, err = a.config.NewSession(t.Context(), 500, []string{string(control.SnapshotRead)}); err != nil {
+		t.Fatal(err)
+	}
+	a.fails(403, "http_forbidden_error", "GET", path, nil)
+	a.fails(403, "http_forbidden_error", "GET", per, nil)
+	a.fails(403, "http_forbidden_error", "POST", calculate, "[]")
 }
 
 func TestSnapshots(t *testing.T) {

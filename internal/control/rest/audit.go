@@ -1,7 +1,10 @@
 package rest
 
 import (
+	"cmp"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 
 	"manifold/internal/control"
@@ -98,9 +101,79 @@ func (q *request) audited(err error) {
 	if op == "" {
 		return
 	}
+	about := q.params
+	if q.about != "" && !slices.Contains(about, q.about) {
+		about = append(slices.Clip(about), q.about)
+	}
 	extra := [2]string{}
-	copy(extra[:], q.params)
-	q.audit(op, auditStatus(err), extra[0], extra[1])
+	copy(extra[:], about)
+	q.audit(op, auditStatus(err), short(extra[0]), short(extra[1]))
+}
+
+// maxExtra bounds what a record takes over from a request.
+const maxExtra = 1024
+
+// short cuts a text to what a record takes, at the end of a rune.
+func short(s string) string {
+	if len(s) <= maxExtra {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxExtra], "")
+}
+
+// auditable bodies name what the operation is about, where the path does not.
+type auditable interface{ about() string }
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func (r userRequest) about() string   { return r.Name }
+func (r groupRequest) about() string  { return r.Name }
+func (r memberRequest) about() string { return r.MemberID.text() }
+func (r roleRecord) about() string    { return r.Name }
+func (r tokenRequest) about() string  { return r.User.about() }
+func (r s3KeyRequest) about() string  { return r.User.about() }
+func (r s3NewBucket) about() string   { return r.Name }
+func (r newKey) about() string        { return r.Name }
+func (r keyRef) about() string        { return r.Ref }
+func (r exportPatch) about() string   { return text(r.ExportPath) }
+func (r sharePatch) about() string    { return text(r.ShareName) }
+func (r policyRequest) about() string { return cmp.Or(text(r.Name), text(r.NameV1)) }
+func (r newSnapshot) about() string {
+	return cmp.Or(r.NameSuffix, r.Name, r.SourcePath, r.SourceFileID.text())
+}
+func (r quota) about() string             { return r.ID.text() }
+func (r treeDeleteRequest) about() string { return r.ID }
+
+// about is the identity as it was given.
+func (r identityQuery) about() string {
+	switch {
+	case r.Name != "" && r.Domain != "":
+		return r.Domain + "\\" + r.Name
+	case r.Name != "":
+		return r.Name
+	case r.AuthID.Set:
+		return "auth_id:" + r.AuthID.text()
+	case r.SID != "":
+		return r.SID
+	case r.UID.Set:
+		return "uid:" + r.UID.text()
+	case r.GID.Set:
+		return "gid:" + r.GID.text()
+	}
+	return ""
+}
+
+// text is "" where nothing was given.
+func (u u64) text() string {
+	if !u.Set {
+		return ""
+	}
+	return strconv.FormatUint(u.N, 10)
 }
 
 func auditStatus(err error) string {

@@ -200,6 +200,12 @@ func TestCLI_admin(t *testing.T) {
 	if out := x.run("snapshot", "list"); !strings.Contains(out, second[1]) || !strings.Contains(out, "/d/") {
 		t.Error(out)
 	}
+	if out := x.run("snapshot", "capacity"); !strings.Contains(out, "ID  FREED\n"+first[0]+"   0B\n") {
+		t.Errorf("%q", out)
+	}
+	if out := x.run("snapshot", "capacity", first[0], second[0]) + x.run("snapshot_calculate_used_capacity", "--ids", first[0]+","+second[0]); out != "0B\n0B\n" {
+		t.Errorf("%q", out)
+	}
 	x.run("snapshot", "modify", first[0], "--expires", "2100-01-01T00:00:00Z")
 	if out := x.run("snapshot", "show", first[0]); !strings.Contains(out, "2100-01-01T00:00:00Z") {
 		t.Error(out)

@@ -81,6 +81,8 @@ type request struct {
 	}
 	// lock tells that file locks are asked for.
 	lock bool
+	// about says what the body names; see auditable.
+	about string
 	// settleBy is when nothing more is waited for; zero while nothing was.
 	settleBy time.Time
 	// ofCluster is remembered by cluster; its UUID is "" until it was looked up.
@@ -138,6 +140,9 @@ func body[T any](q *request) (T, error) {
 	}
 	if d.More() {
 		return v, decodeError("something follows the JSON value")
+	}
+	if n, ok := any(v).(auditable); ok {
+		q.about = n.about()
 	}
 	return v, nil
 }

@@ -186,6 +186,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.log.ErrorContext(r.Context(), "panic in a request", "method", r.Method, "path", r.URL.EscapedPath(), "panic", p, "stack", string(debug.Stack()))
 		s.fail(w, r, fault(errors.New("internal error")))
 	}()
+	// Browsers heed it only behind a certificate that they trust (RFC 6797 8.1).
+	w.Header().Set("Strict-Transport-Security", "max-age=31536000")
 	rt, params, allowed := s.router.find(r.Method, r.URL.EscapedPath())
 	switch {
 	case rt == nil && len(allowed) > 0:

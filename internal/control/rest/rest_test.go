@@ -297,6 +297,9 @@ func TestRouting(t *testing.T) {
 		req.URL.Path, req.URL.RawPath = p, p
 		w := httptest.NewRecorder()
 		New(Options{}).ServeHTTP(w, req)
+		if w.Header().Get("Strict-Transport-Security") == "" {
+			t.Errorf("%s: no HSTS", p)
+		}
 		if w.Code != 404 || !strings.Contains(w.Body.String(), `"error_class":"http_not_found_error"`) {
 			t.Errorf("%s: %d %s", p, w.Code, w.Body)
 		}

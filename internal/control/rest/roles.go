@@ -57,7 +57,7 @@ func listPrivileges(q *request) (reply, error) {
 }
 
 func renderRole(r *config.Record[config.Role]) roleRecord {
-	return roleRecord{"", control.RoleDescription(r), slices.Concat([]control.Privilege{}, control.RolePrivileges(r))}
+	return roleRecord{"", control.RoleDescription(r), append([]control.Privilege{}, control.RolePrivileges(r)...)}
 }
 
 func listRoles(q *request) (reply, error) {

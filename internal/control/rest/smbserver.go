@@ -284,7 +284,11 @@ func listSMBFiles(q *request) (reply, error) {
 // closeAll closes each place and says how that went.
 func (q *request) closeAll(places []smbLocation, what string, end func(uint64) bool) (reply, error) {
 	out := []closeResult{}
-	for _, p := range places {
+	for i, p := range places {
+		if i > 0 {
+			q.about += " "
+		}
+		q.about += p.Location
 		r := closeResult{}
 		if id, ok := q.atLocation(p.Location); !ok || !end(id) {
 			r.Error = fmt.Sprintf("there is no %s %q", what, p.Location)

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -95,6 +96,15 @@ func renderV3(s *fs.Snapshot) snapshotV3 {
 	return out
 }
 
+type usedBySnapshots struct {
+	Bytes u64 `json:"bytes"`
+}
+
+type usedBySnapshot struct {
+	ID    uint64 `json:"id"`
+	Bytes u64    `json:"capacity_used_bytes"`
+}
+
 func snapshotRoutes() []route {
 	v1 := func(s *fs.Snapshot) any { return renderV1(s) }
 	v2 := func(s *fs.Snapshot) any { return renderV2(s) }
@@ -104,6 +114,14 @@ func snapshotRoutes() []route {
 	filter := query{"filter", "string", "all, exclude_in_delete or only_in_delete."}
 
 	rs := []route{
+		{Method: "GET", Path: "/v1/snapshots/total-used-capacity", Privilege: control.SnapshotUsedRead, Summary: "Space that would be free if there were no snapshots.", Out: usedBySnapshots{},
+			handle: func(q *request) (reply, error) {
+				st, err := q.s.o.FS.StatFS(q.Context(), q.caller(), fs.Root)
+				return reply{body: usedBySnapshots{num(st.SnapshotBytes)}}, err
+			}},
+		{Method: "POST", Path: "/v1/snapshots/calculate-used-capacity", Privilege: control.SnapshotUsedRead, Summary: "Space that would be free without these snapshots; an estimate where they keep much.", In: []uint64{}, Out: usedBySnapshots{}, handle: usedByThese},
+		{Method: "GET", Path: "/v1/snapshots/capacity-used-per-snapshot/", Privilege: control.SnapshotUsedRead, Summary: "Space that would be free without each snapshot alone.", Out: snapshotList[usedBySnapshot]{}, handle: usedByEach},
+		{Method: "GET", Path: "/v1/snapshots/capacity-used-per-snapshot/{id}", Privilege: control.SnapshotUsedRead, Summary: "Space that would be free without one snapshot.", Out: usedBySnapshot{}, handle: usedByOne},
 		{Method: "GET", Path: "/v1/snapshots/", Summary: "All snapshots, by path.", Out: snapshotList[snapshotV1]{}, Query: []query{inDelete}, handle: listSnapshots(renderV1)},
 		{Method: "POST", Path: "/v1/snapshots/", Summary: "Take a snapshot.", In: newSnapshot{}, Out: snapshotV1{}, Query: []query{ttl}, handle: takeSnapshot(v1)},
 		{Method: "GET", Path: "/v2/snapshots/", Summary: "All snapshots, by directory id.", Out: snapshotList[snapshotV2]{}, Query: []query{inDelete}, handle: listSnapshots(renderV2)},
@@ -125,8 +143,11 @@ func snapshotRoutes() []route {
 		)
 	}
 	for i := range rs {
-		rs[i].Privilege = control.SnapshotRead
-		if rs[i].Method != "GET" {
+		switch {
+		case rs[i].Privilege != "":
+		case rs[i].Method == "GET":
+			rs[i].Privilege = control.SnapshotRead
+		default:
 			rs[i].Privilege = control.SnapshotWrite
 		}
 	}
@@ -291,4 +312,69 @@ func deleteSnapshot(q *request) (reply, error) {
 		return reply{}, conflict("api_snapshots_snapshot_in_use_error", "snapshot %d is locked or has owners", s.ID)
 	}
 	return reply{}, err
+}
+
+// kept is what those snapshots keep that nothing else does.
+func (q *request) kept(ids ...fs.SnapshotID) (u64, error) {
+	n, err := q.s.o.FS.SnapshotsKeep(q.Context(), ids)
+	if k := fs.KindOf(err); err != nil && k == fs.NotExist {
+		return u64{}, notThereAmong(ids, err)
+	}
+	return num(n), err
+}
+
+// notThereAmong names the snapshot that is not there.
+func notThereAmong(ids []fs.SnapshotID, err error) error {
+	var e *fs.Error
+	if errors.As(err, &e) && e.Node.Snap != 0 {
+		return snapshotNotFound(uint64(e.Node.Snap))
+	}
+	return snapshotNotFound(uint64(ids[0]))
+}
+
+func usedByThese(q *request) (reply, error) {
+	in, err := body[[]uint64](q)
+	if err != nil {
+		return reply{}, err
+	}
+	ids := make([]fs.SnapshotID, len(in))
+	for i := range in {
+		ids[i] = fs.SnapshotID(in[i])
+	}
+	n, err := q.kept(ids...)
+	return reply{body: usedBySnapshots{n}}, err
+}
+
+func usedByEach(q *request) (reply, error) {
+	ids := []fs.SnapshotID{}
+	err := q.s.o.FS.ListSnapshots(q.Context(), 0, func(s *fs.Snapshot) bool {
+		if !s.InDelete {
+			ids = append(ids, s.ID)
+		}
+		return true
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	out := snapshotList[usedBySnapshot]{Entries: []usedBySnapshot{}}
+	for _, id := range ids {
+		n, err := q.s.o.FS.SnapshotsKeep(q.Context(), []fs.SnapshotID{id})
+		switch {
+		case fs.KindOf(err) == fs.NotExist && err != nil: // it went meanwhile
+		case err != nil:
+			return reply{}, err
+		default:
+			out.Entries = append(out.Entries, usedBySnapshot{uint64(id), num(n)})
+		}
+	}
+	return reply{body: out}, nil
+}
+
+func usedByOne(q *request) (reply, error) {
+	s, err := q.snapshotParam(0)
+	if err != nil {
+		return reply{}, err
+	}
+	n, err := q.kept(s.ID)
+	return reply{body: usedBySnapshot{uint64(s.ID), n}}, err
 }

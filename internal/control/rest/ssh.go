@@ -145,6 +145,7 @@ func addSSHKey(q *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	q.about = k.Fingerprint
 	k, err = q.s.o.SSHKeys.AddSSHKey(q.Context(), id, k)
 	switch {
 	case errors.Is(err, config.ErrExists):

@@ -75,6 +75,7 @@ type FS struct {
 	space struct {
 		total, free atomic.Uint64
 	}
+	freedTrees    atomic.Uint64 // see Reclaimed
 	kickSnapshots chan struct{}
 	kickMasks     chan maskWork
 	kickTrees     chan struct{}

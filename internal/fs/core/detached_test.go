@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"manifold/internal/fs"
 	"manifold/internal/kv"
@@ -152,5 +155,56 @@ func TestTreeDelete_putBack(t *testing.T) {
 	before := engine.keys.Load()
 	if _, err := f.GetAttr(counted(ctx), root, d, 0); err != nil || engine.keys.Load() != before+1 {
 		t.Errorf("it costs %d keys: %v", engine.keys.Load()-before, err)
+	}
+}
+
+// What goes with trees and with snapshots is counted in full, once.
+func TestReclaimed(t *testing.T) {
+	f := newFS(t, memkv.New())
+	ctx := t.Context()
+	write := func(n fs.Node, data string) {
+		t.Helper()
+		if _, err := f.Write(ctx, root, n, &fs.WriteRequest{Data: []byte(data), Stability: fs.FileSync}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := mustCreate(t, f, fs.Root, "d", fs.Directory)
+	sub := mustCreate(t, f, d, "sub", fs.Directory)
+	for i := range 30 {
+		write(mustCreate(t, f, sub, fmt.Sprint("n", i), fs.File), strings.Repeat("x", 1000*(i+1)))
+	}
+	tot, err := f.TotalsOf(ctx, d)
+	if err != nil || tot.DataBytes == 0 {
+		t.Fatal(tot, err)
+	}
+	kept := mustCreate(t, f, fs.Root, "kept", fs.File)
+	write(kept, strings.Repeat("a", 1<<20))
+	s, err := f.TakeSnapshot(ctx, fs.SnapshotSpec{Root: fs.RootID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(kept, strings.Repeat("b", 1<<20))
+	if trees, snapshots := f.Reclaimed(); trees != 0 || snapshots != 0 {
+		t.Errorf("%d and %d bytes before anything was deleted", trees, snapshots)
+	}
+	if err := f.DeleteSnapshot(ctx, s.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { _, n := f.Reclaimed(); return n >= 1<<20 })
+	if _, err := f.StartTreeDelete(ctx, root, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { _, err := f.TreeDelete(ctx, d.ID); return fs.KindOf(err) == fs.NotExist })
+	if trees, snapshots := f.Reclaimed(); trees != tot.DataBytes || snapshots != 1<<20 {
+		t.Errorf("%d and %d bytes, want %d and %d", trees, snapshots, tot.DataBytes, 1<<20)
+	}
+}
+
+func eventually(t *testing.T, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come")
+		}
 	}
 }

@@ -79,6 +79,25 @@ func (f *FS) ModifySnapshot(ctx context.Context, s fs.Snapshot) (fs.Snapshot, er
 	return out, wrap("modify snapshot", fs.Node{Snap: s.ID}, "", notThere(err))
 }
 
+// SnapshotsKeep implements fs.Snapshots.
+func (f *FS) SnapshotsKeep(ctx context.Context, ids []fs.SnapshotID) (uint64, error) {
+	all, err := f.db.Snapshots(ctx)
+	if err != nil {
+		return 0, wrap("what snapshots keep", fs.Node{}, "", err)
+	}
+	live := make(map[fs.SnapshotID]bool, len(all))
+	for k := range all {
+		live[all[k].ID] = !all[k].InDelete
+	}
+	for _, id := range ids {
+		if !live[id] {
+			return 0, wrap("what snapshots keep", fs.Node{Snap: id}, "", fs.NotExist)
+		}
+	}
+	n, err := f.db.KeptBy(ctx, ids)
+	return n, wrap("what snapshots keep", fs.Node{}, "", err)
+}
+
 // DeleteSnapshot implements fs.Snapshots.
 func (f *FS) DeleteSnapshot(ctx context.Context, id fs.SnapshotID) error {
 	err := f.db.DeleteSnapshot(ctx, id, func(s *fs.Snapshot) error {

@@ -330,8 +330,9 @@ func (f *FS) deleteTree(ctx context.Context, root fs.FileID) error {
 // emptySome removes some files of dir; sub are directories to empty first.
 func (f *FS) emptySome(ctx context.Context, root, dir fs.FileID) (sub []fs.FileID, empty bool, err error) {
 	type freed struct {
-		id   fs.FileID
-		held *openFile
+		id    fs.FileID
+		held  *openFile
+		bytes uint64
 	}
 	var gone []freed
 	err = f.db.Update(ctx, func(tx *meta.Txn) error {
@@ -380,11 +381,11 @@ func (f *FS) emptySome(ctx context.Context, root, dir fs.FileID) (sub []fs.FileI
 				}
 				continue
 			}
-			held := f.opens.peek(i.ID)
+			held, bytes := f.opens.peek(i.ID), i.Data.AllocBytes+i.StreamBytes
 			if err := tx.FreeInode(ctx, i, held != nil); err != nil {
 				return err
 			}
-			gone = append(gone, freed{i.ID, held})
+			gone = append(gone, freed{i.ID, held, bytes})
 		}
 		if n == 0 {
 			return nil
@@ -395,6 +396,7 @@ func (f *FS) emptySome(ctx context.Context, root, dir fs.FileID) (sub []fs.FileI
 		return nil, false, err
 	}
 	for _, g := range gone {
+		f.freedTrees.Add(g.bytes)
 		f.wentAway(g.id, g.held)
 	}
 	return sub, empty, nil
@@ -450,4 +452,11 @@ func (f *FS) dropDir(ctx context.Context, root, dir fs.FileID) error {
 		f.wentAway(dir, held)
 	}
 	return err
+}
+
+// Reclaimed is how many bytes of data have gone since the start with trees and
+// with snapshots that were deleted, which happens in the background. What a
+// snapshot keeps of a tree goes twice: from the tree and from the snapshot.
+func (f *FS) Reclaimed() (trees, snapshots uint64) {
+	return f.freedTrees.Load(), f.db.FreedWithSnapshots()
 }

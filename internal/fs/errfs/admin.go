@@ -31,6 +31,11 @@ func (f *FS) DeleteSnapshot(ctx context.Context, id fs.SnapshotID) error {
 	return act(ctx, f, "DeleteSnapshot", fs.Node{Snap: id}, "", func() error { return f.FS.DeleteSnapshot(ctx, id) })
 }
 
+// SnapshotsKeep implements fs.Snapshots.
+func (f *FS) SnapshotsKeep(ctx context.Context, ids []fs.SnapshotID) (uint64, error) {
+	return run(ctx, f, "SnapshotsKeep", fs.Node{}, "", func() (uint64, error) { return f.FS.SnapshotsKeep(ctx, ids) })
+}
+
 // DiffSnapshots implements fs.Snapshots.
 func (f *FS) DiffSnapshots(ctx context.Context, older, newer fs.SnapshotID, after string, yield func(*fs.DiffEntry) bool) error {
 	return act(ctx, f, "DiffSnapshots", fs.Node{Snap: newer}, after, func() error { return f.FS.DiffSnapshots(ctx, older, newer, after, yield) })

@@ -201,14 +201,14 @@ func (f *FS) StatFS(_ context.Context, _ *fs.Caller, node fs.Node) (fs.StatFS, e
 		}
 	}
 	s.AvailBytes = s.FreeBytes
-	s.SnapshotBytes = f.snapshotBytes()
+	s.SnapshotBytes = f.snapshotBytes(nil)
 	s.TotalFiles = 1 << 48
 	s.FreeFiles = s.TotalFiles - uint64(len(f.live))
 	return s, nil
 }
 
-// snapshotBytes are the blocks that only snapshots have.
-func (f *FS) snapshotBytes() uint64 {
+// snapshotBytes are the blocks that only snapshots have, those in without aside.
+func (f *FS) snapshotBytes(without []fs.SnapshotID) uint64 {
 	seen := map[*byte]bool{}
 	count := func(t tree) (n uint64) {
 		for _, i := range t {
@@ -226,7 +226,9 @@ func (f *FS) snapshotBytes() uint64 {
 	count(f.live)
 	n := uint64(0)
 	for _, s := range f.snaps {
-		n += count(s.tree)
+		if !slices.Contains(without, s.ID) {
+			n += count(s.tree)
+		}
 	}
 	return n * fs.BlockSize
 }

@@ -194,6 +194,18 @@ func (f *FS) DeleteSnapshot(_ context.Context, id fs.SnapshotID) error {
 	return nil
 }
 
+// SnapshotsKeep implements fs.Snapshots.
+func (f *FS) SnapshotsKeep(_ context.Context, ids []fs.SnapshotID) (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range ids {
+		if _, err := f.snap("what snapshots keep", id); err != nil {
+			return 0, err
+		}
+	}
+	return f.snapshotBytes(nil) - f.snapshotBytes(ids), nil
+}
+
 // paths maps all paths of a snapshot, relative to its root, to the objects.
 func (s *snapshot) paths() map[string]*inode {
 	out := map[string]*inode{}

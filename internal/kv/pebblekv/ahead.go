@@ -31,12 +31,12 @@ func (f *aheadFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// fill writes a piece of zeros after the end, which does not move where the log
-// goes on. There may be no room for it: then the log grows as it is written.
+// fill writes a piece of zeros after the block of the end, which does not move where
+// the log goes on. There may be no room for it: then the log grows as it is written.
 func (f *aheadFile) fill() {
 	zeros := make([]byte, min(f.piece, 256<<10))
-	f.filled = f.end
-	for to := f.end + f.piece; f.filled < to; {
+	f.filled = wholeBlocks(f.end)
+	for to := wholeBlocks(f.end + f.piece); f.filled < to; {
 		n, err := f.File.WriteAt(zeros[:min(int64(len(zeros)), to-f.filled)], f.filled)
 		f.filled += int64(n)
 		if err != nil {

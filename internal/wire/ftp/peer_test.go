@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-type users struct{ anonymous bool }
+type users struct{ anonymous atomic.Bool }
 
 func (u *users) Password(_ context.Context, user, password string, _ netip.AddrPort) (ftp.Account, error) {
 	a := ftp.Account{User: user, Cred: identity.POSIX(1000, 1000, nil)}
@@ -61,7 +62,7 @@ func (u *users) Password(_ context.Context, user, password string, _ netip.AddrP
 }
 
 func (u *users) Anonymous(context.Context, netip.AddrPort) (ftp.Account, error) {
-	if !u.anonymous {
+	if !u.anonymous.Load() {
 		return ftp.Account{}, ftp.ErrDenied
 	}
 	return ftp.Account{User: "guest", Cred: identity.POSIX(65534, 65534, nil), Home: "/home", ReadOnly: true}, nil

@@ -47,7 +47,7 @@ func TestLogin(t *testing.T) {
 	p.cmd(530, "PASS me@there")
 	p.cmd(331, "USER nohome")
 	p.cmd(530, "PASS secret")
-	w.users.anonymous = true
+	w.users.anonymous.Store(true)
 	p = w.connect()
 	p.cmd(331, "USER ftp")
 	p.cmd(230, "PASS me@there")

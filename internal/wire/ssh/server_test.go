@@ -31,7 +31,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// users are the accounts of a test.
+// users are the accounts of a test. Servers read them, so they are complete
+// before the server of a test begins.
 type users struct {
 	accounts  map[string]ssh.Account
 	passwords map[string]string
@@ -124,7 +125,6 @@ func (l *logins) Connected(int) {}
 type world struct {
 	t      testing.TB
 	fs     fs.FS
-	users  *users
 	seen   *logins
 	server *ssh.Server
 	addr   string
@@ -148,7 +148,7 @@ func newWorld(t testing.TB, change func(*ssh.Options)) *world {
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(w.dir, "id"), pem.EncodeToMemory(block), 0o600))
 	cred := identity.POSIX(1000, 1000, nil)
-	w.users = &users{
+	u := &users{
 		accounts: map[string]ssh.Account{
 			"ann":    {User: "ann", Cred: cred},
 			"jailed": {User: "jailed", Cred: cred, Home: "/home/jailed", Chroot: true},
@@ -163,7 +163,7 @@ func newWorld(t testing.TB, change func(*ssh.Options)) *world {
 	w.make(fs.Root, "secret", fs.File, "")
 	hk, err := ssh.GenerateHostKey(ssh.Ed25519, "test")
 	must(t, err)
-	o := ssh.Options{HostKeys: [][]byte{hk}, Auth: w.users, Shell: echo{}, FS: m, Observer: w.seen, LoginTimeout: 20 * time.Second}
+	o := ssh.Options{HostKeys: [][]byte{hk}, Auth: u, Shell: echo{}, FS: m, Observer: w.seen, LoginTimeout: 20 * time.Second}
 	if change != nil {
 		change(&o)
 	}
@@ -268,9 +268,11 @@ func TestLogin(t *testing.T) {
 // A key that was shown but not proved gives no rights: the account is that of
 // the method which succeeded.
 func TestLogin_shownKeyIsNotUsed(t *testing.T) {
-	w := newWorld(t, nil)
-	w.users.accounts["two"] = ssh.Account{User: "two", Cred: identity.POSIX(2, 2, nil)}
-	w.users.passwords["two"] = "secret"
+	w := newWorld(t, func(o *ssh.Options) {
+		u := o.Auth.(*users)
+		u.accounts["two"] = ssh.Account{User: "two", Cred: identity.POSIX(2, 2, nil)}
+		u.passwords["two"] = "secret"
+	})
 	c, err := w.dial("two", xssh.PublicKeys(w.signer), xssh.Password("secret"))
 	must(t, err)
 	defer c.Close()
