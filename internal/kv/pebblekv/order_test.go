@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,10 +23,14 @@ func TestMarkers(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	fs := &copyFS{mem: mem}
+	// Open syncs in its own goroutine and, when it flushes, in Pebble's as well.
+	var mu sync.Mutex
 	var copies []*vfs.MemFS
 	before := func(op errorfs.Op) error {
 		// What matters is between the making of a marker and the sync after it.
 		if strings.HasPrefix(path.Base(op.Path), "marker.") || op.Kind == errorfs.OpFileSync {
+			mu.Lock()
+			defer mu.Unlock()
 			for range rounds(12) {
 				copies = append(copies, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng}))
 			}
