@@ -48,6 +48,7 @@ type conn struct {
 	writing  bool
 	broken   bool
 	calls    int
+	replying int // of calls, whose replies are being written
 	bytes    int64
 	waiting  bool
 	released chan struct{} // cap 1: wakes the reader
@@ -55,7 +56,7 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc, sock: newSocket(nc), released: make(chan struct{}, 1)}
-	c.sock.want, c.sock.unwanted = c.want, c.nothing
+	c.sock.want, c.sock.unwanted = c.want, c.unwanted
 	c.lone.ended = make(chan error, 1)
 	c.peer, c.local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	return c
@@ -105,7 +106,6 @@ func (c *conn) serve(ctx context.Context) {
 func (c *conn) read(ctx context.Context) error {
 	s := c.srv
 	for {
-		waits := c.lone.waits.Load()
 		rec, cost, err := c.record(ctx)
 		if err != nil {
 			return err
@@ -136,7 +136,7 @@ func (c *conn) read(ctx context.Context) error {
 			c.bytes += extra
 			c.mu.Unlock()
 		}
-		if c.alone(call, c.lone.waits.Load() != waits) {
+		if c.alone(call) {
 			if !c.runHere(call) {
 				return errTakenOver
 			}
@@ -161,27 +161,16 @@ const quickReply = 64 << 10
 // costs two switches of threads, more than a GETATTR takes. It must be the only
 // one in flight, with nothing read behind it; and seldom wait, since the next call
 // is not read meanwhile, unless the client has sent one call at a time for a while.
-func (c *conn) alone(call *Call, waited bool) bool {
-	if c.r != c.w {
-		c.lone.streak = 0
-		return false
-	}
+func (c *conn) alone(call *Call) bool {
+	next := c.r != c.w
 	c.mu.Lock()
-	only := c.calls == 1
-	c.mu.Unlock()
-	switch {
-	case !only:
-		c.lone.streak = 0
-		return false
-	case !waited:
-		// It may have been sent before the reply to the last; but a client that
-		// sends one at a time is sometimes quicker than this goroutine comes back.
-		c.lone.streak = max(c.lone.streak-notWaited, 0)
-	case c.lone.streak < loneMost:
-		c.lone.streak++
+	if next {
+		c.lone.saw(false)
 	}
-	return call.replyHint <= quickReply && call.prog != nil && call.prog.Quick != nil &&
-		(c.lone.streak >= loneAfter || call.prog.Quick(call.Vers, call.Proc))
+	only, streak := c.calls-c.replying == 1, c.lone.streak
+	c.mu.Unlock()
+	return only && !next && call.replyHint <= quickReply && call.prog != nil && call.prog.Quick != nil &&
+		(streak >= loneAfter || call.prog.Quick(call.Vers, call.Proc))
 }
 
 func (c *conn) full() bool {
@@ -246,12 +235,6 @@ func (c *conn) want() []byte {
 		c.in = inPool.Get().(*inBuf)
 	}
 	return c.in[c.w:]
-}
-
-// nothing is called when there is nothing to read.
-func (c *conn) nothing() {
-	c.lone.waits.Add(1)
-	c.unwanted()
 }
 
 // unwanted lets go of the buffer when there is nothing to read into it.
@@ -366,17 +349,25 @@ func (c *conn) send(call *Call) {
 		c.out = c.spare[:0]
 		c.spare = nil
 		broken := c.broken
+		only := c.calls == 1
+		c.replying = len(batch)
 		c.mu.Unlock()
+		c.sock.unread = -1
 		if !broken && c.write(batch) != nil {
 			broken = true
 			_ = c.nc.Close()
 		}
+		unread := c.sock.unread
 		for i, b := range batch {
 			b.Reply.Release()
 			c.finished(b)
 			batch[i] = nil
 		}
 		c.mu.Lock()
+		c.replying = 0
+		if unread >= 0 {
+			c.lone.saw(only && unread == 0)
+		}
 		c.spare = batch[:0]
 		c.broken = broken
 	}

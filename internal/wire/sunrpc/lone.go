@@ -17,12 +17,12 @@ import (
 // may even be what it waits for.
 
 const (
-	// loneAfter calls in a row must have come alone before one that may wait for
-	// the disk is run by the reader.
+	// loneAfter calls must have come alone before one that may wait for the disk
+	// is run by the reader.
 	loneAfter = 16
-	// loneMost bounds how many are remembered, and notWaited is how many of them a
-	// call counts against that was there before the reader was.
-	loneMost, notWaited = 32, 4
+	// loneMost bounds how many are remembered, and overlap is how many of them a
+	// call counts against that came before the reply to the last.
+	loneMost, overlap = 32, 8
 	// patience is how long the reader runs a call, up to twice that.
 	patience = 10 * time.Millisecond
 	// patrolRest is how many rounds without a call end the patrol.
@@ -41,9 +41,20 @@ type lone struct {
 	listed atomic.Bool // in the patrol's list
 	seen   uint32      // number when the patrol last came; its own
 
-	waits  atomic.Uint32 // how often there was nothing to be read
-	streak int           // how many calls in a row came alone; the reader's
+	streak int // how many calls came alone; under conn.mu
 	ended  chan error
+}
+
+// saw notes whether the client had sent nothing more when the reply to its last call
+// was about to be written. Whether the reader finds the next call there tells less:
+// a quick client's comes while the reply's write returns. Under conn.mu.
+func (l *lone) saw(alone bool) {
+	switch {
+	case !alone:
+		l.streak = max(l.streak-overlap, 0)
+	case l.streak < loneMost:
+		l.streak++
+	}
 }
 
 // patrol watches the calls that readers run. The zero value rests.
@@ -148,7 +159,9 @@ func (c *conn) takeOver() {
 	s.running.Add(1) // not the last: the connection is one of them
 	go func() {
 		defer s.running.Done()
+		c.mu.Lock()
 		c.lone.streak = 0
+		c.mu.Unlock()
 		if err := c.read(c.ctx); !errors.Is(err, errTakenOver) {
 			c.lone.ended <- err
 		}

@@ -6,8 +6,7 @@ import (
 )
 
 // loneClient calls a server one call at a time, the next only when the server
-// waits for it and is done with the last: a worker may still be at work when its
-// reply has come.
+// is done with the last: a worker may still be at work when its reply has come.
 type loneClient struct {
 	*Client
 	t  *testing.T
@@ -22,19 +21,18 @@ func dialLone(t *testing.T, s *Server, addr string) *loneClient {
 		for c := range s.conns {
 			l.at = c
 		}
-		return l.at != nil && l.at.lone.waits.Load() != 0
+		return l.at != nil
 	})
 	return l
 }
 
 func (l *loneClient) call(proc uint32, args func(*Encoder)) {
 	l.t.Helper()
-	before := l.at.lone.waits.Load()
 	l.mustCall(proc, args)
 	waitFor(l.t, func() bool {
 		l.at.mu.Lock()
 		defer l.at.mu.Unlock()
-		return l.at.lone.waits.Load() != before && l.at.calls == 0
+		return l.at.calls == 0
 	})
 }
 
@@ -130,4 +128,48 @@ func TestServer_connectionEndsDuringLongCall(t *testing.T) {
 	}
 	close(svc.release)
 	waitFor(t, func() bool { return s.Stats().Conns == 0 })
+}
+
+// TestServer_overlappingCallsAreHandedOver has a client send its calls one by one and
+// then each before the reply to the last: the reader must come to leave them to
+// workers, since it makes the next wait for the one that it runs.
+func TestServer_overlappingCallsAreHandedOver(t *testing.T) {
+	svc := &testService{entered: make(chan struct{}), release: make(chan struct{})}
+	p := svc.program()
+	p.Quick = quickNull
+	s, addr := startServer(t, Options{Programs: []*Program{p}})
+	nc := dial(t, addr)
+	var xid uint32
+	send := func(proc uint32) {
+		t.Helper()
+		xid++
+		if _, err := nc.Write(record(xid, 2, proc, nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer := func() {
+		t.Helper()
+		if _, err := readRecord(nc, 4096); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 * loneMost {
+		send(procNull)
+		answer()
+	}
+	const n, most = 100, loneMost / overlap
+	before := s.Stats()
+	send(procWait)
+	for range n {
+		<-svc.entered
+		send(procWait) // while the last runs, and to be read when it is answered
+		svc.release <- struct{}{}
+		answer()
+	}
+	<-svc.entered
+	svc.release <- struct{}{}
+	answer()
+	if handed := s.Stats().Handed - before.Handed; handed < n-most {
+		t.Errorf("%d of %d calls handed over", handed, n+1)
+	}
 }

@@ -30,6 +30,10 @@ type socket struct {
 	want     func() []byte
 	unwanted func()
 
+	// unread is what was there to be read when a write began, bytes; not set by
+	// writes of more than rawMost, nor without a socket.
+	unread int32
+
 	in, out move
 }
 
@@ -59,6 +63,9 @@ func newSocket(nc net.Conn) *socket {
 		return true
 	}
 	s.out.fn = func(fd uintptr) bool {
+		if _, _, err := unix.RawSyscall(unix.SYS_IOCTL, fd, unix.TIOCINQ, uintptr(unsafe.Pointer(&s.unread))); err != 0 {
+			s.unread = -1
+		}
 		s.out.do(unix.SYS_WRITE, fd)
 		return true
 	}
